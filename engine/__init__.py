@@ -1,0 +1,11 @@
+"""The engine that ties `docs/`, `snippets/` and `tests/` together.
+
+Read it in this order:
+
+`pages`     what stands on a page, expanded as the site expands it, and the laws that hold without running it
+`records`   the recorded outputs beside each module
+`examples`  Sybil runs the blocks of a page, in order, and compares what they print with the record
+`html`      the built page as the last witness: what a reader sees is what ran, and no link leads nowhere
+
+Two files at the top level plug it in: `conftest.py` into pytest, `mkdocs_hooks.py` into MkDocs.
+"""

@@ -1,0 +1,278 @@
+"""What stands on a page: its fenced blocks, expanded as the site expands them.
+
+A Python block is one line that draws a named section of the page's own module, and an Output block is one line
+that draws what that section printed. Everything else in a Python or text fence is a `Problem`.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+import markdown
+from mkdocs.config import load_config
+from mkdocs.config.defaults import MkDocsConfig
+from pygments.lexers import get_lexer_by_name
+from pygments.util import ClassNotFound
+from pymdownx.snippets import SnippetMissingError, SnippetPreprocessor
+from sybil import Document
+from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
+
+TYPED = {"console", "mermaid"}
+"""Languages that may be typed into a page: nothing in them is Python, and nothing is claimed to be printed."""
+
+MARKER = SnippetPreprocessor.RE_SNIPPET_SECTION
+INCLUDE = re.compile(r'-+8<-+ "(?P<path>[^":]+):(?P<section>[\w-]+)"')
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong, where, and how to mend it."""
+
+    path: Path
+    line: int
+    what: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.what} {self.mend}"
+
+
+@dataclass(frozen=True)
+class Section:
+    """The lines of a file between `[start:name]` and `[end:name]`."""
+
+    path: Path
+    name: str
+    line: int
+    """Number of the first line after the start marker."""
+    text: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    path: Path
+    line: int
+    start: int
+    end: int
+    language: str
+    source: str
+    """What is typed between the fences."""
+
+    @property
+    def is_python(self) -> bool:
+        return self.language == "python"
+
+    @property
+    def is_output(self) -> bool:
+        return self.language == "text"
+
+    @property
+    def include(self) -> tuple[str, str] | None:
+        """Path and section that the block draws, if drawing them is all that it does."""
+        match = INCLUDE.fullmatch(self.source.strip())
+        return (match["path"], match["section"]) if match else None
+
+
+class Site:
+    """The project as `mkdocs.yml` describes it."""
+
+    def __init__(self, config: MkDocsConfig) -> None:
+        self.config = config
+        self.root = Path(config.config_file_path).parent
+        self.docs = Path(config.docs_dir)
+        self.snippets = self.root / "snippets"
+
+    @classmethod
+    def load(cls, root: Path) -> Site:
+        return cls(load_config(str(root / "mkdocs.yml")))
+
+    @cached_property
+    def expander(self) -> SnippetPreprocessor:
+        """The site's own include preprocessor, under the options of `mkdocs.yml`."""
+        name = "pymdownx.snippets"
+        md = markdown.Markdown(extensions=[name], extension_configs={name: self.config.mdx_configs[name]})
+        return md.preprocessors["snippet"]
+
+    def pages(self) -> list[Path]:
+        return sorted(self.docs.rglob("*.md"))
+
+    def modules(self) -> list[Path]:
+        return sorted(self.snippets.rglob("*.py"))
+
+    def module_of(self, page: Path) -> Path:
+        """The module that a page draws from: the same path, under `snippets/`."""
+        return self.snippets / page.relative_to(self.docs).with_suffix(".py")
+
+    def page_of(self, module: Path) -> Path:
+        return self.docs / module.relative_to(self.snippets).with_suffix(".md")
+
+    def relative(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def expand(self, block: Block) -> str:
+        """The block's text as the reader sees it."""
+        return "\n".join(self.expander.run(block.source.splitlines())).strip("\n")
+
+    def section(self, block: Block) -> Section:
+        """The section that a block draws. Raises `LookupError` with the problem if it can't be shown or run."""
+        problem = self.problem_of(block)
+        if problem:
+            raise LookupError(str(problem))
+        path, name = block.include
+        return sections(self.root / path)[name]
+
+    def problem_of(self, block: Block) -> Problem | None:
+        """Why a block can't stand on its page, or None."""
+
+        def problem(what: str, mend: str) -> Problem:
+            return Problem(block.path.relative_to(self.root), block.line, what, mend)
+
+        if not (block.is_python or block.is_output):
+            if block.language in TYPED:
+                return None
+            return problem(
+                f"a {block.language or 'fence without a language'!s} block can't be proved.",
+                f"Draw Python and its output from snippets/, or use one of: {', '.join(sorted(TYPED))}.",
+            )
+
+        module = self.relative(self.module_of(block.path))
+        record = module.removesuffix(".py") + ".txt"
+        expected = record if block.is_output else module
+        if block.include is None:
+            what = "output" if block.is_output else "Python"
+            return problem(
+                f"{what} is typed into the page.",
+                f'Move it to a section of {expected} and let the block be one line: --8<-- "{expected}:section"'
+                + (" (`make outputs` writes it)." if block.is_output else "."),
+            )
+        path, name = block.include
+        if path != expected:
+            return problem(f"the block draws from {path}.", f"This page draws from its mirror, {expected}.")
+        try:
+            text = self.expand(block)
+            section = sections(self.root / path)[name]
+        except (SnippetMissingError, FileNotFoundError, KeyError):
+            if not (self.root / path).is_file():
+                return problem(f"{path} is missing.", "Run `make outputs`." if block.is_output else "Write the module.")
+            mend = "Run `make outputs`: the block prints nothing yet." if block.is_output else "Add its two markers."
+            return problem(f"{path} has no section {name!r}.", mend)
+        if not section.text.strip():
+            what = f"section {name!r} of {path} is empty or not ended."
+            return problem(what, "Put its lines between its two markers.")
+        if text != section.text:
+            return problem(
+                f"section {name!r} of {path} holds the markers of another section.",
+                "Let sections follow each other, so that each shown line has one place.",
+            )
+        return None
+
+
+@cache
+def _sections(path: Path, _mtime: int) -> dict[str, Section]:
+    found: dict[str, Section] = {}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for start, line in enumerate(lines, 1):
+        match = MARKER.match(line)
+        if match and match["type"] == "start":
+            ends = (n for n, later in enumerate(lines[start:], start) if _ends(later, match["name"]))
+            end = next(ends, start)  # not ended counts as empty, which is a problem
+            text = textwrap.dedent("\n".join(lines[start:end])).strip("\n")
+            found.setdefault(match["name"], Section(path, match["name"], start + 1, text))
+    return found
+
+
+def _ends(line: str, name: str) -> bool:
+    match = MARKER.match(line)
+    return bool(match) and match["type"] == "end" and match["name"] == name
+
+
+def sections(path: Path) -> dict[str, Section]:
+    """The sections of a file, in its order."""
+    return _sections(path, path.stat().st_mtime_ns)
+
+
+def language_of(info: str) -> str:
+    """The language that a fence names, as Pygments calls it: `py title="x"` and `{ .python3 .annotate }` are python."""
+    match = re.match(r"\s*\{[^}]*?\.([\w+-]+)", info) or re.match(r"\s*([\w+-]+)", info)
+    name = match[1].lower() if match else ""
+    try:
+        return get_lexer_by_name(name).aliases[0]
+    except ClassNotFound:
+        return name
+
+
+def blocks(document: Document) -> Iterator[Block]:
+    """The fenced blocks of a page, in order: with a title, annotated, in a list, a tab, a quote or an admonition."""
+    any_fence = RawFencedCodeBlockLexer(re.compile(r"(?P<info>[^\n]*)\n?"))
+    for region in sorted(any_fence(document), key=lambda region: region.start):
+        yield Block(
+            path=Path(document.path),
+            line=document.text.count("\n", 0, region.start) + 1,
+            start=region.start,
+            end=region.end,
+            language=language_of(region.lexemes["info"]),
+            source=region.lexemes["source"],
+        )
+
+
+def read(page: Path) -> list[Block]:
+    return list(blocks(Document(page.read_text(encoding="utf-8"), str(page))))
+
+
+def problems(site: Site) -> list[Problem]:
+    """Everything that is wrong with the pages and modules of a site and can be told without running them."""
+    found: list[Problem] = []
+    for page in site.pages():
+        page_blocks = read(page)
+        found += filter(None, map(site.problem_of, page_blocks))
+        found += _misplaced_outputs(site, page, page_blocks)
+    for module in site.modules():
+        found += _unshown(site, module)
+    return found
+
+
+def _misplaced_outputs(site: Site, page: Path, page_blocks: list[Block]) -> Iterator[Problem]:
+    """An Output block stands right under the block that printed it."""
+    above: Block | None = None
+    for block in page_blocks:
+        if block.is_output and block.include:
+            name = block.include[1]
+            if above is None or not above.is_python or above.include is None or above.include[1] != name:
+                yield Problem(
+                    page.relative_to(site.root),
+                    block.line,
+                    f"the output of {name!r} doesn't stand under the block that prints it.",
+                    "Move it right below that block.",
+                )
+        above = block
+
+
+def _unshown(site: Site, module: Path) -> Iterator[Problem]:
+    """Sections of a module, and of its recorded outputs, that its page doesn't show, or shows twice."""
+    page = site.page_of(module)
+    where = site.relative(page)
+    record = module.with_suffix(".txt")
+    shown = [block.include for block in read(page)] if page.is_file() else []
+    for path in filter(Path.is_file, (module, record)):
+        for section in sections(path).values():
+            include = (site.relative(path), section.name)
+            times = shown.count(include)
+            if times == 1:
+                continue
+            if times:
+                what = f"{where} shows section {section.name!r} {times} times."
+                mend = "A block runs where it stands: show it once."
+            elif path == record:
+                what = f"no page shows what {section.name!r} printed."
+                mend = f"Show it on {where} under its block, or run `make outputs` if the block is gone."
+            else:
+                what = f"no page shows section {section.name!r}."
+                mend = f"Show it on {where}, or delete it."
+            yield Problem(path.relative_to(site.root), section.line, what, mend)

@@ -1,0 +1,213 @@
+"""A custom layer: weights of its own, and an operation that uses them."""
+
+# --8<-- [start:linear]
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="guide")
+class Linear(keras.layers.Layer):
+    """A linear map of the last axis: ``outputs = inputs @ kernel``.
+
+    Args:
+        units: Size of the last axis of the outputs.
+
+    Shapes:
+        ``(batch, ..., features)`` to ``(batch, ..., units)``.
+    """
+
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(
+            name="kernel", shape=(input_shape[-1], self.units)
+        )
+
+    def call(self, inputs):
+        return ops.matmul(inputs, self.kernel)
+
+
+# --8<-- [end:linear]
+
+
+# --8<-- [start:affine]
+@keras.saving.register_keras_serializable(package="guide")
+class Affine(keras.layers.Layer):
+    """``outputs = activation(inputs @ kernel + bias)``, as ``Dense`` does it.
+
+    Args:
+        units: Size of the last axis of the outputs.
+        activation: Name of an activation, a function, or None for the identity.
+        kernel_initializer: Name or object that fills the kernel.
+        kernel_regularizer: Name or object that penalises the kernel, or None.
+
+    Shapes:
+        ``(batch, ..., features)`` to ``(batch, ..., units)``.
+    """
+
+    def __init__(
+        self,
+        units,
+        activation=None,
+        kernel_initializer="glorot_uniform",
+        kernel_regularizer=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.units = units
+        self.activation = keras.activations.get(activation)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(input_shape[-1], self.units),
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+        )
+        self.bias = self.add_weight(
+            name="bias", shape=(self.units,), initializer="zeros"
+        )
+
+    def call(self, inputs):
+        return self.activation(ops.matmul(inputs, self.kernel) + self.bias)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "activation": keras.activations.serialize(self.activation),
+            "kernel_initializer": keras.initializers.serialize(
+                self.kernel_initializer
+            ),
+            "kernel_regularizer": keras.regularizers.serialize(
+                self.kernel_regularizer
+            ),
+        }
+
+
+# --8<-- [end:affine]
+
+
+if __name__ == "__main__":
+    # --8<-- [start:train]
+    keras.utils.set_random_seed(7)
+    classes = np.random.randint(10, size=1000)
+    centres = np.random.normal(size=(10, 20))
+    x = (centres[classes] + np.random.normal(size=(1000, 20))).astype("float32")
+    y = keras.utils.to_categorical(classes)
+
+    model = keras.Sequential(
+        [
+            keras.layers.Dense(64, activation="relu"),
+            Linear(128),
+            keras.layers.Dense(10, activation="softmax"),
+        ]
+    )
+    model.compile(
+        optimizer="adam",
+        loss="categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    history = model.fit(x[:800], y[:800], epochs=5, verbose=0).history
+    loss, accuracy = model.evaluate(x[800:], y[800:], verbose=0)
+
+    first, *_, last = history["loss"]
+    print(f"loss in the first epoch {first:.2f}, in the last {last:.2f}")
+    print(f"accuracy on 200 unseen samples: {accuracy:.2f}")
+    print("predicted:", model.predict(x[800:808], verbose=0).argmax(axis=-1))
+    print("true:     ", classes[800:808])
+    # --8<-- [end:train]
+
+    # --8<-- [start:build]
+    layer = Linear(3)
+    print("weights before the first call:", len(layer.weights))
+
+    layer(np.ones((2, 4), dtype="float32"))
+    for weight in layer.weights:
+        print("after it:", weight.name, weight.shape, weight.dtype)
+    # --8<-- [end:build]
+
+    # --8<-- [start:call]
+    print("eager:   ", layer(np.ones((2, 4))).shape)
+    print("sequence:", layer(np.ones((2, 7, 4))).shape)
+    print("symbolic:", layer(keras.Input((None, 4))).shape)
+    # --8<-- [end:call]
+
+    # --8<-- [start:compare]
+    affine = Affine(3, activation="relu", kernel_regularizer="l2")
+    dense = keras.layers.Dense(3, activation="relu", kernel_regularizer="l2")
+    batch = np.random.normal(size=(5, 4)).astype("float32")
+    affine(batch), dense(batch)
+    affine.set_weights(dense.get_weights())
+
+    difference = ops.max(ops.abs(affine(batch) - dense(batch)))
+    print(f"largest difference of the outputs: {float(difference):.1f}")
+    print("same penalty:", float(affine.losses[0]) == float(dense.losses[0]))
+    # --8<-- [end:compare]
+
+    # --8<-- [start:save]
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            Affine(3, activation="relu", name="hidden"),
+            Linear(2, name="projection"),
+        ]
+    )
+    model.save("model.keras")
+    reloaded = keras.saving.load_model("model.keras")
+
+    difference = ops.max(ops.abs(model(batch) - reloaded(batch)))
+    print(f"largest difference after reloading: {float(difference):.1f}")
+    print("layers:", [layer.name for layer in reloaded.layers])
+    print("activation:", reloaded.layers[0].activation.__name__)
+    # --8<-- [end:save]
+
+    # --8<-- [start:seen_name]
+    class MyCustomLayer(keras.layers.Layer):
+        def __init__(self):
+            super(MyCustomLayer, self).__init__()
+
+        def build(self, input_shape):
+            self.kernel = self.add_weight("kernel", shape=(input_shape[1], 128))
+
+        def call(self, inputs):
+            return ops.matmul(inputs, self.kernel)
+
+    try:
+        MyCustomLayer()(np.ones((2, 4)))
+    except ValueError as error:
+        print(f"ValueError: {error}")
+    # --8<-- [end:seen_name]
+
+    # --8<-- [start:seen_init]
+    try:
+        MyCustomLayer(name="projection")
+    except TypeError as error:
+        print(f"TypeError: {error}")
+
+    try:
+        MyCustomLayer.from_config(MyCustomLayer().get_config())
+    except TypeError as error:
+        print(f"TypeError: {str(error).splitlines()[-1]}")
+    # --8<-- [end:seen_init]
+
+    # --8<-- [start:seen_axis]
+    class FirstAxis(Linear):
+        def build(self, input_shape):
+            self.kernel = self.add_weight(
+                name="kernel", shape=(input_shape[1], self.units)
+            )
+
+    layer = FirstAxis(8)
+    print("a model of 7 steps, 4 features:", layer(keras.Input((7, 4))).shape)
+    print("kernel:", layer.kernel.shape)
+    try:
+        layer(np.ones((2, 7, 4)))
+    except Exception as error:
+        print(type(error).__name__, "when it meets data")
+    # --8<-- [end:seen_axis]
