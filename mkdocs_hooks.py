@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -16,8 +17,20 @@ from engine import html, pages
 log = logging.getLogger("mkdocs.hooks.engine")
 
 
+_starting_server = False
+
+
+def on_startup(*, command: str, dirty: bool) -> None:
+    global _starting_server
+    _starting_server = command == "serve"
+
+
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Tell the theme with which versions the pages are proved: those of the lock."""
+    global _starting_server
+    if _starting_server:
+        _starting_server = False
+        _refuse_taken_port(*config.dev_addr)
+    # The theme tells on every page with which versions it is proved: those of the lock.
     lock = (Path(config.config_file_path).parent / "requirements.txt").read_text(encoding="utf-8")
     config.extra["versions"] = dict(re.findall(r"^(tensorflow|keras)==(\S+)", lock, re.MULTILINE))
     return config
@@ -58,3 +71,15 @@ def on_env(env: object, config: MkDocsConfig, files: Files) -> None:
     shown = {"" if url in (".", "./") else url: value for url, value in shown.items()}
     for problem in html.link_problems(pages.Site(config), shown, addresses):
         log.warning(problem)
+
+
+def _refuse_taken_port(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise Abort(
+                f"{host}:{port} can't be used ({error.strerror}). Stop what listens there, or choose another port: "
+                f"make serve PORT={port + 1}, or mkdocs serve --dev-addr {host}:{port + 1}"
+            ) from None

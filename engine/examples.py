@@ -67,6 +67,38 @@ class PageParser:
         return None
 
 
+def run(section: Section, namespace: dict) -> None:
+    """Execute a section under its own file and lines, so that AutoGraph finds the source and tracebacks point at it."""
+    linecache.checkcache(str(section.path))
+    padded = "\n" * (section.line - 1) + section.text
+    exec(compile(padded, str(section.path), "exec"), namespace)
+
+
+def start_page(namespace: dict) -> None:
+    """A page runs as a reader's script does: in a new process, as far as Keras can tell, and in an empty folder.
+
+    The seed is any: a page whose numbers depend on it has to set its own, as the reader's script has to.
+    """
+    fresh_keras(seed=random.SystemRandom().randrange(2**31))
+    namespace["__name__"] = "__main__"
+    namespace["_home"] = os.getcwd()
+    namespace["_folder"] = tempfile.TemporaryDirectory()
+    os.chdir(namespace["_folder"].name)
+
+
+def end_page(namespace: dict) -> None:
+    os.chdir(namespace["_home"])
+    namespace["_folder"].cleanup()
+
+
+def fresh_keras(seed: int) -> None:
+    """Names and policies as in a new process, so that no page or test sees what ran before it."""
+    if keras := sys.modules.get("keras"):
+        keras.backend.clear_session()
+        keras.config.set_dtype_policy("float32")
+        keras.utils.set_random_seed(seed)
+
+
 def as_recorded(printed: str) -> str:
     """What a reader can see of a printed text: no common indent, no blank lines around it, no trailing spaces."""
     return textwrap.dedent("\n".join(line.rstrip() for line in printed.splitlines())).strip("\n")

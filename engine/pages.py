@@ -235,6 +235,9 @@ def problems(site: Site) -> list[Problem]:
         found += _misplaced_outputs(site, page, page_blocks)
     for module in site.modules():
         found += _unshown(site, module)
+    for record in sorted(site.snippets.rglob("*.txt")):
+        if not record.with_suffix(".py").is_file():
+            found.append(Problem(record.relative_to(site.root), 1, "the module of this record is gone.", "Delete it."))
     return found
 
 

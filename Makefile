@@ -1,0 +1,39 @@
+# `make` lists the commands. Each sets up what it needs, in .venv.
+
+PORT ?= 8000
+export NO_MKDOCS_2_WARNING = 1
+
+.PHONY: help serve test build outputs lock
+help:
+	@echo "make serve    show the site on 127.0.0.1:$(PORT), rebuilt at each save (PORT=8001 for another port)"
+	@echo "make test     run every block and prove every claim"
+	@echo "make build    build the site into site/, strictly"
+	@echo "make outputs  run every block and record what it prints"
+	@echo "make lock     resolve requirements.in into requirements.txt"
+
+serve: .venv/ready
+	@echo "Serving the site on http://127.0.0.1:$(PORT)/ - stop it with Ctrl+C"
+	@.venv/bin/mkdocs serve --dev-addr 127.0.0.1:$(PORT)
+
+test: .venv/ready
+	@echo "Running every block of every page, and every test (TensorFlow takes a while to import)"
+	@.venv/bin/pytest --numprocesses 2
+
+build: .venv/ready
+	@echo "Building the site into site/"
+	@.venv/bin/mkdocs build --strict
+
+outputs: .venv/ready
+	@echo "Running every block of every page, and recording what it prints"
+	@.venv/bin/pytest docs --update-outputs --numprocesses 2
+	@git status --short snippets
+
+lock: .venv/ready
+	@echo "Resolving requirements.in"
+	@.venv/bin/pip install --quiet uv
+	@.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --upgrade \
+		--no-annotate --no-header requirements.in --output-file requirements.txt
+
+.venv/ready: requirements.txt
+	@sh engine/setup.sh
+	@touch $@

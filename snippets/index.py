@@ -1,0 +1,38 @@
+"""The smallest custom layer with a weight, trained."""
+
+# --8<-- [start:layer]
+import keras
+import numpy as np
+
+
+@keras.saving.register_keras_serializable(package="guide")
+class Scale(keras.layers.Layer):
+    """Multiplies each feature by a factor that is learned.
+
+    Shapes:
+        ``(batch, ..., features)`` to the same.
+    """
+
+    def build(self, input_shape):
+        self.factor = self.add_weight(
+            name="factor", shape=(input_shape[-1],), initializer="ones"
+        )
+
+    def call(self, inputs):
+        return inputs * self.factor
+
+
+# --8<-- [end:layer]
+
+
+if __name__ == "__main__":
+    # --8<-- [start:train]
+    keras.utils.set_random_seed(7)
+    x = np.random.normal(size=(256, 3))
+    y = x * [2.0, -1.0, 0.5]
+
+    model = keras.Sequential([Scale()])
+    model.compile(optimizer=keras.optimizers.Adam(0.1), loss="mse")
+    model.fit(x, y, epochs=20, verbose=0)
+    print("learned factors:", model.layers[0].factor.numpy().round(2))
+    # --8<-- [end:train]

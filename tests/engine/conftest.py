@@ -1,0 +1,106 @@
+"""A small site of the same engine and configuration, to break on purpose."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from mkdocs.__main__ import cli
+
+from engine.pages import Site, problems
+
+ROOT = Path(__file__).parents[2]
+
+PAGE = """\
+# Add
+
+Two numbers are added.
+
+```python
+--8<-- "snippets/add.py:add"
+```
+
+```python
+--8<-- "snippets/add.py:use"
+```
+
+```text title="Output"
+--8<-- "snippets/add.txt:use"
+```
+"""
+
+MODULE = """\
+# --8<-- [start:add]
+def add(a, b):
+    return a + b
+
+
+# --8<-- [end:add]
+
+if __name__ == "__main__":
+    # --8<-- [start:use]
+    total = add(1, 2)
+    print("total:", total)
+    # --8<-- [end:use]
+"""
+
+RECORD = """\
+--8<-- [start:use]
+total: 3
+--8<-- [end:use]
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    root: Path
+
+    def write(self, path: str, text: str) -> None:
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+
+    def read(self, path: str) -> str:
+        return (self.root / path).read_text(encoding="utf-8")
+
+    def replace(self, path: str, old: str, new: str) -> None:
+        text = self.read(path)
+        assert old in text, f"{old!r} doesn't stand in {path}"
+        self.write(path, text.replace(old, new))
+
+    def problems(self) -> list[str]:
+        return [str(problem) for problem in problems(Site.load(self.root))]
+
+    def build(self) -> tuple[int, str]:
+        """What `mkdocs build --strict` answers: its exit code and what it says."""
+        result = CliRunner().invoke(cli, ["build", "--strict", "--config-file", str(self.root / "mkdocs.yml")])
+        return result.exit_code, result.output
+
+    def run(self, *options: str) -> tuple[int, str]:
+        """What pytest answers on the pages, in a process of its own."""
+        command = [sys.executable, "-m", "pytest", "docs", "-q", "-p", "no:cacheprovider", "--color=no", *options]
+        done = subprocess.run(command, cwd=self.root, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A site of one page that keeps every law."""
+    for name in ("conftest.py", "mkdocs_hooks.py", "pyproject.toml", "requirements.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("engine", "theme"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "docs" / "assets", tmp_path / "docs" / "assets")
+    shutil.copy(ROOT / "mkdocs.yml", tmp_path / "base.yml")
+    project = Project(tmp_path)
+    project.write("mkdocs.yml", "INHERIT: base.yml\nnav: null\n")
+    project.write("docs/index.md", "# Home\n\nSee [add](add.md).\n")
+    project.write("docs/add.md", PAGE)
+    project.write("snippets/add.py", MODULE)
+    project.write("snippets/add.txt", RECORD)
+    return project

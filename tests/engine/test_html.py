@@ -1,0 +1,31 @@
+"""Dead links, anchors and images: each is red in the strict build, at the line of the page."""
+
+from __future__ import annotations
+
+import pytest
+
+BROKEN = {
+    "a dead link": ("[gone](gone.md)", "the link to gone.md leads nowhere. Name a .md file that is there."),
+    "a dead link to a file": ("[gone](gone.pdf)", "the link to gone.pdf leads nowhere."),
+    "a dead link in raw HTML": ('<a href="../gone/">gone</a>', "the link to ../gone/ leads nowhere."),
+    "a dead anchor": ("[gone](add.md#gone)", "docs/add.md has no anchor #gone."),
+    "a dead anchor on the page": ("[gone](#gone)", "docs/links.md has no anchor #gone."),
+    "a missing image": ("![a picture](gone.png)", "the image gone.png isn't there."),
+    "an image without alt text": ("![](../assets/favicon.svg)", "has no alt text. Say what it shows"),
+}
+
+
+@pytest.mark.parametrize(("text", "what"), BROKEN.values(), ids=BROKEN)
+def test_red_at_its_line(project, text, what):
+    project.write("docs/links.md", f"# Links\n\nText.\n\nHere: {text}.\n")
+    code, said = project.build()
+    assert code != 0
+    line = next((line for line in said.splitlines() if "docs/links.md:5: " in line), said)
+    assert what in line
+
+
+def test_green_when_all_lead_somewhere(project):
+    links = "[a](add.md), [b](add.md#add), [c](#links), <https://example.org>, ![a logo](assets/favicon.svg)"
+    project.write("docs/links.md", f"# Links\n\n{links}\n")
+    code, said = project.build()
+    assert code == 0, said

@@ -1,0 +1,178 @@
+"""Each law that holds without running a page: broken once, it is red in the tests and in the strict build.
+
+The message names the file, the line, and how to mend it.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.pages import language_of
+
+FENCE = "```python\nprint('typed')\n```\n"
+TYPED = {
+    "plain": FENCE,
+    "py": "```py\nprint('typed')\n```\n",
+    "python3": "```python3\nprint('typed')\n```\n",
+    "pycon": "```pycon\n>>> print('typed')\ntyped\n```\n",
+    "titled": '```python title="typed.py"\nprint("typed")\n```\n',
+    "annotated": "```{ .python .annotate }\nprint('typed') # (1)!\n```\n\n1.  A note.\n",
+    "attributes first": "``` { #typed .py }\nprint('typed')\n```\n",
+    "highlighted": "```python linenums='1' hl_lines='1'\nprint('typed')\n```\n",
+    "tildes": "~~~python\nprint('typed')\n~~~\n",
+    "long fence": "````python\nprint('typed')\n````\n",
+    "in a tab": '=== "Tab"\n\n    ```python\n    print("typed")\n    ```\n',
+    "in a list": "- An item\n\n    ```python\n    print('typed')\n    ```\n",
+    "in an admonition": "!!! note\n\n    ```python\n    print('typed')\n    ```\n",
+    "in a folded admonition": "??? note\n\n    ```python\n    print('typed')\n    ```\n",
+    "in a quote": "> ```python\n> print('typed')\n> ```\n",
+    "without a language": "```\nprint('typed')\n```\n",
+    "an output by hand": '```text title="Output"\ntyped\n```\n',
+    "beside an include": '```python\n--8<-- "snippets/add.py:add"\nprint("typed")\n```\n',
+}
+
+
+def assert_red(project, where: str, what: str) -> None:
+    """The problem is told at `where` by the check that the tests run, and by the strict build."""
+    assert any(problem.startswith(f"{where}: ") and what in problem for problem in project.problems()), (
+        project.problems()
+    )
+    code, said = project.build()
+    assert code != 0
+    assert f"{where}: " in said
+    assert what in said
+
+
+def test_a_site_that_keeps_the_laws_is_green(project):
+    assert project.problems() == []
+    code, said = project.build()
+    assert code == 0, said
+
+
+@pytest.mark.parametrize("form", TYPED.values(), ids=TYPED)
+def test_code_typed_into_a_page(project, form):
+    project.write("docs/typed.md", f"# Typed\n\n{form}")
+    line = next(
+        number for number, text in enumerate(f"# Typed\n\n{form}".splitlines(), 1) if "``" in text or "~~" in text
+    )
+
+    found = [problem for problem in project.problems() if problem.startswith(f"docs/typed.md:{line}: ")]
+    assert len(found) == 1, project.problems()
+    assert "snippets/" in found[0]
+    code, said = project.build()
+    assert code != 0
+    assert f"docs/typed.md:{line}: " in said
+
+
+INDENTED = {
+    "indented code": "# Typed\n\nText.\n\n    print('typed')\n",
+    "indented code with a language": "# Typed\n\nText.\n\n    :::python\n    print('typed')\n",
+    "raw HTML": "# Typed\n\n<pre><code>print('typed')</code></pre>\n",
+}
+
+
+@pytest.mark.parametrize("text", INDENTED.values(), ids=INDENTED)
+def test_code_that_is_no_fence_is_found_in_the_html(project, text):
+    project.write("docs/typed.md", text)
+    code, said = project.build()
+    assert code != 0
+    assert "docs/typed.md:1: the HTML has 1 blocks of code, 0 were found on the page." in said
+
+
+def test_a_fence_that_the_html_shows_otherwise(project):
+    """Indented by four spaces, a fence is read as code about a fence: what runs isn't what a reader sees."""
+    include = '```python\n--8<-- "snippets/add.py:add"\n```\n'
+    project.replace("docs/add.md", include, "".join(f"    {line}\n" for line in include.splitlines()))
+    code, said = project.build()
+    assert code != 0
+    assert "docs/add.md:5: the HTML shows a text block that isn't the one found here" in said
+
+
+def test_an_include_of_a_missing_file(project):
+    (project.root / "snippets/add.py").rename(project.root / "snippets/gone.py")
+    assert_red(project, "docs/add.md:5", "snippets/add.py is missing. Write the module.")
+
+
+def test_an_include_of_a_missing_section(project):
+    project.replace("docs/add.md", "add.py:use", "add.py:usage")
+    assert_red(project, "docs/add.md:9", "snippets/add.py has no section 'usage'. Add its two markers.")
+
+
+def test_an_include_of_a_missing_record(project):
+    (project.root / "snippets/add.txt").unlink()
+    assert_red(project, "docs/add.md:13", "snippets/add.txt is missing. Run `make outputs`.")
+
+
+def test_an_empty_section(project):
+    project.replace("snippets/add.py", "def add(a, b):\n    return a + b\n", "")
+    assert_red(project, "docs/add.md:5", "section 'add' of snippets/add.py is empty or not ended.")
+
+
+def test_a_section_without_an_end(project):
+    project.replace("snippets/add.py", "# --8<-- [end:add]\n", "")
+    assert_red(project, "docs/add.md:5", "section 'add' of snippets/add.py is empty or not ended.")
+
+
+def test_a_section_within_a_section(project):
+    project.replace("snippets/add.py", "    return", "    # --8<-- [start:use]\n    return")
+    assert_red(project, "docs/add.md:5", "section 'add' of snippets/add.py holds the markers of another section.")
+
+
+def test_an_include_from_the_module_of_another_page(project):
+    project.write("docs/other.md", '# Other\n\n```python\n--8<-- "snippets/add.py:add"\n```\n')
+    assert_red(project, "docs/other.md:3", "This page draws from its mirror, snippets/other.py.")
+
+
+def test_a_section_that_no_page_shows(project):
+    project.write("snippets/add.py", project.read("snippets/add.py") + UNSHOWN)
+    assert_red(project, "snippets/add.py:14", "no page shows section 'more'. Show it on docs/add.md, or delete it.")
+
+
+UNSHOWN = "    # --8<-- [start:more]\n    total += 1\n    # --8<-- [end:more]\n"
+
+
+def test_a_module_that_no_page_shows(project):
+    project.write("snippets/orphan.py", MODULE_WITHOUT_PAGE)
+    assert_red(project, "snippets/orphan.py:2", "no page shows section 'alone'.")
+
+
+MODULE_WITHOUT_PAGE = "# --8<-- [start:alone]\nx = 1\n# --8<-- [end:alone]\n"
+
+
+def test_a_recorded_output_that_no_page_shows(project):
+    project.replace("docs/add.md", '\n```text title="Output"\n--8<-- "snippets/add.txt:use"\n```\n', "")
+    assert_red(project, "snippets/add.txt:2", "no page shows what 'use' printed.")
+
+
+def test_a_record_whose_module_is_gone(project):
+    project.write("snippets/gone.txt", "anything\n")
+    assert_red(project, "snippets/gone.txt:1", "the module of this record is gone. Delete it.")
+
+
+def test_an_output_that_stands_elsewhere(project):
+    project.replace(
+        "docs/add.md", '\n```text title="Output"', '\nText.\n\n```console\n$ make\n```\n\n```text title="Output"'
+    )
+    assert_red(project, "docs/add.md:19", "the output of 'use' doesn't stand under the block that prints it.")
+
+
+def test_a_section_shown_twice(project):
+    project.write("docs/add.md", project.read("docs/add.md") + '\n```python\n--8<-- "snippets/add.py:add"\n```\n')
+    assert_red(project, "snippets/add.py:2", "docs/add.md shows section 'add' 2 times.")
+
+
+@pytest.mark.parametrize(
+    ("info", "language"),
+    [
+        ("python", "python"),
+        (' py title="x"', "python"),
+        ("{ .python3 .annotate }", "python"),
+        ("{#id .py}", "python"),
+        ("pycon", "pycon"),
+        ("", ""),
+        ("mermaid", "mermaid"),
+        ('text title="Output"', "text"),
+    ],
+)
+def test_language_of(info, language):
+    assert language_of(info) == language
