@@ -40,8 +40,8 @@ def on_pre_build(config: MkDocsConfig) -> None:
     found = pages.problems(pages.Site(config))
     for problem in found:
         log.warning(problem)
-    if found and config.strict:
-        raise Abort(f"The pages break the law {len(found)} times (see above).")
+    if found and (config.strict or any(problem.stops for problem in found)):
+        raise Abort(f"{len(found)} of the site's laws are broken (see above).")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

@@ -37,6 +37,8 @@ class Problem:
     line: int
     what: str
     mend: str
+    stops: bool = False
+    """Whether the page can't even be built."""
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.what} {self.mend}"
@@ -131,8 +133,8 @@ class Site:
     def problem_of(self, block: Block) -> Problem | None:
         """Why a block can't stand on its page, or None."""
 
-        def problem(what: str, mend: str) -> Problem:
-            return Problem(block.path.relative_to(self.root), block.line, what, mend)
+        def problem(what: str, mend: str, *, stops: bool = False) -> Problem:
+            return Problem(block.path.relative_to(self.root), block.line, what, mend, stops)
 
         if not (block.is_python or block.is_output):
             if block.language in TYPED:
@@ -160,9 +162,10 @@ class Site:
             section = sections(self.root / path)[name]
         except (SnippetMissingError, FileNotFoundError, KeyError):
             if not (self.root / path).is_file():
-                return problem(f"{path} is missing.", "Run `make outputs`." if block.is_output else "Write the module.")
+                mend = "Run `make outputs`." if block.is_output else "Write the module."
+                return problem(f"{path} is missing.", mend, stops=True)
             mend = "Run `make outputs`: the block prints nothing yet." if block.is_output else "Add its two markers."
-            return problem(f"{path} has no section {name!r}.", mend)
+            return problem(f"{path} has no section {name!r}.", mend, stops=True)
         if not section.text.strip():
             what = f"section {name!r} of {path} is empty or not ended."
             return problem(what, "Put its lines between its two markers.")
@@ -233,6 +236,7 @@ def problems(site: Site) -> list[Problem]:
         page_blocks = read(page)
         found += filter(None, map(site.problem_of, page_blocks))
         found += _misplaced_outputs(site, page, page_blocks)
+        found += _other_includes(site, page, page_blocks)
     for module in site.modules():
         found += _unshown(site, module)
     for record in sorted(site.snippets.rglob("*.txt")):
@@ -255,6 +259,25 @@ def _misplaced_outputs(site: Site, page: Path, page_blocks: list[Block]) -> Iter
                     "Move it right below that block.",
                 )
         above = block
+
+
+def _other_includes(site: Site, page: Path, page_blocks: list[Block]) -> Iterator[Problem]:
+    """Outside a fence, a page may draw a picture as SVG; anything else could bring in code that no test sees."""
+    text = page.read_text(encoding="utf-8")
+    for block in page_blocks:
+        text = text[: block.start] + re.sub(r"[^\n]", " ", text[block.start : block.end]) + text[block.end :]
+    for number, line in enumerate(text.splitlines(), 1):
+        match = SnippetPreprocessor.RE_ALL_SNIPPETS.match(line)
+        if not match or match["escape"]:
+            continue
+        path = (match["snippet"] or "").strip("\"'")
+        where = page.relative_to(site.root)
+        if not path.endswith(".svg"):
+            yield Problem(
+                where, number, f"{path or 'a block'} is included outside a fence.", "Only .svg pictures can be."
+            )
+        elif not (site.root / path).is_file():
+            yield Problem(where, number, f"{path} is missing.", "Draw it, or mend the path.", stops=True)
 
 
 def _unshown(site: Site, module: Path) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import runpy
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 from sybil import Document
 
-from engine import html, pages
+from engine import html, pages, records
 from engine.examples import PageParser
 
 ROOT = Path(__file__).parents[1]
@@ -86,6 +87,17 @@ def test_each_page_offers_its_module(built, page):
     assert f"{module.name}</a>" in built_page(built, page)
     assert "--8<--" not in text
     compile(text, str(offered), "exec")
+
+
+@each_page
+def test_the_module_run_whole_prints_what_its_page_shows(page, tmp_path, monkeypatch, capsys):
+    module = SITE.module_of(page)
+    if not module.is_file():
+        return
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(module), run_name="__main__")
+    recorded = [records.read(module, name) or "" for name in pages.sections(module)]
+    assert capsys.readouterr().out.split() == " ".join(recorded).split()
 
 
 @each_page

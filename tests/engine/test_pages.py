@@ -103,6 +103,24 @@ def test_an_include_of_a_missing_record(project):
     assert_red(project, "docs/add.md:13", "snippets/add.txt is missing. Run `make outputs`.")
 
 
+def test_serving_stops_with_the_message_and_no_traceback_where_a_page_cannot_be_built(project):
+    project.replace("docs/add.md", "add.py:use", "add.py:usage")
+    code, said = project.build("--no-strict")
+    assert code != 0
+    assert "docs/add.md:9: snippets/add.py has no section 'usage'." in said
+    assert "Traceback" not in said
+
+
+def test_a_missing_picture_outside_a_fence(project):
+    project.write("docs/picture.md", '# Picture\n\n--8<-- "docs/picture.svg"\n')
+    assert_red(project, "docs/picture.md:3", "docs/picture.svg is missing.")
+
+
+def test_code_included_outside_a_fence(project):
+    project.write("docs/other.md", '# Other\n\n--8<-- "docs/add.md"\n')
+    assert_red(project, "docs/other.md:3", "docs/add.md is included outside a fence. Only .svg pictures can be.")
+
+
 def test_an_empty_section(project):
     project.replace("snippets/add.py", "def add(a, b):\n    return a + b\n", "")
     assert_red(project, "docs/add.md:5", "section 'add' of snippets/add.py is empty or not ended.")

@@ -1,0 +1,204 @@
+"""Errors of custom layers: each fails as a reader meets it, then is mended."""
+
+# --8<-- [start:imports]
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+# --8<-- [end:imports]
+
+
+if __name__ == "__main__":
+    # --8<-- [start:name_fails]
+    class Scale(keras.layers.Layer):
+        def build(self, input_shape):
+            self.scale = self.add_weight("scale", shape=(input_shape[-1],))
+
+        def call(self, inputs):
+            return inputs * self.scale
+
+    class Total(keras.metrics.Metric):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.total = self.add_weight("total", initializer="zeros")
+
+    try:
+        Scale()(np.ones((2, 3)))
+    except ValueError as error:
+        print("a layer, ValueError:", error)
+
+    try:
+        Total()
+    except ValueError as error:
+        print("a metric, ValueError:", error)
+    # --8<-- [end:name_fails]
+
+    # --8<-- [start:name_works]
+    class Scale(keras.layers.Layer):
+        def build(self, input_shape):
+            self.scale = self.add_weight(name="scale", shape=(input_shape[-1],))
+
+        def call(self, inputs):
+            return inputs * self.scale
+
+    class Total(keras.metrics.Metric):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.total = self.add_weight(name="total", initializer="zeros")
+
+    layer = Scale()
+    layer(np.ones((2, 3)))
+    print("the layer's weight:", layer.scale.name, layer.scale.shape)
+    total = Total().total
+    print("the metric's:", total.name, total.shape)
+    # --8<-- [end:name_works]
+
+    # --8<-- [start:kwargs_fails]
+    class Power(keras.layers.Layer):
+        def __init__(self, exponent):
+            super().__init__()
+            self.exponent = exponent
+
+        def call(self, inputs):
+            return inputs**self.exponent
+
+    try:
+        Power(2, name="square")
+    except TypeError as error:
+        print("TypeError:", error)
+
+    try:  # what cloning and loading do
+        Power.from_config(Power(2).get_config())
+    except TypeError as error:
+        print("TypeError:", str(error).splitlines()[-1])
+    # --8<-- [end:kwargs_fails]
+
+    # --8<-- [start:kwargs_works]
+    class Power(keras.layers.Layer):
+        def __init__(self, exponent, **kwargs):
+            super().__init__(**kwargs)
+            self.exponent = exponent
+
+        def call(self, inputs):
+            return inputs**self.exponent
+
+    layer = Power(2, name="square")
+    copy = Power.from_config(layer.get_config())
+    print("the copy:", copy.name, copy.exponent)
+    # --8<-- [end:kwargs_works]
+
+    # --8<-- [start:axis_fails]
+    class Projection(keras.layers.Layer):
+        def build(self, input_shape):
+            self.kernel = self.add_weight(
+                name="kernel", shape=(input_shape[1], 8)
+            )
+
+        def call(self, inputs):
+            return ops.matmul(inputs, self.kernel)
+
+    inputs = keras.Input((7, 4))  # (batch, steps, features)
+    model = keras.Model(inputs, Projection()(inputs))
+    print("declared:", model.output_shape)
+    print("kernel:", model.weights[0].shape)
+
+    try:
+        model(np.ones((2, 7, 4)))
+    except tf.errors.InvalidArgumentError as error:
+        _, _, words = str(error).partition("}} ")
+        print("InvalidArgumentError:", words.partition(" [Op")[0])
+
+    try:
+        Projection()(keras.Input((None, 4)))
+    except ValueError as error:
+        print("ValueError:", str(error).partition(" for variable")[0])
+    # --8<-- [end:axis_fails]
+
+    # --8<-- [start:axis_works]
+    class Projection(keras.layers.Layer):
+        def build(self, input_shape):
+            self.kernel = self.add_weight(
+                name="kernel", shape=(input_shape[-1], 8)
+            )
+
+        def call(self, inputs):
+            return ops.matmul(inputs, self.kernel)
+
+    inputs = keras.Input((None, 4))  # any number of steps
+    model = keras.Model(inputs, Projection()(inputs))
+    print("declared:", model.output_shape)
+    print("kernel:", model.weights[0].shape)
+    print("outputs:", model(np.ones((2, 7, 4))).shape)
+    # --8<-- [end:axis_works]
+
+    # --8<-- [start:untracked_fails]
+    class Gain(keras.layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.gain = tf.Variable(1.0)  # Keras doesn't see it
+
+        def call(self, inputs):
+            return inputs * self.gain
+
+    class Stack(keras.layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.blocks = [None, None]
+            for index in range(2):  # nor these
+                self.blocks[index] = keras.layers.Dense(3)
+
+        def call(self, inputs):
+            for block in self.blocks:
+                inputs = block(inputs)
+            return inputs
+
+    for layer in Gain(), Stack():
+        layer(np.ones((2, 3)))
+        print(type(layer).__name__, end=", ")
+        print("trainable weights:", len(layer.trainable_weights))
+    # --8<-- [end:untracked_fails]
+
+    # --8<-- [start:untracked_works]
+    class Gain(keras.layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.gain = self.add_weight(name="gain", initializer="ones")
+
+        def call(self, inputs):
+            return inputs * self.gain
+
+    class Stack(keras.layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.blocks = [keras.layers.Dense(3) for _ in range(2)]
+
+        def call(self, inputs):
+            for block in self.blocks:
+                inputs = block(inputs)
+            return inputs
+
+    for layer in Gain(), Stack():
+        layer(np.ones((2, 3)))
+        print(type(layer).__name__, end=", ")
+        print("trainable weights:", len(layer.trainable_weights))
+    # --8<-- [end:untracked_works]
+
+    # --8<-- [start:kerastensor_fails]
+    inputs = keras.Input((3,))
+    try:
+        tf.reduce_sum(inputs, axis=-1)
+    except ValueError as error:
+        print("ValueError:", str(error).splitlines()[0].partition(". ")[0])
+    # --8<-- [end:kerastensor_fails]
+
+    # --8<-- [start:kerastensor_works]
+    class Sum(keras.layers.Layer):
+        def call(self, inputs):
+            return tf.reduce_sum(inputs, axis=-1)
+
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, [ops.sum(inputs, axis=-1), Sum()(inputs)])
+    print("by keras.ops and by a layer:", model.output_shape)
+    print("sums:", [float(total[0]) for total in model(np.ones((1, 3)))])
+    # --8<-- [end:kerastensor_works]
