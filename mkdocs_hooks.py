@@ -16,8 +16,7 @@ from engine import html, pages
 
 log = logging.getLogger("mkdocs.hooks.engine")
 
-
-_starting_server = False
+_starting_server = False  # the configuration is read again at each rebuild, when the port is taken by ourselves
 
 
 def on_startup(*, command: str, dirty: bool) -> None:

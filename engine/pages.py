@@ -51,7 +51,7 @@ class Section:
     path: Path
     name: str
     line: int
-    """Number of the first line after the start marker."""
+    """Number of its first line that isn't blank."""
     text: str
 
 
@@ -181,19 +181,20 @@ class Site:
 def _sections(path: Path, _mtime: int) -> dict[str, Section]:
     found: dict[str, Section] = {}
     lines = path.read_text(encoding="utf-8").splitlines()
-    for start, line in enumerate(lines, 1):
-        match = MARKER.match(line)
-        if match and match["type"] == "start":
-            ends = (n for n, later in enumerate(lines[start:], start) if _ends(later, match["name"]))
-            end = next(ends, start)  # not ended counts as empty, which is a problem
-            text = textwrap.dedent("\n".join(lines[start:end])).strip("\n")
-            found.setdefault(match["name"], Section(path, match["name"], start + 1, text))
+    markers = [(number, match) for number, line in enumerate(lines) if (match := MARKER.match(line))]
+    for start, marker in markers:
+        name = marker["name"]
+        if marker["type"] == "start" and name not in found:
+            ends = (number for number, other in markers if number > start and _ends(other, name))
+            content = lines[start + 1 : next(ends, start + 1)]  # not ended counts as empty, which is a problem
+            blank = next((count for count, line in enumerate(content) if line.strip()), 0)
+            text = textwrap.dedent("\n".join(content)).strip("\n")
+            found[name] = Section(path, name, start + 2 + blank, text)
     return found
 
 
-def _ends(line: str, name: str) -> bool:
-    match = MARKER.match(line)
-    return bool(match) and match["type"] == "end" and match["name"] == name
+def _ends(marker: re.Match[str], name: str) -> bool:
+    return marker["type"] == "end" and marker["name"] == name
 
 
 def sections(path: Path) -> dict[str, Section]:
@@ -239,6 +240,7 @@ def problems(site: Site) -> list[Problem]:
         found += _other_includes(site, page, page_blocks)
     for module in site.modules():
         found += _unshown(site, module)
+        found += _repeated(site, module)
     for record in sorted(site.snippets.rglob("*.txt")):
         if not record.with_suffix(".py").is_file():
             found.append(Problem(record.relative_to(site.root), 1, "the module of this record is gone.", "Delete it."))
@@ -273,11 +275,22 @@ def _other_includes(site: Site, page: Path, page_blocks: list[Block]) -> Iterato
         path = (match["snippet"] or "").strip("\"'")
         where = page.relative_to(site.root)
         if not path.endswith(".svg"):
-            yield Problem(
-                where, number, f"{path or 'a block'} is included outside a fence.", "Only .svg pictures can be."
-            )
+            what = f"{path or 'a block'} is included outside a fence."
+            yield Problem(where, number, what, "Only .svg pictures can be.")
         elif not (site.root / path).is_file():
             yield Problem(where, number, f"{path} is missing.", "Draw it, or mend the path.", stops=True)
+
+
+def _repeated(site: Site, module: Path) -> Iterator[Problem]:
+    """Two sections of one name: only the first would be shown and run."""
+    seen: set[str] = set()
+    for number, line in enumerate(module.read_text(encoding="utf-8").splitlines(), 1):
+        match = MARKER.match(line)
+        if match and match["type"] == "start":
+            if match["name"] in seen:
+                what = f"there is a section {match['name']!r} already."
+                yield Problem(module.relative_to(site.root), number, what, "Give this one a name of its own.")
+            seen.add(match["name"])
 
 
 def _unshown(site: Site, module: Path) -> Iterator[Problem]:

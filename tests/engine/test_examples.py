@@ -18,6 +18,12 @@ def test_a_block_that_raises(project):
     assert 'add.py", line 10, in <module>' in said
 
 
+def test_a_block_that_raises_below_blank_lines(project):
+    project.replace("snippets/add.py", "    total = add(1, 2)", "\n\n    total = add(1, 2) / 0")
+    _code, said = project.run()
+    assert "snippets/add.py:12: section 'use' raises ZeroDivisionError" in said
+
+
 def test_a_block_that_does_not_parse(project):
     project.replace("snippets/add.py", "total = add(1, 2)", "total = add(1, 2")
     code, said = project.run()

@@ -136,6 +136,11 @@ def test_a_section_within_a_section(project):
     assert_red(project, "docs/add.md:5", "section 'add' of snippets/add.py holds the markers of another section.")
 
 
+def test_two_sections_of_one_name(project):
+    project.write("snippets/add.py", project.read("snippets/add.py") + UNSHOWN.replace("more", "use"))
+    assert_red(project, "snippets/add.py:13", "there is a section 'use' already. Give this one a name of its own.")
+
+
 def test_an_include_from_the_module_of_another_page(project):
     project.write("docs/other.md", '# Other\n\n```python\n--8<-- "snippets/add.py:add"\n```\n')
     assert_red(project, "docs/other.md:3", "This page draws from its mirror, snippets/other.py.")
