@@ -1,0 +1,271 @@
+"""Two digits read by one model: two inputs, a shared encoder, two heads."""
+
+# --8<-- [start:functional]
+import textwrap
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def functional_reader(activation="softmax"):
+    """Read the two digits of a number, each from an image of its own.
+
+    Args:
+        activation: What turns the outputs of a head into probabilities.
+
+    Shapes:
+        ``left`` and ``right``, ``(batch, 784)`` each, to ``left_digit`` and
+        ``right_digit``, ``(batch, 10)`` each.
+    """
+    left = keras.Input(shape=(784,), name="left")
+    right = keras.Input(shape=(784,), name="right")
+
+    encoder = keras.layers.Dense(64, activation="relu", name="encoder")
+    left_head = keras.layers.Dense(10, activation, name="left_head")
+    right_head = keras.layers.Dense(10, activation, name="right_head")
+
+    return keras.Model(
+        inputs={"left": left, "right": right},
+        outputs={
+            "left_digit": left_head(encoder(left)),
+            "right_digit": right_head(encoder(right)),
+        },
+    )
+
+
+# --8<-- [end:functional]
+
+
+# --8<-- [start:data]
+def draw_numbers(prototypes, samples):
+    """Draw numbers of two digits, and an image of each digit under noise.
+
+    Args:
+        prototypes: The image of each digit without noise, ``(10, 784)``.
+        samples: How many numbers to draw.
+
+    Returns:
+        A dict of images, ``(samples, 784)`` each, and a dict of one-hot
+        targets, ``(samples, 10)`` each.
+    """
+    left, right = np.random.randint(10, size=(2, samples))
+    noise = np.random.normal(scale=2.0, size=(2, samples, 784))
+    images = {
+        "left": (prototypes[left] + noise[0]).astype("float32"),
+        "right": (prototypes[right] + noise[1]).astype("float32"),
+    }
+    targets = {
+        "left_digit": keras.utils.to_categorical(left, 10),
+        "right_digit": keras.utils.to_categorical(right, 10),
+    }
+    return images, targets
+
+
+def numbers(digits):
+    """Put the most likely digit of each side together: ``(samples,)``."""
+    left = digits["left_digit"].argmax(axis=-1)
+    right = digits["right_digit"].argmax(axis=-1)
+    return 10 * left + right
+
+
+# --8<-- [end:data]
+
+
+# --8<-- [start:subclass]
+@keras.saving.register_keras_serializable(package="guide")
+class TwoDigitReader(keras.Model):
+    """The model of ``functional_reader`` as a class.
+
+    Args:
+        units: Size of the encoder's output.
+
+    Shapes:
+        ``left`` and ``right``, ``(batch, features)`` each, to ``left_digit``
+        and ``right_digit``, ``(batch, 10)`` each.
+    """
+
+    def __init__(self, units=64, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.encoder = keras.layers.Dense(units, activation="relu")
+        self.left_head = keras.layers.Dense(10, activation="softmax")
+        self.right_head = keras.layers.Dense(10, activation="softmax")
+
+    def call(self, inputs):
+        left = self.encoder(inputs["left"])
+        right = self.encoder(inputs["right"])
+        return {
+            "left_digit": self.left_head(left),
+            "right_digit": self.right_head(right),
+        }
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+
+# --8<-- [end:subclass]
+
+
+if __name__ == "__main__":
+    # --8<-- [start:train]
+    keras.utils.set_random_seed(7)
+    prototypes = np.random.normal(size=(10, 784))
+    x, y = draw_numbers(prototypes, 512)
+    x_test, y_test = draw_numbers(prototypes, 256)
+
+    settings = {
+        "optimizer": "adam",
+        "loss": {
+            "left_digit": "categorical_crossentropy",
+            "right_digit": "categorical_crossentropy",
+        },
+        "loss_weights": {"left_digit": 1.0, "right_digit": 0.5},
+        "metrics": {"left_digit": ["accuracy"], "right_digit": ["accuracy"]},
+    }
+    model = functional_reader()
+    model.compile(**settings)
+    model.fit(x, y, epochs=5, verbose=0)
+
+    predicted = model.predict(x_test, verbose=0)
+    for name, probabilities in predicted.items():
+        print(name, probabilities.shape)
+
+    print("read:", numbers(predicted)[:8])
+    print("true:", numbers(y_test)[:8])
+    correct = np.mean(numbers(predicted) == numbers(y_test))
+    print(f"both digits right in {correct:.2f} of 256 unseen numbers")
+    # --8<-- [end:train]
+
+    # --8<-- [start:shared]
+    encoder = model.get_layer("encoder")
+    shared = model.count_params()
+    print("layers:", [layer.name for layer in model.layers])
+    print("parameters:", shared)
+    print("with an encoder per input:", shared + encoder.count_params())
+    # --8<-- [end:shared]
+
+    # --8<-- [start:gradient]
+    crossentropy = keras.losses.CategoricalCrossentropy()
+    with tf.GradientTape(persistent=True) as tape:
+        outputs = model(x_test)
+        left_loss = crossentropy(y_test["left_digit"], outputs["left_digit"])
+        right_loss = crossentropy(y_test["right_digit"], outputs["right_digit"])
+        total = 1.0 * left_loss + 0.5 * right_loss
+
+    kernel = encoder.kernel.value
+    from_left = tape.gradient(left_loss, kernel)
+    from_right = tape.gradient(right_loss, kernel)
+    both = 1.0 * from_left + 0.5 * from_right
+    print(f"norm of the left loss's gradient:  {np.linalg.norm(from_left):.1f}")
+    print(
+        f"norm of the right loss's gradient: {np.linalg.norm(from_right):.1f}"
+    )
+    same = np.allclose(both, tape.gradient(total, kernel), atol=1e-6)
+    print("their weighted sum is the total's gradient:", same)
+    # --8<-- [end:gradient]
+
+    # --8<-- [start:losses]
+    logs = model.evaluate(x_test, y_test, return_dict=True, verbose=0)
+    for name in sorted(logs):
+        print(f"{name}: {logs[name]:.3f}")
+
+    weighted = 1.0 * logs["left_digit_loss"] + 0.5 * logs["right_digit_loss"]
+    print(f"1.0 * left_digit_loss + 0.5 * right_digit_loss: {weighted:.3f}")
+    # --8<-- [end:losses]
+
+    # --8<-- [start:uneven]
+    x_33, y_33 = draw_numbers(prototypes, 33)  # a batch of 32 and one of 1
+    logs = model.evaluate(x_33, y_33, return_dict=True, verbose=0)
+    weighted = 1.0 * logs["left_digit_loss"] + 0.5 * logs["right_digit_loss"]
+    print(f"loss: {logs['loss']:.3f}, weighted sum: {weighted:.3f}")
+    # --8<-- [end:uneven]
+
+    # --8<-- [start:same]
+    reader = TwoDigitReader()
+    reader(x_test)  # the first call creates the weights
+    reader.set_weights(model.get_weights())
+
+    for name, probabilities in reader.predict(x_test, verbose=0).items():
+        difference = np.abs(probabilities - predicted[name]).max()
+        print(f"{name}: largest difference {difference:.1f}")
+    # --8<-- [end:same]
+
+    # --8<-- [start:save]
+    reader = TwoDigitReader(units=32)
+    reader.compile(**settings)
+    losses = reader.fit(x, y, epochs=5, verbose=0).history["loss"]
+    first, *_, last = losses
+    print(f"loss in the first epoch {first:.2f}, in the last {last:.2f}")
+
+    reader.save("reader.keras")
+    reloaded = keras.saving.load_model("reader.keras")
+    outputs, again = reader(x_test), reloaded(x_test)
+    for name in outputs:
+        difference = np.abs(outputs[name] - again[name]).max()
+        print(f"{name}: largest difference after reloading {difference:.1f}")
+    # --8<-- [end:save]
+
+    # --8<-- [start:seen_metrics]
+    input1 = keras.layers.Input(shape=(784,))
+    input2 = keras.layers.Input(shape=(784,))
+    dense1 = keras.layers.Dense(64, activation="relu", name="dense1")
+    output1 = dense1(input1)
+    output2 = dense1(input2)
+    seen = keras.models.Model([input1, input2], [output1, output2])
+
+    images = [x["left"], x["right"]]
+    targets = [  # of 64 columns, as many as the outputs have
+        keras.utils.to_categorical(digit.argmax(axis=-1), 64)
+        for digit in (y["left_digit"], y["right_digit"])
+    ]
+    seen.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+    try:
+        seen.fit(images, targets, verbose=0)
+    except ValueError as error:
+        print(textwrap.fill(f"ValueError: {error}", 72))
+    # --8<-- [end:seen_metrics]
+
+    # --8<-- [start:seen_names]
+    metrics = ["accuracy", "accuracy"]
+    seen.compile("adam", "categorical_crossentropy", metrics=metrics)
+    history = seen.fit(images, targets, verbose=0).history
+    print(sorted(history))
+    # --8<-- [end:seen_names]
+
+    # --8<-- [start:seen_relu]
+    true = tf.constant([[0.0, 1.0]])
+    for row in ([3.0, 1.0], [300.0, 100.0], [3.0, 0.0], [0.0, 0.0]):
+        outputs = tf.constant([row])
+        with tf.GradientTape() as tape:
+            tape.watch(outputs)
+            loss = keras.losses.categorical_crossentropy(true, outputs)
+        gradient = tape.gradient(loss, outputs)[0].numpy()
+        print(f"outputs {row}: loss {loss[0]:.2f}, gradient {gradient}")
+    # --8<-- [end:seen_relu]
+
+    # --8<-- [start:seen_relu_train]
+    for activation in ("relu", "softmax"):
+        keras.utils.set_random_seed(7)
+        other = functional_reader(activation)
+        other.compile(**settings)
+        losses = other.fit(x, y, epochs=5, verbose=0).history["loss"]
+        read = numbers(other.predict(x_test, verbose=0))
+        correct = np.mean(read == numbers(y_test))
+        print(f"{activation} heads: loss {losses[-1]:.2f} after 5 epochs,")
+        print(f"    both digits right in {correct:.2f} of the numbers")
+    # --8<-- [end:seen_relu_train]
+
+    # --8<-- [start:seen_list]
+    heads = {
+        "top": model.output["left_digit"],
+        "bottom": model.output["right_digit"],
+    }
+    renamed = keras.Model(model.input, heads)
+    renamed.compile(loss="categorical_crossentropy")
+
+    top, bottom = y_test["left_digit"], y_test["right_digit"]
+    for targets in ([top, bottom], {"top": top, "bottom": bottom}):
+        loss, *_ = renamed.evaluate(x_test, targets, verbose=0)
+        print(f"loss with a {type(targets).__name__} of targets: {loss:.2f}")
+    # --8<-- [end:seen_list]
