@@ -110,7 +110,7 @@ def test_each_page_has_a_description(page):
 def test_examples_in_tables_are_quoted_from_the_module(built, page):
     for cell in table_cells(built_page(built, page), "Example"):
         assert cell, "an Example cell quotes code"
-        assert squeezed(cell) in squeezed(SITE.module_of(page).read_text(encoding="utf-8")), cell
+        assert squeezed(cell).rstrip(",") in squeezed(SITE.module_of(page).read_text(encoding="utf-8")), cell
 
 
 def squeezed(code: str) -> str:

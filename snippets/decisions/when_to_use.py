@@ -1,0 +1,331 @@
+"""When a custom layer, model or loop is worth writing: one case of each."""
+
+# --8<-- [start:skip_block]
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="guide")
+class SkipBlock(keras.layers.Layer):
+    """``inputs + back(hidden(inputs))``: two dense layers and a way past them.
+
+    It starts as the identity, because the way back starts at zero.
+
+    Args:
+        units: Width of the hidden layer.
+
+    Shapes:
+        ``(batch, ..., features)`` to ``(batch, ..., features)``.
+    """
+
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+
+    def build(self, input_shape):
+        # A layer inside a layer computes in the dtype of the outer one.
+        self.hidden = keras.layers.Dense(
+            self.units, activation="relu", dtype=self.dtype_policy
+        )
+        self.back = keras.layers.Dense(
+            input_shape[-1], kernel_initializer="zeros", dtype=self.dtype_policy
+        )
+        self.hidden.build(input_shape)
+        self.back.build((*input_shape[:-1], self.units))
+
+    def call(self, inputs):
+        return inputs + self.back(self.hidden(inputs))
+
+
+# --8<-- [end:skip_block]
+
+
+# --8<-- [start:wave]
+@keras.saving.register_keras_serializable(package="guide")
+def wave(inputs):
+    """``inputs + sin²(inputs)``, number by number."""
+    return inputs + ops.square(ops.sin(inputs))
+
+
+# --8<-- [end:wave]
+
+
+# --8<-- [start:snake]
+@keras.saving.register_keras_serializable(package="guide")
+class Snake(keras.layers.Layer):
+    """``inputs + sin²(alpha * inputs) / alpha``, with a learnt ``alpha``.
+
+    Ziyin, Hartwig and Ueda, "Neural Networks Fail to Learn Periodic Functions
+    and How to Fix It", 2020, arXiv:2006.08195.
+
+    Args:
+        alpha: What each feature's ``alpha`` starts from.
+
+    Shapes:
+        ``(batch, ..., features)`` to ``(batch, ..., features)``.
+
+    Raises:
+        ValueError: If ``alpha`` is 0, by which the formula divides.
+    """
+
+    def __init__(self, alpha=1.0, **kwargs):
+        super().__init__(**kwargs)
+        if alpha == 0:
+            raise ValueError("`alpha` must not be 0.")
+        self.start = alpha
+
+    def build(self, input_shape):
+        self.alpha = self.add_weight(
+            name="alpha",
+            shape=(input_shape[-1],),
+            initializer=keras.initializers.Constant(self.start),
+        )
+
+    def call(self, inputs):
+        wave = ops.square(ops.sin(self.alpha * inputs))
+        return inputs + wave / self.alpha
+
+
+# --8<-- [end:snake]
+
+
+# --8<-- [start:adversarial]
+@keras.saving.register_keras_serializable(package="guide")
+class AdversarialClassifier(keras.Model):
+    """Two classes, learnt from inputs that are moved against the model.
+
+    The inputs move by ``epsilon`` in the direction that raises the loss:
+    Goodfellow, Shlens and Szegedy 2014, arXiv:1412.6572.
+
+    Args:
+        epsilon: How far each feature moves in training. 0 trains as usual.
+
+    Shapes:
+        ``(batch, features)`` to ``(batch, 1)``, a logit.
+    """
+
+    def __init__(self, epsilon, **kwargs):
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+        self.hidden = keras.layers.Dense(16, activation="relu")
+        self.logit = keras.layers.Dense(1)
+
+    def call(self, inputs):
+        return self.logit(self.hidden(inputs))
+
+    def attack(self, x, y, epsilon):
+        x = tf.convert_to_tensor(x)
+        with tf.GradientTape() as tape:
+            tape.watch(x)  # the inputs, not the weights
+            loss = self.compute_loss(x=x, y=y, y_pred=self(x))
+        return x + epsilon * tf.sign(tape.gradient(loss, x))
+
+    def train_step(self, data):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x = self.attack(x, y, self.epsilon)
+        return super().train_step((x, y, sample_weight))
+
+    def get_config(self):
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
+# --8<-- [end:adversarial]
+
+
+if __name__ == "__main__":
+    # --8<-- [start:blocks]
+    keras.utils.set_random_seed(7)
+    x = np.random.uniform(-1, 1, size=(500, 2)).astype("float32")
+    y = x[:, :1] * x[:, 1:]  # (batch, 1)
+
+    model = keras.Sequential(
+        [
+            keras.Input((2,)),
+            keras.layers.Dense(16),
+            SkipBlock(32),
+            SkipBlock(32),
+            keras.layers.Dense(1),
+        ]
+    )
+    print("shapes:", [layer.output.shape for layer in model.layers])
+
+    block = model.layers[1]
+    batch = np.random.normal(size=(5, 16)).astype("float32")
+    print("starts as the identity:", np.array_equal(block(batch), batch))
+
+    model.compile(optimizer="adam", loss="mse")
+    history = model.fit(x, y, epochs=20, verbose=0).history["loss"]
+    print(f"loss in the first epoch {history[0]:.2f}, in the last ", end="")
+    print(f"{history[-1]:.2f}")
+    # --8<-- [end:blocks]
+
+    # --8<-- [start:graph]
+    inputs = keras.Input((16,))
+    x = keras.layers.Dense(32, activation="relu")(inputs)
+    x = keras.layers.Dense(16)(x)
+    graph = keras.Model(inputs, keras.layers.Add()([inputs, x]))
+    graph.set_weights(block.get_weights())
+
+    chain = keras.Sequential([keras.Input((16,)), *graph.layers[1:3]])
+
+    for name, other in {"graph": graph, "Sequential": chain}.items():
+        difference = float(ops.max(ops.abs(block(batch) - other(batch))))
+        print(f"{name}: {other.count_params()} numbers to train, ", end="")
+        print(f"differs from the block by {difference:.1f}")
+    # --8<-- [end:graph]
+
+    # --8<-- [start:use_wave]
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(3, activation=wave)]
+    )
+    model.save("wave.keras")
+    reloaded = keras.saving.load_model("wave.keras")
+
+    print("weights:", [weight.name for weight in model.weights])
+    print("reloaded:", reloaded.layers[0].activation.__name__)
+    print("in a graph:", wave(keras.Input((7, 4))).shape)
+    # --8<-- [end:use_wave]
+
+    # --8<-- [start:periodic]
+    keras.utils.set_random_seed(7)
+    inside = np.random.uniform(-6, 6, size=(1000, 1)).astype("float32")
+    beyond = np.random.uniform(6, 12, size=(1000, 1)).astype("float32")
+
+    activations = {
+        "relu": keras.layers.ReLU(),
+        "wave": keras.layers.Activation(wave),
+        "Snake": Snake(),
+    }
+    for name, activation in activations.items():
+        model = keras.Sequential(
+            [keras.layers.Dense(16), activation, keras.layers.Dense(1)]
+        )
+        model.compile(keras.optimizers.Adam(0.02), loss="mse")
+        model.fit(inside, np.sin(inside), batch_size=50, epochs=20, verbose=0)
+        near = np.mean(np.square(model(inside) - np.sin(inside)))
+        far = np.mean(np.square(model(beyond) - np.sin(beyond)))
+        print(f"{name}: loss {near:.2f} in -6 … 6, {far:.2f} in 6 … 12")
+    # --8<-- [end:periodic]
+
+    # --8<-- [start:two_and_two]
+    size = keras.Input((3,), name="size")
+    place = keras.Input((5,), name="place")
+    both = keras.layers.Concatenate()([size, place])  # (batch, 8)
+    sold = keras.layers.Dense(1, activation="sigmoid")
+    model = keras.Model(
+        {"size": size, "place": place},
+        {"price": keras.layers.Dense(1)(both), "sold": sold(both)},
+    )
+    outputs = model({"size": np.ones((2, 3)), "place": np.ones((2, 5))})
+    print({name: tuple(output.shape) for name, output in outputs.items()})
+    # --8<-- [end:two_and_two]
+
+    # --8<-- [start:fit]
+    keras.utils.set_random_seed(7)
+    x = np.random.uniform(-1, 1, size=(320, 1)).astype("float32")
+    y = 3 * x + 1 + np.random.normal(0, 0.1, x.shape).astype("float32")
+
+    def make_line(**options):
+        dense = keras.layers.Dense(1, kernel_initializer="zeros", **options)
+        return keras.Sequential([keras.Input((1,)), dense])
+
+    model = make_line(kernel_regularizer="l2")
+    model.compile(keras.optimizers.SGD(0.1), loss="mse")
+    reported = model.fit(
+        x, y, batch_size=32, epochs=20, shuffle=False, verbose=0
+    ).history["loss"]
+    # --8<-- [end:fit]
+
+    # --8<-- [start:loop]
+    model = make_line(kernel_regularizer="l2")
+    weights = model.trainable_variables
+    optimizer = keras.optimizers.SGD(0.1)
+    optimizer.build(weights)
+    mean_squared_error = keras.losses.MeanSquaredError()
+
+    @tf.function
+    def step(x, y):
+        with tf.GradientTape() as tape:
+            loss = mean_squared_error(y, model(x, training=True))
+            loss += sum(model.losses)  # the kernel's penalty
+        optimizer.apply(tape.gradient(loss, weights), weights)
+        return loss
+
+    batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(32)
+    losses = []
+    for _ in range(20):
+        losses.append(np.mean([step(*batch) for batch in batches]))
+
+    difference = np.max(np.abs(np.subtract(losses, reported)))
+    print(f"loss in epoch 1: {losses[0]:.2f}, in epoch 20: {losses[-1]:.2f}")
+    print(f"largest difference from fit: {difference:.5f}")
+    # --8<-- [end:loop]
+
+    # --8<-- [start:clip_the_mean]
+    wrong = y.copy()
+    wrong[::40] += 100  # 8 of the 320 labels
+
+    for clipnorm in (None, 1.0):
+        model = make_line()
+        model.compile(keras.optimizers.SGD(0.1, clipnorm=clipnorm), loss="mse")
+        model.fit(x, wrong, batch_size=32, epochs=20, shuffle=False, verbose=0)
+        slope, intercept = (weight.numpy().item() for weight in model.weights)
+        print(f"clipnorm={clipnorm}: {slope:.1f} x + {intercept:.1f}")
+    # --8<-- [end:clip_the_mean]
+
+    # --8<-- [start:clip_each_sample]
+    model = make_line()
+    weights = model.trainable_variables
+    optimizer = keras.optimizers.SGD(0.1)
+    optimizer.build(weights)
+
+    @tf.function
+    def clipped_step(x, y):
+        with tf.GradientTape() as tape:
+            predicted = model(x, training=True)
+            losses = keras.losses.mean_squared_error(y, predicted)  # (batch,)
+        # One gradient for each sample, (batch, *weight.shape).
+        gradients = tape.jacobian(losses, [w.value for w in weights])
+        flat = [ops.reshape(g, (len(x), -1)) for g in gradients]
+        norms = ops.norm(ops.concatenate(flat, axis=1), axis=1)
+        scales = ops.minimum(1.0, 1.0 / norms) / len(x)  # (batch,)
+        means = [ops.tensordot(scales, g, axes=1) for g in gradients]
+        optimizer.apply(means, weights)
+
+    batches = tf.data.Dataset.from_tensor_slices((x, wrong)).batch(32)
+    for _ in range(20):
+        for batch in batches:
+            clipped_step(*batch)
+
+    slope, intercept = (weight.numpy().item() for weight in model.weights)
+    print(f"each sample clipped: {slope:.1f} x + {intercept:.1f}")
+    # --8<-- [end:clip_each_sample]
+
+    # --8<-- [start:attacked]
+    def sample(size):
+        y = np.random.randint(2, size=(size, 1))
+        side = 2 * y - 1
+        mistaken = np.random.uniform(size=y.shape) < 0.05
+        strong = side * np.where(mistaken, -1, 1)  # right for 95 %
+        weak = 0.1 * (side + np.random.normal(size=(size, 20)))
+        x = np.concatenate([strong, weak], axis=-1)  # (size, 21)
+        return x.astype("float32"), y.astype("float32")
+
+    keras.utils.set_random_seed(7)
+    x, y = sample(1000)
+    x_test, y_test = sample(500)
+    for epsilon in (0.0, 0.2):
+        model = AdversarialClassifier(epsilon)
+        model.compile(
+            optimizer=keras.optimizers.Adam(0.01),
+            loss=keras.losses.BinaryCrossentropy(from_logits=True),
+        )
+        model.fit(x, y, epochs=5, verbose=0)
+
+        moved = model.attack(x_test, y_test, 0.2)
+        for name, inputs in {"as they are": x_test, "moved": moved}.items():
+            right = np.mean((model(inputs) > 0) == (y_test > 0))
+            print(f"epsilon {epsilon}: right on inputs {name}: {right:.2f}")
+    # --8<-- [end:attacked]
