@@ -205,7 +205,8 @@ if __name__ == "__main__":
 
     for name, layer in {
         "relu": keras.layers.Dense(16, activation="relu"),
-        "radial basis": RadialBasis(16, gamma=8.0),
+        "gamma 2": RadialBasis(16, gamma=2.0),
+        "gamma 8": RadialBasis(16, gamma=8.0),
     }.items():
         model = keras.Sequential(
             [layer, keras.layers.Dense(1, activation="sigmoid")]

@@ -67,6 +67,22 @@ def test_settings_that_are_not_the_defaults_come_back():
     assert SharedDepth.from_config(SharedDepth(7).get_config()).times == 7
 
 
+def test_gamma_decides_whether_the_radial_basis_beats_relu():
+    """On points, and from weights, that the page doesn't show."""
+    keras.utils.set_random_seed(2)
+    x = np.random.uniform(-1, 1, size=(1000, 2)).astype("float32")
+    distance = np.hypot(x[:, :1], x[:, 1:])
+    ring = (distance > 0.4) & (distance < 0.8)
+    right = {}
+    layers = {"relu": keras.layers.Dense(16, "relu"), 2: RadialBasis(16, gamma=2.0), 8: RadialBasis(16, gamma=8.0)}
+    for name, layer in layers.items():
+        model = keras.Sequential([layer, keras.layers.Dense(1, activation="sigmoid")])
+        model.compile(keras.optimizers.Adam(0.05), "binary_crossentropy")
+        model.fit(x[:800], ring[:800], batch_size=50, epochs=15, verbose=0)
+        right[name] = np.mean((model(x[800:]) > 0.5) == ring[800:])
+    assert right[2] < right["relu"] < right[8]
+
+
 # --- the loss ---------------------------------------------------------------------------------------------------------
 
 
