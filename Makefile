@@ -25,8 +25,8 @@ build: .venv/ready
 
 outputs: .venv/ready
 	@echo "Running every block of every page, and recording what it prints"
-	@.venv/bin/pytest docs --update-outputs --numprocesses 2
-	@git status --short snippets
+	@.venv/bin/pytest docs snippets --update-outputs --numprocesses 2
+	@git status --short docs snippets
 
 lock: .venv/ready
 	@echo "Resolving requirements.in"

@@ -1,4 +1,4 @@
-"""Where pytest meets the engine: each page of `docs/` is a test file, each of its blocks a test."""
+"""Where pytest meets the engine: each page and notebook is a test file, each of its blocks or cells a test."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 
 import pytest
-from sybil import Sybil
+from sybil import Document, Sybil
 
-from engine.examples import PageParser, end_page, start_page
+from engine.examples import CellParser, PageParser, end_page, start_page
 from engine.pages import Site
 
 site = Site.load(Path(__file__).parent)
-page_parser = PageParser(site)
-pytest_collect_file = Sybil(
-    parsers=[page_parser], path=str(site.docs), patterns=["*.md"], setup=start_page, teardown=end_page
-).pytest()
+parsers = [PageParser(site), CellParser(site)]
+around = {"setup": start_page, "teardown": end_page}
+pages = Sybil([parsers[0]], path=str(site.docs), patterns=["*.md"], **around)
+notebooks = Sybil([parsers[1]], path=str(site.snippets), patterns=["*.py"], document_types={".py": Document}, **around)
+pytest_collect_file = (pages + notebooks).pytest()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,4 +30,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    page_parser.update = config.getoption("--update-outputs")
+    for parser in parsers:
+        parser.update = config.getoption("--update-outputs")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import socket
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urljoin
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import Abort
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from engine import html, pages
+from engine import html, notebooks, pages, takeaway
 
 log = logging.getLogger("mkdocs.hooks.engine")
 
@@ -36,7 +39,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_pre_build(config: MkDocsConfig) -> None:
-    found = pages.problems(pages.Site(config))
+    site = pages.Site(config)
+    found = [*pages.problems(site), *notebooks.problems(site)]
     for problem in found:
         log.warning(problem)
     if found and (config.strict or any(problem.stops for problem in found)):
@@ -46,7 +50,7 @@ def on_pre_build(config: MkDocsConfig) -> None:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Publish each module beside its page, without the markers of its sections."""
     site = pages.Site(config)
-    for module in site.modules():
+    for module in [*site.modules(), *site.notebooks()]:
         text = module.read_text(encoding="utf-8")
         lines = [line for line in text.splitlines(keepends=True) if not pages.MARKER.match(line)]
         path = module.relative_to(site.snippets).as_posix()
@@ -54,22 +58,77 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_content(html_text: str, page: Page, config: MkDocsConfig, files: Files) -> None:
-    """Offer the module on its page, and compare what the page shows with what is proved."""
+def on_pre_page(page: Page, config: MkDocsConfig, files: Files) -> Page:
+    """Let MkDocs render a notebook's page: mkdocs-jupyter's own rendering brings a second typography of 574 KB."""
+    if page.file.src_uri.endswith(".ipynb"):
+        page.__dict__.pop("render")
+        source = pages.Site(config).source_of(Path(page.file.abs_src_path))
+        if page.edit_url:
+            page.edit_url = urljoin(page.edit_url, os.path.relpath(source, Path(page.file.abs_src_path).parent))
+    return page
+
+
+def on_page_read_source(page: Page, config: MkDocsConfig) -> str | None:
+    path = Path(page.file.abs_src_path)
+    return notebooks.markdown(notebooks.read(path)) if path.suffix == ".ipynb" else None
+
+
+def on_page_content(html_text: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Compare what the page shows with what is proved, and offer the page to take away."""
     site = pages.Site(config)
-    source = Path(page.file.abs_src_path)
-    if module := files.get_file_from_path(page.file.src_uri.removesuffix(".md") + ".py"):
-        page.meta["module"] = module
-    for problem in html.code_problems(site, source, html_text):
+    path = Path(page.file.abs_src_path)
+    html_text = html.with_formulas(html_text)
+    for problem in html.code_problems(site, path, html_text):
         log.warning(problem)
+
+    name = page.file.src_uri.rpartition(".")[0]
+    runs = files.get_file_from_path(f"{name}.py") is not None
+    code = [(f"{name}.ipynb", "Notebook"), (f"{name}.py", "Python")] if runs else []
+    page.meta["takeaway"] = [*code, (f"{name}.md", "Markdown")]
+    return html_text
 
 
 def on_env(env: object, config: MkDocsConfig, files: Files) -> None:
-    shown = {file.url: (Path(file.abs_src_path), file.page.content) for file in files.documentation_pages()}
-    addresses = {"" if file.url in (".", "./") else file.url for file in files}
-    shown = {"" if url in (".", "./") else url: value for url, value in shown.items()}
-    for problem in html.link_problems(pages.Site(config), shown, addresses):
+    """With every page rendered: look for dead links, and write the pages to take away."""
+    site = pages.Site(config)
+    shown = {
+        _address(file): (site.source_of(Path(file.abs_src_path)), file.page.content)
+        for file in files.documentation_pages()
+    }
+    for problem in html.link_problems(site, shown, {_address(file) for file in files}):
         log.warning(problem)
+
+    first = next(file.page for file in files.documentation_pages() if file.page.previous_page is None)
+    taken = [_takeaway(page, config) for page in _chain(first)]
+    takeaway.write(Path(config.site_dir), config.site_name, config.site_description, taken)
+
+
+def _takeaway(page: Page, config: MkDocsConfig) -> takeaway.Page:
+    path = Path(page.file.abs_src_path)
+    recorded = notebooks.read(path).cells if path.suffix == ".ipynb" else None
+    site = config.site_url or "/"
+    return takeaway.Page(
+        site=site,
+        path=page.file.src_uri.rpartition(".")[0],
+        address=urljoin(site, _address(page.file)),
+        chapter=page.parent.title if page.parent else "",
+        title=page.title,
+        description=page.meta.get("description", ""),
+        html=page.content,
+        proof="Proved with TensorFlow {tensorflow} and Keras {keras}".format(**config.extra["versions"]),
+        outputs=recorded and [cell.outputs for cell in recorded if cell.cell_type == "code"],
+    )
+
+
+def _address(file: File) -> str:
+    return "" if file.url in (".", "./") else file.url
+
+
+def _chain(page: Page | None) -> Iterator[Page]:
+    """A page of the navigation and all that follow it."""
+    while page:
+        yield page
+        page = page.next_page
 
 
 def _refuse_taken_port(host: str, port: int) -> None:

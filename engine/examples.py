@@ -1,4 +1,4 @@
-"""Sybil runs each page top to bottom in one namespace, exactly as it is shown, and compares what it prints."""
+"""Sybil runs each page and notebook top to bottom in one namespace, exactly as shown, and compares what comes out."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ import tempfile
 import textwrap
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 from sybil import Document, Example, Region
 
-from engine import records
-from engine.pages import Block, Section, Site, blocks
+from engine import notebooks, records
+from engine.pages import CELL, Block, Section, Site, blocks, has_cells
 
 
 class PageParser:
@@ -40,26 +41,17 @@ class PageParser:
             section = self.site.section(block)
         except LookupError as problem:
             return str(problem)
-        code = self.site.relative(section.path)
-        printed = io.StringIO()
-        try:
-            with contextlib.redirect_stdout(printed):
-                run(section, example.namespace)
-        except Exception as error:
-            return _raised(error, section, code)
-        return self._compare(section, below, as_recorded(printed.getvalue()), code)
+        printed, wrong = run(self.site, section, example.namespace)
+        return wrong or self._compare(section, below, printed)
 
-    def _compare(self, section: Section, below: Block | None, printed: str, code: str) -> str | None:
-        where = f"{code}:{section.line}: section {section.name!r}"
+    def _compare(self, section: Section, below: Block | None, printed: str) -> str | None:
+        where = _where(self.site, section)
         record = self.site.relative(records.path_of(section.path))
         if self.update:
             records.write(section.path, section.name, printed)
         recorded = records.read(section.path, section.name) or ""
         if printed != recorded:
-            before, after = recorded.splitlines(), printed.splitlines()
-            diff = difflib.unified_diff(before, after, f"{record} (recorded)", "printed now", lineterm="")
-            what = f"{where} prints something else than is recorded. If it is right, run `make outputs`."
-            return "\n".join([what, *diff])
+            return _prints_otherwise(where, record, recorded, printed)
         shown = below is not None and below.is_output and below.include == (record, section.name)
         if printed and not shown:
             fence = f'```text title="Output"\n--8<-- "{record}:{section.name}"\n```'
@@ -67,11 +59,66 @@ class PageParser:
         return None
 
 
-def run(section: Section, namespace: dict) -> None:
-    """Execute a section under its own file and lines, so that AutoGraph finds the source and tracebacks point at it."""
-    linecache.checkcache(str(section.path))
-    padded = "\n" * (section.line - 1) + section.text
-    exec(compile(padded, str(section.path), "exec"), namespace)
+class CellParser:
+    """A Sybil parser: every code cell of a notebook's module is an example."""
+
+    def __init__(self, site: Site, *, update: bool = False) -> None:
+        self.site = site
+        self.update = update
+
+    def __call__(self, document: Document) -> Iterator[Region]:
+        module = Path(document.path)
+        if has_cells(module):
+            starts = [match.start() for match in CELL.finditer(document.text)]
+            ends = [*starts[1:], len(document.text)]
+            for cell, start, end in zip(notebooks.cells(module), starts, ends, strict=False):
+                if cell.is_code:
+                    yield Region(start, end, parsed=cell, evaluator=self.evaluate)
+
+    def evaluate(self, example: Example) -> str | None:
+        """Run one cell. Returns what is wrong, or None."""
+        cell: notebooks.Cell = example.parsed
+        from engine import figures  # matplotlib is slow to import, and pages don't need it
+
+        if "_figures" not in example.namespace:
+            example.namespace["_figures"] = True
+            figures.start(self.site.snippets / "plots.mplstyle")
+        printed, wrong = run(self.site, cell, example.namespace)
+        if wrong:
+            return wrong
+        where = _where(self.site, cell)
+        picture, wrong = figures.capture(cell.alt, prefix=f"c{cell.number}-")
+        if wrong:
+            return f"{where} {wrong}"
+        if self.update:
+            notebooks.record(self.site, cell, printed, figures.as_data(picture) if picture else None)
+
+        record = self.site.relative(self.site.page_of(cell.path))
+        notebook = notebooks.recorded(cell.path, self.site)
+        if problem := notebooks.problem_of(self.site, cell, notebook):
+            return str(problem)
+        node = notebook.cells[cell.number - 1]
+        if printed != notebooks.printed_by(node):
+            return _prints_otherwise(where, record, notebooks.printed_by(node), printed)
+        if picture and (change := figures.differ(figures.from_data(notebooks.drawn_by(node)), picture)):
+            return f"{where} draws something else than is recorded: {change}. If it is right, run `make outputs`."
+        return None
+
+
+def run(site: Site, code: Section | notebooks.Cell, namespace: dict) -> tuple[str, str | None]:
+    """Execute a section or cell under its own file and lines. Returns what it prints, and what it raises.
+
+    AutoGraph finds the source there, and tracebacks point at it.
+    """
+    linecache.checkcache(str(code.path))
+    padded = "\n" * (code.line - 1) + code.text
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            exec(compile(padded, str(code.path), "exec"), namespace)
+    except Exception as error:
+        return "", _raised(error, code, site)
+    return as_recorded(printed.getvalue()), None
 
 
 def start_page(namespace: dict) -> None:
@@ -104,10 +151,20 @@ def as_recorded(printed: str) -> str:
     return textwrap.dedent("\n".join(line.rstrip() for line in printed.splitlines())).strip("\n")
 
 
-def _raised(error: Exception, section: Section, code: str) -> str:
+def _where(site: Site, code: Section | notebooks.Cell, line: int | None = None) -> str:
+    return f"{site.relative(code.path)}:{line or code.line}: {code.label}"
+
+
+def _raised(error: Exception, code: Section | notebooks.Cell, site: Site) -> str:
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if frame.filename == str(section.path)]
-    line = error.lineno if isinstance(error, SyntaxError) else ours[-1].lineno if ours else section.line
-    summary = f"{code}:{line}: section {section.name!r} raises {type(error).__name__}: {error}"
+    ours = [frame for frame in frames if frame.filename == str(code.path)]
+    line = error.lineno if isinstance(error, SyntaxError) else ours[-1].lineno if ours else code.line
+    summary = f"{_where(site, code, line)} raises {type(error).__name__}: {error}"
     start = frames.index(ours[0]) if ours else len(frames)
     return "\n".join([summary, *traceback.format_list(frames[start:])]).rstrip()
+
+
+def _prints_otherwise(where: str, record: str, before: str, after: str) -> str:
+    what = f"{where} prints something else than is recorded. If it is right, run `make outputs`."
+    diff = difflib.unified_diff(before.splitlines(), after.splitlines(), f"{record} (recorded)", "now", lineterm="")
+    return "\n".join([what, *diff])

@@ -6,13 +6,22 @@ somewhere.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from html import escape, unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
+import latex2mathml.converter
+
+from engine import notebooks
 from engine.pages import Problem, Site, read
+
+FORMULA = re.compile(
+    r'<(?P<element>span|div) class="arithmatex">\\[(\[](?P<source>.*?)\\[)\]]</(?P=element)>', re.DOTALL
+)
 
 
 @dataclass
@@ -65,9 +74,24 @@ def shown_in(html: str) -> Shown:
     return reader.shown
 
 
+def with_formulas(html: str) -> str:
+    """Set each formula as MathML, which browsers show without a script or a font of another site."""
+
+    def set_formula(found: re.Match[str]) -> str:
+        source = unescape(found["source"]).strip()
+        display = "block" if found["element"] == "div" else "inline"
+        formula = latex2mathml.converter.convert(source, display=display)
+        return formula.replace("<math ", f'<math alttext="{escape(source)}" ', 1)
+
+    return FORMULA.sub(set_formula, html)
+
+
 def code_problems(site: Site, page: Path, html: str) -> Iterator[Problem]:
     """Compare the blocks that the HTML shows with those that were found on the page, one by one."""
-    found = [(block.language, site.expand(block), block.line) for block in read(page)]
+    if page.suffix == ".ipynb":
+        found = [(language, text, 1) for language, text in notebooks.shown(notebooks.read(page))]
+    else:
+        found = [(block.language, site.expand(block), block.line) for block in read(page)]
     shown = shown_in(html).code
     where = page.relative_to(site.root)
     for (language, text, line), (html_language, html_text) in zip(found, shown, strict=False):

@@ -26,6 +26,7 @@ TYPED = {"console", "mermaid"}
 """Languages that may be typed into a page: nothing in them is Python, and nothing is claimed to be printed."""
 
 MARKER = SnippetPreprocessor.RE_SNIPPET_SECTION
+CELL = re.compile(r"^# %%", re.MULTILINE)
 INCLUDE = re.compile(r'-+8<-+ "(?P<path>[^":]+):(?P<section>[\w-]+)"')
 
 
@@ -53,6 +54,10 @@ class Section:
     line: int
     """Number of its first line that isn't blank."""
     text: str
+
+    @property
+    def label(self) -> str:
+        return f"section {self.name!r}"
 
 
 @dataclass(frozen=True)
@@ -103,17 +108,28 @@ class Site:
         return md.preprocessors["snippet"]
 
     def pages(self) -> list[Path]:
-        return sorted(self.docs.rglob("*.md"))
+        """All pages: Markdown and notebooks."""
+        return sorted([*self.docs.rglob("*.md"), *self.docs.rglob("*.ipynb")])
 
     def modules(self) -> list[Path]:
-        return sorted(self.snippets.rglob("*.py"))
+        """The modules that Markdown pages draw from."""
+        return sorted(module for module in self.snippets.rglob("*.py") if not has_cells(module))
+
+    def notebooks(self) -> list[Path]:
+        """The modules that are notebooks themselves."""
+        return sorted(module for module in self.snippets.rglob("*.py") if has_cells(module))
 
     def module_of(self, page: Path) -> Path:
         """The module that a page draws from: the same path, under `snippets/`."""
         return self.snippets / page.relative_to(self.docs).with_suffix(".py")
 
     def page_of(self, module: Path) -> Path:
-        return self.docs / module.relative_to(self.snippets).with_suffix(".md")
+        suffix = ".ipynb" if has_cells(module) else ".md"
+        return self.docs / module.relative_to(self.snippets).with_suffix(suffix)
+
+    def source_of(self, page: Path) -> Path:
+        """The file that is edited to change a page: the page, or the module of a notebook."""
+        return page if page.suffix == ".md" else self.module_of(page)
 
     def relative(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
@@ -202,6 +218,11 @@ def sections(path: Path) -> dict[str, Section]:
     return _sections(path, path.stat().st_mtime_ns)
 
 
+def has_cells(module: Path) -> bool:
+    """Whether a module is a notebook in the percent format: such a module has cells where others have sections."""
+    return module.is_file() and bool(CELL.search(module.read_text(encoding="utf-8")))
+
+
 def language_of(info: str) -> str:
     """The language that a fence names, as Pygments calls it: `py title="x"` and `{ .python3 .annotate }` are python."""
     match = re.match(r"\s*\{[^}]*?\.([\w+-]+)", info) or re.match(r"\s*([\w+-]+)", info)
@@ -222,7 +243,7 @@ def blocks(document: Document) -> Iterator[Block]:
             start=region.start,
             end=region.end,
             language=language_of(region.lexemes["info"]),
-            source=region.lexemes["source"],
+            source=str(region.lexemes["source"]),
         )
 
 
@@ -233,7 +254,7 @@ def read(page: Path) -> list[Block]:
 def problems(site: Site) -> list[Problem]:
     """Everything that is wrong with the pages and modules of a site and can be told without running them."""
     found: list[Problem] = []
-    for page in site.pages():
+    for page in sorted(site.docs.rglob("*.md")):
         page_blocks = read(page)
         found += filter(None, map(site.problem_of, page_blocks))
         found += _misplaced_outputs(site, page, page_blocks)

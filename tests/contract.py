@@ -11,7 +11,6 @@ A test module lists its cases and runs each check on each of them:
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -22,6 +21,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import tree
+
+from engine.notebooks import definitions
 
 BATCHES = (1, 2, 5)
 
@@ -274,8 +275,8 @@ def _assert_reloads(path: Path, model: keras.Model, x: Any, cls: type, fresh_pro
 
 
 def load_and_call(path: Path, module: str, x: Any) -> Any:
-    """Runs in the new process: import the module that registers the class, load, call."""
-    importlib.import_module(module)
+    """Runs in the new process: define the class, as the module does that registers it, load, call."""
+    definitions(module)
     outputs = keras.saving.load_model(path)(x)
     return tree.map_structure(np.asarray, outputs)
 

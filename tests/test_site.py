@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-import runpy
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -16,8 +15,8 @@ from pathlib import Path
 import pytest
 from sybil import Document
 
-from engine import html, pages, records
-from engine.examples import PageParser
+from engine import html, notebooks, pages
+from engine.examples import CellParser, PageParser
 
 ROOT = Path(__file__).parents[1]
 SITE = pages.Site.load(ROOT)
@@ -26,8 +25,11 @@ each_page = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
 
 
 def examples(page: Path) -> list[str]:
-    """The text of each example that Sybil runs on a page."""
-    document = Document(page.read_text(encoding="utf-8"), str(page))
+    """The text of each example that Sybil runs on a page, or in the module of a notebook."""
+    source = SITE.source_of(page)
+    document = Document(source.read_text(encoding="utf-8"), str(source))
+    if source != page:
+        return [region.parsed.text for region in CellParser(SITE)(document)]
     return [SITE.section(region.parsed[0]).text for region in PageParser(SITE)(document)]
 
 
@@ -38,7 +40,7 @@ def built_page(built: Path, page: Path) -> str:
 
 
 def test_no_law_is_broken():
-    found = pages.problems(SITE)
+    found = [*pages.problems(SITE), *notebooks.problems(SITE)]
     assert not found, "\n".join(map(str, found))
 
 
@@ -77,33 +79,10 @@ def test_each_page_tells_the_versions_of_the_lock(built, page):
 
 
 @each_page
-def test_each_page_offers_its_module(built, page):
-    """As a file that runs: without the markers, which are of no use to a reader."""
-    module = SITE.module_of(page)
-    if not module.is_file():
-        return
-    offered = built / module.relative_to(SITE.snippets)
-    text = offered.read_text(encoding="utf-8")
-    assert f"{module.name}</a>" in built_page(built, page)
-    assert "--8<--" not in text
-    compile(text, str(offered), "exec")
-
-
-@each_page
-def test_the_module_run_whole_prints_what_its_page_shows(page, tmp_path, monkeypatch, capsys):
-    module = SITE.module_of(page)
-    if not module.is_file():
-        return
-    monkeypatch.chdir(tmp_path)
-    runpy.run_path(str(module), run_name="__main__")
-    recorded = [records.read(module, name) or "" for name in pages.sections(module)]
-    assert capsys.readouterr().out.split() == " ".join(recorded).split()
-
-
-@each_page
 def test_each_page_has_a_description(page):
-    front = page.read_text(encoding="utf-8").split("---")
-    assert re.search(r"^description: \S.{39,159}$", front[1], re.MULTILINE), "a sentence of 40 to 160 characters"
+    source = notebooks.markdown(notebooks.read(page)) if page.suffix == ".ipynb" else page.read_text(encoding="utf-8")
+    front = source.split("---")[1]
+    assert re.search(r"^description: \S.{39,159}$", front, re.MULTILINE), "a sentence of 40 to 160 characters"
 
 
 @each_page

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from mkdocs.__main__ import cli
 
-from engine.pages import Site, problems
+from engine import notebooks, pages
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,6 +56,31 @@ total: 3
 """
 
 
+NOTEBOOK = """\
+# ---
+# jupyter:
+#   description: A notebook of three cells.
+# ---
+
+# %% [markdown]
+# # Squares
+#
+# Numbers $x^2$, [added](add.md).
+
+# %%
+import matplotlib.pyplot as plt
+
+x = [0, 1, 2]
+print("numbers:", len(x))
+
+# %% alt="A line that rises from 0 to 4."
+fig, ax = plt.subplots()
+ax.plot(x, [number**2 for number in x])
+ax.set(xlabel="number", ylabel="square")
+plt.show()
+"""
+
+
 @dataclass(frozen=True)
 class Project:
     root: Path
@@ -74,7 +99,8 @@ class Project:
         self.write(path, text.replace(old, new))
 
     def problems(self) -> list[str]:
-        return [str(problem) for problem in problems(Site.load(self.root))]
+        site = pages.Site.load(self.root)
+        return [str(problem) for problem in [*pages.problems(site), *notebooks.problems(site)]]
 
     def build(self, mode: str = "--strict") -> tuple[int, str]:
         """What `mkdocs build` answers: its exit code and what it says."""
@@ -83,13 +109,18 @@ class Project:
 
     def run(self, *options: str) -> tuple[int, str]:
         """What pytest answers on the pages, in a process of its own."""
-        command = [sys.executable, "-m", "pytest", "docs", "-q", "-p", "no:cacheprovider", "--color=no", *options]
+        quietly = ["-q", "-p", "no:cacheprovider", "--color=no"]
+        command = [sys.executable, "-m", "pytest", "docs", "snippets", *quietly, *options]
         done = subprocess.run(command, cwd=self.root, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout + done.stderr
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
+    return make(tmp_path)
+
+
+def make(tmp_path: Path) -> Project:
     """A site of one page that keeps every law."""
     for name in ("conftest.py", "mkdocs_hooks.py", "pyproject.toml", "requirements.txt"):
         shutil.copy(ROOT / name, tmp_path)
@@ -98,9 +129,28 @@ def project(tmp_path: Path) -> Project:
     shutil.copytree(ROOT / "docs" / "assets", tmp_path / "docs" / "assets")
     shutil.copy(ROOT / "mkdocs.yml", tmp_path / "base.yml")
     project = Project(tmp_path)
+    project.write("snippets/plots.mplstyle", (ROOT / "snippets/plots.mplstyle").read_text(encoding="utf-8"))
     project.write("mkdocs.yml", "INHERIT: base.yml\nnav: null\n")
     project.write("docs/index.md", "# Home\n\nSee [add](add.md).\n")
     project.write("docs/add.md", PAGE)
     project.write("snippets/add.py", MODULE)
     project.write("snippets/add.txt", RECORD)
+    return project
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The notebook as the recording command writes it."""
+    project = make(tmp_path_factory.mktemp("recorded"))
+    project.write("snippets/squares.py", NOTEBOOK)
+    code, said = project.run("--update-outputs")
+    assert code == 0, said
+    return project.read("docs/squares.ipynb")
+
+
+@pytest.fixture
+def with_notebook(project: Project, recorded: str) -> Project:
+    """The same site with a notebook, recorded."""
+    project.write("snippets/squares.py", NOTEBOOK)
+    project.write("docs/squares.ipynb", recorded)
     return project

@@ -1,0 +1,180 @@
+"""The plots of a notebook: captured as small pictures, refused when they show nothing, compared with the record."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+LARGEST = 15_000
+"""Bytes of a plot, compressed as a host sends it."""
+
+SCALE = 1.25
+"""Pixels for each point, where there is room for them: the text of a plot is nearly as large as the page's."""
+
+SVG = "http://www.w3.org/2000/svg"
+HREF = "{http://www.w3.org/1999/xlink}href"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A plot as it is recorded: drawn for pages, and as pixels for whatever can't show a drawing."""
+
+    svg: str
+    png: bytes
+
+
+def start(style: Path) -> None:
+    """From here on figures are kept in memory, in the site's style."""
+    mpl.use("agg")
+    mpl.rcdefaults()
+    plt.style.use(style)
+    plt.close("all")
+
+
+def capture(alt: str, prefix: str) -> tuple[Picture | None, str | None]:
+    """The figure that is open, as a picture, and what is wrong with it. Closes every figure."""
+    figures = [plt.figure(number) for number in plt.get_fignums()]
+    try:
+        if not figures:
+            return None, "has an alt text and draws nothing. Draw the plot, or remove the text." if alt else None
+        if len(figures) > 1:
+            return None, f"draws {len(figures)} figures. Draw one in a cell, so that each has its alt text."
+        if not alt:
+            return None, 'draws a plot without alt text. Say what it shows: # %% alt="…"'
+        return _picture(figures[0], alt, prefix)
+    finally:
+        plt.close("all")
+
+
+def differ(one: Picture, other: Picture) -> str | None:
+    """What a reader would see differ. Two processors don't draw the same last digit, so a little may."""
+    words, other_words = _words(one.svg), _words(other.svg)
+    if words != other_words:
+        changed = sorted(set(words) ^ set(other_words)) or words
+        return f"its words changed: {', '.join(changed[:6])}"
+    pixels, other_pixels = _blurred(one.png), _blurred(other.png)
+    if pixels.shape != other_pixels.shape:
+        return "its size changed"
+    difference = float(np.sqrt(np.mean((pixels - other_pixels) ** 2)))
+    return f"its lines or points moved ({difference:.3f} of black)" if difference > 0.015 else None
+
+
+def _picture(figure: Figure, alt: str, prefix: str) -> tuple[Picture | None, str | None]:
+    figure.canvas.draw()
+    figure.set_layout_engine("none")  # the layout stays as it is now
+    for axes in figure.axes:
+        if wrong := _wrong(axes):
+            return None, wrong
+    drawn, pixels = io.StringIO(), io.BytesIO()
+    figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(pixels, format="png", metadata={"Software": None}, dpi=72)
+    svg = _small(drawn.getvalue(), alt, prefix)
+    size = len(gzip.compress(svg.encode()))
+    if size > LARGEST:
+        mend = f'Draw fewer points, and images with interpolation="none": {LARGEST} is the most.'
+        return None, f"draws a plot of {size} bytes, compressed. {mend}"
+    return Picture(svg, pixels.getvalue()), None
+
+
+def _wrong(axes: Axes) -> str | None:
+    """Why nothing can be read from an axes, or None."""
+    frame = {axes.patch, axes.xaxis, axes.yaxis, axes.title, *axes.spines.values()}
+    data = [artist for artist in axes.get_children() if artist not in frame and artist.get_visible()]
+    with_data = _pixels(axes)
+    for artist in data:
+        artist.set_visible(False)
+    without = _pixels(axes)
+    for artist in data:
+        artist.set_visible(True)
+    if np.array_equal(with_data, without):
+        return "draws a plot that shows nothing: no point of its data falls on the axes, or all is NaN."
+    for name, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
+        labelled = any(tick.label1.get_visible() or tick.label2.get_visible() for tick in axis.get_major_ticks())
+        if axes.axison and labelled and axis.get_ticklocs().size and not axis.get_label_text():
+            return f'draws an axis without a label. Say what it shows: ax.set_{name}label("…"), or ax.set_axis_off().'
+    return None
+
+
+def _pixels(axes: Axes) -> np.ndarray:
+    canvas = axes.figure.canvas
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())
+
+
+def _small(svg: str, alt: str, prefix: str) -> str:
+    """The same drawing with its alt text and without what no reader needs: unused ids, fonts, digits."""
+    ET.register_namespace("", SVG)
+    root = ET.fromstring(svg)
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
+    for unwanted in (f"{{{SVG}}}metadata", f"{{{SVG}}}defs[{{{SVG}}}style]"):  # its rule would hold for the whole page
+        for element in root.findall(unwanted):
+            root.remove(element)
+    for element in root.iter():
+        name = element.attrib.pop("id", None)
+        if name in used:
+            element.set("id", prefix + name)
+        if HREF in element.attrib:
+            element.set("href", _href(element.attrib.pop(HREF), prefix))
+        for key in ("clip-path", "style"):
+            if key in element.attrib:
+                value = re.sub(r"url\(#", f"url(#{prefix}", element.attrib[key])
+                element.set(key, re.sub(r"font-family: [^;]+;? ?", "", value))
+        for key in ("d", "x", "y", "transform"):
+            if key in element.attrib:
+                rounded = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", element.attrib[key])
+                element.set(key, " ".join(rounded.split()))
+        element.tail = None
+        if element.tag != f"{{{SVG}}}text" and not (element.text or "").strip():
+            element.text = None
+    for key in ("width", "height", "version"):
+        root.attrib.pop(key, None)
+    _, _, width, height = root.get("viewBox").split()
+    size = {"width": f"{float(width) * SCALE:.0f}", "height": f"{float(height) * SCALE:.0f}"}
+    inherited = {"fill": "#000000", "stroke-linejoin": "round", "stroke-linecap": "butt"}
+    root.attrib |= {**size, **inherited, "role": "img", "aria-label": alt}
+    return ET.tostring(root, encoding="unicode")
+
+
+def _href(href: str, prefix: str) -> str:
+    """A reference within the drawing, or an image in as many colours as a colormap has."""
+    if href.startswith("#"):
+        return f"#{prefix}{href[1:]}"
+    head, _, data = href.partition(",")
+    image = Image.open(io.BytesIO(base64.b64decode(data)))
+    small = io.BytesIO()
+    if image.getextrema()[-1] == (255, 255):  # opaque
+        image = image.convert("RGB").quantize(256)
+    image.save(small, format="png", optimize=True)
+    return f"{head},{base64.b64encode(small.getvalue()).decode()}"
+
+
+def _words(svg: str) -> list[str]:
+    return ["".join(element.itertext()) for element in ET.fromstring(svg).iter(f"{{{SVG}}}text")]
+
+
+def _blurred(png: bytes, block: int = 6) -> np.ndarray:
+    """The mean of each square of pixels, from 0 for black to 1 for white."""
+    grey = plt.imread(io.BytesIO(png))[..., :3].mean(axis=-1)
+    rows, columns = (size // block * block for size in grey.shape)
+    return grey[:rows, :columns].reshape(rows // block, block, columns // block, block).mean(axis=(1, 3))
+
+
+def as_data(picture: Picture) -> dict[str, str]:
+    """The picture as a notebook's output."""
+    return {"image/svg+xml": picture.svg, "image/png": base64.b64encode(picture.png).decode()}
+
+
+def from_data(data: dict[str, str]) -> Picture:
+    return Picture(data["image/svg+xml"], base64.b64decode(data["image/png"]))

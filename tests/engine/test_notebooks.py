@@ -1,0 +1,190 @@
+"""The laws of notebooks, each broken once: red at the line of the module, with what to do."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+PLOT = """ax.plot(x, [number**2 for number in x])
+ax.set(xlabel="number", ylabel="square")"""
+
+
+def assert_red(project, where: str, what: str) -> None:
+    """The problem is told at `where` by the check that the tests run, and by the strict build."""
+    said = project.problems()
+    assert any(problem.startswith(f"{where}: ") and what in problem for problem in said), said
+    code, said = project.build()
+    assert code != 0
+    assert f"{where}: " in said
+    assert what in said
+
+
+def edit_record(project, edit) -> None:
+    notebook = json.loads(project.read("docs/squares.ipynb"))
+    edit(notebook["cells"])
+    project.write("docs/squares.ipynb", json.dumps(notebook))
+
+
+# --- told without running ---------------------------------------------------------------------------------------------
+
+
+def test_a_site_with_a_notebook_that_keeps_the_laws_is_green(with_notebook):
+    assert with_notebook.problems() == []
+    code, said = with_notebook.build()
+    assert code == 0, said
+    page = (with_notebook.root / "site/squares/index.html").read_text(encoding="utf-8")
+    assert '<div class="language-python highlight">' in page
+    assert 'aria-label="A line that rises from 0 to 4."' in page
+    assert '<math alttext="x^2"' in page
+    assert 'id="squares"' in page
+    assert "jp-" not in page
+
+
+def test_a_notebook_that_is_not_recorded(with_notebook):
+    (with_notebook.root / "docs/squares.ipynb").unlink()
+    assert_red(with_notebook, "snippets/squares.py:1", "docs/squares.ipynb is missing. Run `make outputs`.")
+
+
+def test_a_notebook_without_its_module(with_notebook):
+    (with_notebook.root / "snippets/squares.py").unlink()
+    assert_red(with_notebook, "docs/squares.ipynb:1", "there is no snippets/squares.py with cells to record.")
+
+
+def test_code_that_changed_since_it_was_recorded(with_notebook):
+    with_notebook.replace("snippets/squares.py", "x = [0, 1, 2]", "x = [0, 1, 3]")
+    assert_red(with_notebook, "snippets/squares.py:12", "cell 2 isn't the one in docs/squares.ipynb.")
+
+
+def test_code_changed_in_the_notebook(with_notebook):
+    with_notebook.replace("docs/squares.ipynb", "x = [0, 1, 2]", "x = [0, 1, 3]")
+    assert_red(with_notebook, "snippets/squares.py:12", "cell 2 isn't the one in docs/squares.ipynb.")
+
+
+def test_a_cell_added_to_the_notebook(with_notebook):
+    extra = {"cell_type": "markdown", "id": "extra", "metadata": {}, "source": "More."}
+    edit_record(with_notebook, lambda cells: cells.append(extra))
+    assert_red(with_notebook, "snippets/squares.py:1", "the module has 3 cells, docs/squares.ipynb has 4.")
+
+
+def test_a_plot_missing_from_the_notebook(with_notebook):
+    edit_record(with_notebook, lambda cells: cells[2]["outputs"].clear())
+    assert_red(with_notebook, "snippets/squares.py:18", "cell 3 has no plot in docs/squares.ipynb.")
+
+
+def test_a_description_that_changed(with_notebook):
+    with_notebook.replace("snippets/squares.py", "of three cells", "of cells")
+    assert_red(with_notebook, "snippets/squares.py:1", "its description isn't the one in docs/squares.ipynb.")
+
+
+def test_code_typed_into_a_prose_cell(with_notebook):
+    with_notebook.replace("snippets/squares.py", "# Numbers", "# ```python\n# print('typed')\n# ```\n#\n# Numbers")
+    assert_red(with_notebook, "snippets/squares.py:9", "a python block in a prose cell can't be proved.")
+
+
+def test_code_above_the_first_cell(with_notebook):
+    with_notebook.replace("snippets/squares.py", "# %% [markdown]", "y = 1\n\n# %% [markdown]")
+    assert_red(with_notebook, "snippets/squares.py:1", "something stands outside the cells.")
+
+
+def test_an_include_in_a_prose_cell(with_notebook):
+    with_notebook.replace("snippets/squares.py", "# Numbers", '# --8<-- "docs/add.md"\n#\n# Numbers')
+    assert_red(with_notebook, "snippets/squares.py:7", "a notebook includes nothing")
+
+
+def test_a_dead_link(with_notebook):
+    for path in ("snippets/squares.py", "docs/squares.ipynb"):
+        with_notebook.replace(path, "(add.md)", "(gone.md)")
+    code, said = with_notebook.build()
+    assert code != 0
+    assert "snippets/squares.py:9: the link to gone.md leads nowhere." in said
+
+
+# --- told by running it -----------------------------------------------------------------------------------------------
+
+
+def test_green(with_notebook):
+    code, said = with_notebook.run()
+    assert code == 0, said
+    assert "4 passed" in said
+
+
+def test_recording_again_changes_nothing(with_notebook, recorded):
+    code, said = with_notebook.run("--update-outputs")
+    assert code == 0, said
+    assert with_notebook.read("docs/squares.ipynb") == recorded
+
+
+def test_a_cell_that_raises(with_notebook):
+    with_notebook.replace("snippets/squares.py", "number**2", "number.squared")
+    code, said = with_notebook.run()
+    assert code == 1
+    assert "snippets/squares.py:19: cell 3 raises AttributeError: 'int' object has no attribute 'squared'" in said
+
+
+def test_a_print_that_is_stale(with_notebook):
+    with_notebook.replace("docs/squares.ipynb", "numbers: 3", "numbers: 4")
+    code, said = with_notebook.run()
+    assert code == 1
+    assert "snippets/squares.py:12: cell 2 prints something else than is recorded." in said
+    assert "-numbers: 4\n+numbers: 3" in said
+
+
+def test_recording_what_changed(with_notebook):
+    with_notebook.replace("snippets/squares.py", "x = [0, 1, 2]", "x = [0, 1, 2, 3]")
+    code, said = with_notebook.run("--update-outputs")
+    assert code == 0, said
+    assert "numbers: 4" in with_notebook.read("docs/squares.ipynb")
+    code, said = with_notebook.run()
+    assert code == 0, said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "change"),
+    [
+        ("number**2", "4 * (number == 2)", "its lines or points moved"),
+        ("square", "number squared", "its words changed: number squared, square"),
+    ],
+    ids=["data", "words"],
+)
+def test_a_plot_that_is_stale(with_notebook, old, new, change):
+    """Both the module and the notebook have the new code, the notebook has the old plot."""
+    with_notebook.replace("snippets/squares.py", old, new)
+    code = lambda cells: cells[2].update(source="".join(cells[2]["source"]).replace(old, new))  # noqa: E731
+    edit_record(with_notebook, code)
+    assert with_notebook.problems() == []
+    code, said = with_notebook.run()
+    assert code == 1
+    assert f"snippets/squares.py:18: cell 3 draws something else than is recorded: {change}" in said
+
+
+BLANK = "draws a plot that shows nothing"
+WRONG = {
+    "no data": (PLOT, 'ax.set(xlabel="number", ylabel="square")', BLANK),
+    "only NaN": ("number**2", "number * float('nan')", BLANK),
+    "data outside of the axes": ('ylabel="square"', 'ylabel="square", ylim=(10, 20)', BLANK),
+    "one panel of two is empty": (
+        f"fig, ax = plt.subplots()\n{PLOT}",
+        f"fig, (ax, _) = plt.subplots(1, 2)\n{PLOT}",
+        BLANK,
+    ),
+    "no label": (', ylabel="square"', "", 'draws an axis without a label. Say what it shows: ax.set_ylabel("…")'),
+    "two figures": ("plt.show()", "plt.figure()", "draws 2 figures. Draw one in a cell"),
+    "no alt text": (' alt="A line that rises from 0 to 4."', "", "draws a plot without alt text."),
+    "no plot": ("plt.show()", "plt.close()", "has an alt text and draws nothing."),
+    "too large": (
+        PLOT,
+        'rng = __import__("random").Random(1)\nax.scatter(range(3000), [rng.random() for _ in range(3000)])\n'
+        'ax.set(xlabel="number", ylabel="square")',
+        "bytes, compressed. Draw fewer points",
+    ),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "what"), WRONG.values(), ids=WRONG)
+def test_a_plot_that_no_reader_can_use(with_notebook, old, new, what):
+    with_notebook.replace("snippets/squares.py", old, new)
+    code, said = with_notebook.run("--update-outputs")
+    assert code == 1
+    assert "snippets/squares.py:18: cell 3 draws" in said or "snippets/squares.py:18: cell 3 has" in said
+    assert what in said
