@@ -25,6 +25,17 @@ notebooks = Sybil([parsers[1]], path=str(site.snippets), patterns=["*.py"], docu
 pytest_collect_file = (pages + notebooks).pytest()
 
 
+class _NoTests(pytest.Module):
+    def collect(self) -> list:
+        return []
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    """Keep pytest from importing a notebook's module, which would run it, where it is named on the command line."""
+    inside = module_path.is_relative_to(site.snippets)
+    return _NoTests.from_parent(parent, path=module_path) if inside else None
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-outputs", action="store_true", help="record what the blocks print, instead of comparing")
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urljoin
 
+import minify_html
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import Abort
 from mkdocs.structure.files import File, Files
@@ -77,7 +78,7 @@ def on_page_content(html_text: str, page: Page, config: MkDocsConfig, files: Fil
     """Compare what the page shows with what is proved, and offer the page to take away."""
     site = pages.Site(config)
     path = Path(page.file.abs_src_path)
-    html_text = html.with_formulas(html_text)
+    html_text = html.with_plain_code(html.with_formulas(html_text))
     for problem in html.code_problems(site, path, html_text):
         log.warning(problem)
 
@@ -86,6 +87,10 @@ def on_page_content(html_text: str, page: Page, config: MkDocsConfig, files: Fil
     code = [(f"{name}.ipynb", "Notebook"), (f"{name}.py", "Python")] if runs else []
     page.meta["takeaway"] = [*code, (f"{name}.md", "Markdown")]
     return html_text
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    return minify_html.minify(output, keep_closing_tags=True)
 
 
 def on_env(env: object, config: MkDocsConfig, files: Files) -> None:

@@ -133,7 +133,7 @@ def _small(svg: str, alt: str, prefix: str) -> str:
                 element.set(key, re.sub(r"font-family: [^;]+;? ?", "", value))
         for key in ("d", "x", "y", "transform"):
             if key in element.attrib:
-                rounded = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", element.attrib[key])
+                rounded = re.sub(r"\d+\.\d{2,}", _rounded, element.attrib[key])
                 element.set(key, " ".join(rounded.split()))
         element.tail = None
         if element.tag != f"{{{SVG}}}text" and not (element.text or "").strip():
@@ -145,6 +145,11 @@ def _small(svg: str, alt: str, prefix: str) -> str:
     inherited = {"fill": "#000000", "stroke-linejoin": "round", "stroke-linecap": "butt"}
     root.attrib |= {**size, **inherited, "role": "img", "aria-label": alt}
     return ET.tostring(root, encoding="unicode")
+
+
+def _rounded(number: re.Match[str]) -> str:
+    """A tenth of a pixel for a place, a hundredth for the size of a marker."""
+    return f"{float(number[0]):.{1 if float(number[0]) > 10 else 2}f}"
 
 
 def _href(href: str, prefix: str) -> str:

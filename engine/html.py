@@ -81,9 +81,19 @@ def with_formulas(html: str) -> str:
         source = unescape(found["source"]).strip()
         display = "block" if found["element"] == "div" else "inline"
         formula = latex2mathml.converter.convert(source, display=display)
-        return formula.replace("<math ", f'<math alttext="{escape(source)}" ', 1)
+        formula = re.sub(r"<(\w+)([^<>]*?) ?/>", r"<\1\2></\1>", formula)  # HTML knows no empty elements of others
+        formula = formula.replace(' xmlns="http://www.w3.org/1998/Math/MathML"', "").replace(' display="inline"', "")
+        formula = formula.replace("<math", f'<math alttext="{escape(source)}"', 1)
+        return formula if display == "inline" else f'<p class="formula">{formula}</p>'
 
     return FORMULA.sub(set_formula, html)
+
+
+def with_plain_code(html: str) -> str:
+    """Colour keywords, strings, comments and definitions, and leave the rest, most elements of a page, as it is."""
+    return re.sub(r'<span class="(?:n|p|o|w|si|sa|bp|nb|nn|mi|mf)">([^<]*)</span>', r"\1", html).replace(
+        "<span></span>", ""
+    )
 
 
 def code_problems(site: Site, page: Path, html: str) -> Iterator[Problem]:

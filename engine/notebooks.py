@@ -246,7 +246,7 @@ def _path(name: str) -> Path:
 
 
 def _is_constant(node: ast.stmt) -> bool:
-    if not isinstance(node, ast.Assign):
+    if not isinstance(node, ast.Assign) or not all(isinstance(target, ast.Name) for target in node.targets):
         return False
     try:
         ast.literal_eval(node.value)

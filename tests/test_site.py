@@ -79,6 +79,12 @@ def test_each_page_tells_the_versions_of_the_lock(built, page):
 
 
 @each_page
+def test_a_page_is_light_beside_its_pictures(built, page):
+    text = built_page(built, page)
+    assert len(re.sub(r"(?s)<figure.*?</figure>", "", text).encode()) <= 60_000
+
+
+@each_page
 def test_each_page_has_a_description(page):
     source = notebooks.markdown(notebooks.read(page)) if page.suffix == ".ipynb" else page.read_text(encoding="utf-8")
     front = source.split("---")[1]

@@ -24,6 +24,18 @@ def test_red_at_its_line(project, text, what):
     assert what in line
 
 
+def test_a_formula_is_set_without_a_script(project):
+    project.write("docs/formula.md", "# Formula\n\nAs $x^2$.\n\n$$a \\qquad b < c$$\n")
+    code, said = project.build()
+    assert code == 0, said
+    html = (project.root / "site/formula/index.html").read_text(encoding="utf-8")
+    assert "<math alttext=x^2>" in html
+    assert "<msup><mi>x</mi><mn>2</mn></msup>" in html
+    assert "<mspace width=2em></mspace>" in html
+    assert html.count("<math") == html.count("</math>") == 2
+    assert "</article>" in html
+
+
 def test_green_when_all_lead_somewhere(project):
     links = "[a](add.md), [b](add.md#add), [c](#links), <https://example.org>, ![a logo](assets/favicon.svg)"
     project.write("docs/links.md", f"# Links\n\n{links}\n")

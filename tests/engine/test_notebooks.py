@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -36,8 +38,8 @@ def test_a_site_with_a_notebook_that_keeps_the_laws_is_green(with_notebook):
     page = (with_notebook.root / "site/squares/index.html").read_text(encoding="utf-8")
     assert '<div class="language-python highlight">' in page
     assert 'aria-label="A line that rises from 0 to 4."' in page
-    assert '<math alttext="x^2"' in page
-    assert 'id="squares"' in page
+    assert '<math alttext=x^2>' in page
+    assert 'id=squares' in page
     assert "jp-" not in page
 
 
@@ -107,6 +109,13 @@ def test_green(with_notebook):
     code, said = with_notebook.run()
     assert code == 0, said
     assert "4 passed" in said
+
+
+def test_a_module_named_on_the_command_line_is_not_imported(with_notebook):
+    with_notebook.replace("snippets/squares.py", "plt.show()", 'open("here.txt", "w").close()')
+    command = [sys.executable, "-m", "pytest", "snippets/squares.py", "--update-outputs", "-q"]
+    subprocess.run(command, cwd=with_notebook.root, capture_output=True, check=True)
+    assert not (with_notebook.root / "here.txt").exists()
 
 
 def test_recording_again_changes_nothing(with_notebook, recorded):

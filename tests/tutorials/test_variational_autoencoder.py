@@ -1,0 +1,510 @@
+"""`docs/tutorials/variational_autoencoder.ipynb`: every claim that the notebook makes, proved."""
+
+from __future__ import annotations
+
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from engine.notebooks import definitions, printed
+from tests import contract
+
+NAME = "snippets.tutorials.variational_autoencoder"
+tutorial = definitions(NAME)
+
+
+def pictures(count: int = 64) -> np.ndarray:
+    return (tutorial.load_digits().data[:count] / 16).astype("float32")
+
+
+def normal(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=shape).astype("float32")
+
+
+def noise_of(seed: int, shape: tuple[int, ...]) -> np.ndarray:
+    """What a new generator of that seed draws."""
+    return np.asarray(keras.random.normal(shape, seed=keras.random.SeedGenerator(seed)))
+
+
+def output() -> str:
+    return printed(NAME)
+
+
+def number(pattern: str) -> float:
+    return float(re.search(pattern, output())[1])
+
+
+# --- Sampling ---------------------------------------------------------------------------------------------------------
+
+
+class Halves(tutorial.Sampling):
+    """`Sampling`, with mean and log-variance as the halves of one input, as the contract gives them."""
+
+    def call(self, inputs):
+        return super().call(keras.ops.split(inputs, 2, axis=-1))
+
+
+@pytest.mark.parametrize(
+    "check", [contract.shapes_agree, contract.training_lowers_the_loss, contract.config_comes_back]
+)
+def test_sampling_keeps_the_contract_as_far_as_a_random_layer_can(check):
+    """Two calls differ, so what compares an eager call with another one isn't in the list, and follows below."""
+    check(contract.Layer(lambda **kw: Halves(3, **kw), inputs=[(4,), (7, 4)]))
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "graph"])
+@pytest.mark.parametrize("shape", [(1, 2), (5, 2), (3, 4)])
+def test_sampling_is_mean_plus_deviation_times_noise(shape, compiled):
+    mean, log_variance = normal(*shape), normal(2, *shape)[1]
+    layer = tutorial.Sampling(seed=3)
+    call = tf.function(lambda *inputs: layer(list(inputs))) if compiled else lambda *inputs: layer(list(inputs))
+    expected = mean + np.sqrt(np.exp(log_variance)) * noise_of(3, shape)
+    np.testing.assert_allclose(call(tf.constant(mean), tf.constant(log_variance)), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_sampling_has_the_mean_and_the_variance_it_is_given():
+    mean, log_variance = np.full((200_000, 1), 1.0, "float32"), np.full((200_000, 1), np.log(0.25), "float32")
+    z = np.asarray(tutorial.Sampling(seed=1)([mean, log_variance]))
+    assert z.mean() == pytest.approx(1.0, abs=0.01)
+    assert z.var() == pytest.approx(0.25, abs=0.01)
+
+
+def test_sampling_has_no_weights_and_draws_other_noise_at_each_call():
+    layer = tutorial.Sampling(seed=1)
+    zeros = np.zeros((4, 2), "float32")
+    one, other = layer([zeros, zeros]), layer([zeros, zeros])
+    assert layer.weights == []
+    assert np.abs(one - other).min() > 0
+    assert layer.seed_generator.state.path in {variable.path for variable in layer.variables}
+
+
+def test_the_gradient_of_sampling_matches_finite_differences():
+    mean, log_variance = normal(3, 2).astype("float64"), normal(2, 3, 2)[1].astype("float64")
+
+    def loss(mean, log_variance):
+        z = tutorial.Sampling(seed=3, dtype="float64")([mean, log_variance])  # the same noise each time
+        return tf.reduce_sum(tf.sin(z))
+
+    inputs = [tf.constant(mean), tf.constant(log_variance)]
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        value = loss(*inputs)
+    for index, gradient in enumerate(tape.gradient(value, inputs)):
+        direction = np.random.default_rng(index).normal(size=mean.shape)
+        above, below = [list(inputs), list(inputs)]
+        above[index], below[index] = inputs[index] + 1e-6 * direction, inputs[index] - 1e-6 * direction
+        slope = (loss(*above) - loss(*below)) / 2e-6
+        np.testing.assert_allclose(np.sum(gradient * direction), slope, rtol=1e-5)
+
+
+def test_numpys_draw_has_no_gradient():
+    mean = tf.Variable(np.ones((5, 1), "float32"))
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(tf.constant(np.random.default_rng(0).normal(mean, 1.0)))
+    assert tape.gradient(total, mean) is None
+    assert "gradients: [None, None]" in output()
+
+
+def test_the_printed_draws_have_the_mean_and_variance_of_the_prose():
+    assert "mean of the draws 1.00, variance 0.25" in output()
+    assert "dz / d mean is 1, largest difference 0.0" in output()
+    assert "sigma * noise / 2, 0.0" in output()
+
+
+def test_a_copy_starts_from_the_same_noise():
+    layer = tutorial.Sampling(seed=5, name="code")
+    zeros = np.zeros((4, 2), "float32")
+    first = layer([zeros, zeros])
+    copy = tutorial.Sampling.from_config(layer.get_config())
+    assert (copy.seed, copy.name) == (5, "code")
+    contract.assert_same(copy([zeros, zeros]), first)
+
+
+def test_sampling_reloads_from_a_file_and_starts_again_from_its_seed(tmp_path):
+    inputs = [keras.Input((2,)), keras.Input((2,))]
+    model = keras.Model(inputs, tutorial.Sampling(seed=5)(inputs))
+    zeros = np.zeros((4, 2), "float32")
+    first, second = model([zeros, zeros]), model([zeros, zeros])
+    model.save(tmp_path / "model.keras")
+    reloaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert np.abs(second - first).min() > 0
+    contract.assert_same(reloaded([zeros, zeros]), first)
+
+
+def test_sampling_computes_in_the_precision_of_its_policy():
+    zeros = np.zeros((4, 2), "float32")
+    assert tutorial.Sampling(seed=1, dtype="mixed_float16")([zeros, zeros]).dtype == "float16"
+
+
+# --- the losses -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("mean", "variance"), [(0.0, 1.0), (1.0, 1.0), (1.0, 0.1), (-2.0, 3.0)])
+def test_the_divergence_is_the_integral(mean, variance):
+    x = np.linspace(-30, 30, 60_001)
+    log_q = -((x - mean) ** 2) / (2 * variance) - 0.5 * np.log(2 * np.pi * variance)
+    log_p = -(x**2) / 2 - 0.5 * np.log(2 * np.pi)
+    integral = np.sum(np.exp(log_q) * (log_q - log_p)) * (x[1] - x[0])
+    closed = tutorial.kl_divergence(np.array([[mean]]), np.log([[variance]]))
+    np.testing.assert_allclose(closed, [integral], atol=1e-8)
+
+
+def test_the_divergence_is_summed_over_the_code_and_zero_for_the_prior():
+    mean, log_variance = normal(5, 3), normal(2, 5, 3)[1]
+    whole = tutorial.kl_divergence(mean, log_variance)
+    axes = [tutorial.kl_divergence(mean[:, [i]], log_variance[:, [i]]) for i in range(3)]
+    assert whole.shape == (5,)
+    np.testing.assert_allclose(whole, np.sum(axes, axis=0), rtol=1e-5)
+    assert np.asarray(tutorial.kl_divergence(np.zeros((1, 3)), np.zeros((1, 3)))) == 0
+
+
+def test_the_divergences_that_the_plot_names():
+    for mean, variance, value in (0.0, 1.0, "0.000"), (1.0, 1.0, "0.500"), (1.0, 0.1, "1.201"):
+        assert f"mean {mean}, variance {variance}: formula {value}, integral {value}" in output()
+
+
+def test_the_density_is_that_of_a_normal_distribution():
+    x = np.linspace(-20, 20, 20_001)
+    density, step = tutorial.density(x, 1.0, 0.5), x[1] - x[0]
+    assert np.sum(density) * step == pytest.approx(1.0)
+    assert np.sum(x * density) * step == pytest.approx(1.0)
+    assert np.sum((x - 1) ** 2 * density) * step == pytest.approx(0.5)
+
+
+def test_the_reconstruction_loss_is_the_cross_entropy_summed_over_the_pixels():
+    x, logits = pictures(5).astype("float64"), normal(5, 64).astype("float64")
+    p = 1 / (1 + np.exp(-logits))
+    expected = -np.sum(x * np.log(p) + (1 - x) * np.log(1 - p), axis=-1)
+    np.testing.assert_allclose(tutorial.reconstruction_loss(x, logits), expected, rtol=1e-6)
+
+
+def test_a_pixel_of_one_half_costs_log_two_and_the_floor_is_the_least_loss():
+    x = pictures(20)
+    np.testing.assert_allclose(tutorial.reconstruction_loss(x, np.zeros_like(x)), 64 * np.log(2), rtol=1e-5)
+    assert 64 * np.log(2) == pytest.approx(44.4, abs=0.05)
+    p = np.clip(x, 1e-6, 1 - 1e-6)
+    exact = np.log(p / (1 - p))
+    of_exact = np.mean(tutorial.reconstruction_loss(x, exact))
+    assert of_exact == pytest.approx(tutorial.floor(x), abs=0.01)
+    assert of_exact < np.mean(tutorial.reconstruction_loss(x, exact + 0.3 * normal(20, 64)))
+
+
+def test_the_built_in_cross_entropy_averages_over_the_pixels():
+    x, logits = pictures(5), normal(5, 64)
+    averaged = keras.losses.binary_crossentropy(x, logits, from_logits=True)
+    np.testing.assert_allclose(tutorial.reconstruction_loss(x, logits), 64 * averaged, rtol=1e-5)
+
+
+# --- VAE --------------------------------------------------------------------------------------------------------------
+
+MODEL = contract.Model(
+    lambda: tutorial.VAE(units=16, seed=1),
+    data=lambda: (pictures(), pictures()),
+    compile={"optimizer": "adam"},
+)
+# `call` draws nothing, so the gradient is checked on `track_losses`; mixed precision is refused, by the loss.
+OTHERS = (contract.gradients_reach_every_weight, contract.trains_in_mixed_precision)
+MODEL_CHECKS = [check for check in contract.MODEL if check not in OTHERS]
+
+
+@pytest.mark.parametrize("check", MODEL_CHECKS, ids=lambda check: check.__name__)
+def test_contract(check, tmp_path, fresh_process):
+    if check is contract.model_reloads_in_a_new_process:
+        check = reloads_in_this_process  # in another one, importing the module would run the whole notebook
+    check(MODEL, tmp_path=tmp_path, fresh_process=fresh_process)
+
+
+def reloads_in_this_process(case, tmp_path, **_):
+    x, _y = case.data()
+    model, reloaded = fitted_and_reloaded(tmp_path, called=True)
+    assert type(reloaded) is tutorial.VAE
+    contract.assert_same(reloaded(x), model(x))
+
+
+def fitted_and_reloaded(tmp_path, called):
+    model = MODEL.make()
+    if called:
+        model(pictures())
+    model.compile(**MODEL.compile)
+    model.fit(pictures(), epochs=3, verbose=0)
+    model.save(tmp_path / "vae.keras")
+    return model, keras.saving.load_model(tmp_path / "vae.keras")
+
+
+def test_the_optimizer_comes_back_if_the_model_was_called(tmp_path):
+    model, reloaded = fitted_and_reloaded(tmp_path, called=True)
+    assert int(reloaded.optimizer.iterations) == int(model.optimizer.iterations) == 6
+    contract.assert_same(
+        [np.asarray(v) for v in reloaded.optimizer.variables], [np.asarray(v) for v in model.optimizer.variables]
+    )
+
+
+def test_after_fit_alone_the_weights_come_back_and_the_optimizer_is_new(tmp_path):
+    with pytest.warns(UserWarning, match="Skipping variable loading for optimizer"):
+        model, reloaded = fitted_and_reloaded(tmp_path, called=False)
+    assert not model.built
+    contract.assert_same(reloaded(pictures()), model(pictures()))
+    assert (int(model.optimizer.iterations), int(reloaded.optimizer.iterations)) == (6, 0)
+
+
+def test_the_gradient_of_both_losses_reaches_every_weight():
+    vae = tutorial.VAE(units=16, seed=1)
+    with tf.GradientTape() as tape:
+        loss = vae.track_losses(pictures())
+    watched = {id(variable) for variable in tape.watched_variables()}
+    assert watched == {id(weight.value) for weight in vae.trainable_variables}
+    for gradient in tape.gradient(loss, [weight.value for weight in vae.trainable_variables]):
+        assert np.abs(gradient).max() > 0
+
+
+def test_the_loss_is_the_mean_of_the_two_with_the_weight_of_the_second():
+    x = pictures(7)
+    vae = tutorial.VAE(latent=3, kl_weight=0.5, seed=4)
+    mean, log_variance = (np.asarray(head) for head in vae.encoder(x))
+    z = mean + np.exp(log_variance / 2) * noise_of(4, (7, 3))
+    p = 1 / (1 + np.exp(-np.asarray(vae.decoder(z), "float64")))
+    reconstruction = np.mean(np.sum(-x * np.log(p) - (1 - x) * np.log(1 - p), axis=-1))
+    kl = np.mean(np.sum(np.exp(log_variance) + mean**2 - 1 - log_variance, axis=-1)) / 2
+    assert float(vae.track_losses(x)) == pytest.approx(reconstruction + 0.5 * kl, rel=1e-5)
+    results = {name: float(value) for name, value in vae.results().items()}
+    expected = {"loss": reconstruction + 0.5 * kl, "reconstruction": reconstruction, "kl": kl}
+    assert results == pytest.approx(expected, rel=1e-5)
+
+
+def test_train_step_moves_every_weight_and_test_step_none():
+    vae = tutorial.VAE(units=16, seed=1)
+    vae.compile(optimizer=keras.optimizers.Adam(0.01))
+    vae(pictures())
+    first = vae.get_weights()
+    logs = vae.evaluate(pictures(), verbose=0, return_dict=True)
+    contract.assert_same(vae.get_weights(), first)
+    assert set(logs) == {"loss", "reconstruction", "kl"}
+    assert logs["loss"] == pytest.approx(logs["reconstruction"] + logs["kl"], rel=1e-5)
+    vae.fit(pictures(), verbose=0)
+    assert not any(np.array_equal(now, then) for now, then in zip(vae.get_weights(), first, strict=True))
+
+
+def test_the_trackers_are_found_without_a_metrics_property_and_reset_at_each_epoch():
+    assert "metrics" not in vars(tutorial.VAE)
+    vae = tutorial.VAE(units=16, seed=1)
+    assert [metric.name for metric in vae.metrics] == ["loss", "reconstruction", "kl"]
+    vae.compile(optimizer=keras.optimizers.SGD(0.0))
+    history = vae.fit(pictures(), batch_size=64, epochs=3, verbose=0).history
+    steps = [float(tracker.count) for tracker in vae.trackers]
+    assert steps == [1.0, 1.0, 1.0]  # one batch of the last epoch, not three
+    assert len(history["kl"]) == 3
+
+
+def test_without_a_tracker_for_the_sum_the_history_says_zero():
+    class Untracked(keras.Model):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.half = keras.metrics.Mean(name="half")
+
+        def call(self, inputs):
+            return inputs
+
+        def train_step(self, data):
+            self.half.update_state(3.0)
+            return {"loss": 2 * self.half.result(), "half": self.half.result()}
+
+    model = Untracked()
+    model.compile("sgd")
+    history = model.fit(pictures(), verbose=0).history
+    assert history == {"half": [3.0], "loss": [0.0]}
+
+
+def test_add_loss_trains_with_a_plain_fit_and_reports_one_number():
+    class Added(keras.Model):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.encoder = tutorial.make_encoder(2, 16)
+            self.sampling = tutorial.Sampling(seed=1)
+            self.decoder = tutorial.make_decoder(2, 16)
+
+        def call(self, inputs):
+            mean, log_variance = self.encoder(inputs)
+            logits = self.decoder(self.sampling([mean, log_variance]))
+            self.add_loss(keras.ops.mean(tutorial.reconstruction_loss(inputs, logits)))
+            self.add_loss(keras.ops.mean(tutorial.kl_divergence(mean, log_variance)))
+            return keras.ops.sigmoid(logits)
+
+    model = Added()
+    model.compile(optimizer=keras.optimizers.Adam(0.01))
+    history = model.fit(pictures(), epochs=5, verbose=0).history
+    assert set(history) == {"loss"}
+    assert history["loss"][-1] < history["loss"][0]
+
+
+def test_call_decodes_the_mean_without_noise():
+    vae, x = tutorial.VAE(seed=1), pictures(5)
+    contract.assert_same(vae(x), vae(x))
+    mean, _ = vae.encoder(x)
+    contract.assert_same(vae(x), keras.ops.sigmoid(vae.decoder(mean)))
+
+
+def test_the_counts_that_the_notebook_prints():
+    vae = tutorial.VAE(seed=1)
+    vae(pictures(2))
+    dense = [layer for part in (vae.encoder, vae.decoder) for layer in part.layers if layer.weights]
+    assert len(dense) == 7
+    assert all(len(layer.weights) == 2 for layer in dense)
+    sizes = [(64, 128), (128, 128), (128, 2), (128, 2), (2, 128), (128, 128), (128, 64)]
+    assert len(vae.trainable_variables) == 14
+    assert vae.count_params() == sum(rows * columns + columns for rows, columns in sizes) == 50500
+    for line in "weights to train: 14", "numbers to train: 50500", "metrics: ['loss', 'reconstruction', 'kl']":
+        assert line in output()
+    assert "weights that have moved: 14 of 14" in output()
+
+
+def test_a_tf_variable_is_not_in_the_models_books():
+    class Hides(tutorial.VAE):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.scale = tf.Variable(1.0)
+
+    vae = Hides(seed=1)
+    assert not any(variable.value is vae.scale for variable in vae.trainable_variables)
+    assert len(vae.trainable_variables) == 14
+
+
+def test_every_argument_comes_back():
+    vae = tutorial.VAE(latent=3, units=8, kl_weight=0.5, seed=2, name="codes")
+    copy = tutorial.VAE.from_config(vae.get_config())
+    assert (copy.latent, copy.units, copy.kl_weight, copy.seed, copy.name) == (3, 8, 0.5, 2, "codes")
+    assert copy.sampling.seed == 2
+    assert copy.encoder.output_shape == [(None, 3), (None, 3)]
+
+
+# --- the pictures -----------------------------------------------------------------------------------------------------
+
+
+def test_compose_puts_each_picture_where_it_belongs():
+    many = pictures(6)
+    image = tutorial.compose(many, rows=2, columns=3)
+    assert image.shape == (20, 30)
+    for index in range(6):
+        row, column = divmod(index, 3)
+        tile = image[row * 10 : row * 10 + 10, column * 10 : column * 10 + 10]
+        np.testing.assert_array_equal(tile[1:-1, 1:-1], many[index].reshape(8, 8))
+        assert tile.sum() == pytest.approx(many[index].sum(), rel=1e-6)  # the margin is zero
+
+
+def test_the_data_are_as_the_prose_says():
+    data = tutorial.load_digits().data
+    assert data.shape == (1797, 64)
+    assert set(np.unique(data)) == set(range(17))
+    assert "training: (1500, 64) held out: (297, 64)" in output()
+
+
+# --- what the trained run shows ---------------------------------------------------------------------------------------
+
+
+def test_training_beats_the_average_picture_and_not_the_floor():
+    average = number(r"the average picture for each: ([\d.]+)")
+    floor = number(r"each picture exactly: ([\d.]+)")
+    trained = number(r"reconstruction, held out: ([\d.]+)")
+    assert 44 <= number(r"before training: (\d+)") <= 46
+    assert floor < trained < average - 4
+    assert number(r"kl, held out: ([\d.]+)") == pytest.approx(2.3, abs=0.15)
+
+
+def test_averaged_pixels_collapse_the_code_and_an_averaged_kl_frees_it():
+    assert "pixels averaged: KL 0, reconstruction 27, spread of the means 0" in output()
+    assert number(r"KL averaged: KL (\d+)") >= 8
+    assert number(r"KL averaged: .* reconstruction (\d+)") == 21
+    assert number(r"KL averaged: .* means (\d)") == 2
+    assert number(r"both summed: spread of the means (\d)") == 1
+
+
+def test_one_factor_makes_all_the_difference_between_sums_and_averages():
+    """Averaging the pixels is `kl_weight=64`, up to the scale of the whole loss; averaging the KL is 1 / 64."""
+    x = pictures(7)
+    vae = tutorial.VAE(seed=4)
+    mean, log_variance = vae.encoder(x)
+    logits = vae.decoder(vae.sampling([mean, log_variance]))
+    kl = float(np.mean(tutorial.kl_divergence(mean, log_variance)))
+    averaged = float(keras.losses.BinaryCrossentropy(from_logits=True)(x, logits)) + kl
+    heavy = tutorial.VAE(kl_weight=64.0, seed=4)
+    heavy(x)
+    heavy.set_weights(vae.get_weights())
+    assert float(heavy.track_losses(x)) == pytest.approx(64 * averaged, rel=1e-5)
+
+
+def test_a_few_epochs_of_a_heavy_divergence_collapse_the_code():
+    vae = tutorial.VAE(units=16, kl_weight=64.0, seed=1)
+    vae.compile(optimizer=keras.optimizers.Adam(0.01))
+    history = vae.fit(pictures(300), epochs=12, verbose=0).history
+    assert history["kl"][-1] < 0.05
+    assert np.std(vae.encoder(pictures(300))[0]) < 0.1
+
+
+# --- the other traps --------------------------------------------------------------------------------------------------
+
+
+def test_without_the_half_the_variance_is_squared():
+    assert "exp(0.5 * log variance): variance 0.25" in output()
+    assert "exp(1.0 * log variance): variance 0.06" in output()
+    np.testing.assert_allclose(0.25**2, 0.06, atol=0.005)
+
+
+def test_a_linear_head_has_negative_values_whose_root_is_nan():
+    _, head = tutorial.VAE().encoder(pictures())
+    assert np.min(head) < 0
+    assert np.isnan(keras.ops.sqrt(head)).any()
+    assert "roots of the head that are nan: True" in output()
+
+
+@pytest.mark.parametrize("draw", [tutorial.numpy_noise, tutorial.fixed_seed], ids=lambda draw: draw.__name__)
+def test_noise_that_stands_still_in_a_tf_function(draw):
+    zeros, compiled = tf.zeros((4, 2)), tf.function(draw)
+    contract.assert_same(compiled(zeros), compiled(zeros))
+    assert f"{draw.__name__}: the same noise twice, True" in output()
+
+
+def test_numpys_noise_moves_outside_a_tf_function_and_a_fixed_seed_does_not():
+    zeros = tf.zeros((4, 2))
+    assert np.abs(tutorial.numpy_noise(zeros) - tutorial.numpy_noise(zeros)).min() > 0
+    contract.assert_same(tutorial.fixed_seed(zeros), tutorial.fixed_seed(zeros))
+
+
+def test_noise_that_moves_in_a_tf_function():
+    layer, zeros = tutorial.Sampling(seed=1), tf.zeros((4, 2))
+    compiled = tf.function(lambda mean: layer([mean, mean]))
+    assert np.abs(compiled(zeros) - compiled(zeros)).min() > 0
+    assert "sampling_layer: the same noise twice, False" in output()
+
+
+def test_without_a_seed_the_noise_moves_and_depends_on_what_drew_before():
+    draw = tf.function(lambda: keras.random.normal((4, 2)))
+    assert np.abs(draw() - draw()).min() > 0
+    keras.utils.set_random_seed(3)
+    alone = keras.random.normal((4, 2))
+    keras.utils.set_random_seed(3)
+    keras.random.normal((1,))
+    assert np.abs(keras.random.normal((4, 2)) - alone).max() > 0
+
+
+# --- saving -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_decoder_loads_without_the_classes_of_the_page(tmp_path, fresh_process):
+    vae, codes = tutorial.VAE(units=16), normal(5, 2)
+    vae.decoder.save(tmp_path / "decoder.keras")
+    drawn = fresh_process.submit(contract.load_and_call, tmp_path / "decoder.keras", "keras", codes).result()
+    contract.assert_same(drawn, np.asarray(vae.decoder(codes)))
+    assert "largest difference after reloading: 0.0" in output()
+
+
+def test_a_loaded_model_starts_its_noise_again(tmp_path):
+    x = pictures(5)
+    vae = tutorial.VAE(units=16, seed=3)
+    vae(x)
+    zeros = np.zeros((4, 2), "float32")
+    first = vae.sampling([zeros, zeros])
+    vae.save(tmp_path / "vae.keras")
+    reloaded = keras.saving.load_model(tmp_path / "vae.keras")
+    contract.assert_same(reloaded.sampling([zeros, zeros]), first)
