@@ -34,6 +34,8 @@ class Shown:
     links: list[str] = field(default_factory=list)
     images: list[tuple[str, str]] = field(default_factory=list)
     """Address and alternative text of each image."""
+    head: dict[str, str] = field(default_factory=dict)
+    """What the page says of itself: its description, for one."""
 
 
 class _Reader(HTMLParser):
@@ -49,6 +51,8 @@ class _Reader(HTMLParser):
             self.shown.ids.add(given["id"])
         if tag == "a" and "href" in given:
             self.shown.links.append(given["href"])
+        if tag == "meta" and "name" in given:
+            self.shown.head[given["name"]] = given.get("content", "")
         if tag == "img":
             self.shown.images.append((given.get("src", ""), given.get("alt", "")))
         languages = [name for name in given.get("class", "").split() if name.startswith("language-")]

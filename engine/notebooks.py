@@ -7,6 +7,7 @@ what they print and draw, recorded. Nothing is executed to render it.
 from __future__ import annotations
 
 import ast
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -119,7 +120,7 @@ def drawn_by(cell: NotebookNode) -> dict[str, str] | None:
 
 def markdown(notebook: NotebookNode) -> str:
     """The page of a notebook, for the site's own Markdown: its code and outputs as on every other page."""
-    parts = [f"---\ndescription: {notebook.metadata.get('description', '')}\n---"]
+    parts = [f"---\ndescription: {json.dumps(notebook.metadata.get('description', ''))}\n---"]
     for cell in notebook.cells:
         if cell.cell_type != "code":
             parts.append(cell.source)

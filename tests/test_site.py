@@ -85,10 +85,9 @@ def test_a_page_is_light_beside_its_pictures(built, page):
 
 
 @each_page
-def test_each_page_has_a_description(page):
-    source = notebooks.markdown(notebooks.read(page)) if page.suffix == ".ipynb" else page.read_text(encoding="utf-8")
-    front = source.split("---")[1]
-    assert re.search(r"^description: \S.{39,159}$", front, re.MULTILINE), "a sentence of 40 to 160 characters"
+def test_each_page_has_a_description(built, page):
+    head = html.shown_in(built_page(built, page)).head
+    assert 40 <= len(head["description"]) <= 160, "a sentence of 40 to 160 characters"
 
 
 @each_page

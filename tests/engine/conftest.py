@@ -59,7 +59,7 @@ total: 3
 NOTEBOOK = """\
 # ---
 # jupyter:
-#   description: A notebook of three cells.
+#   description: 'A notebook: three cells.'
 # ---
 
 # %% [markdown]

@@ -38,9 +38,11 @@ def test_a_site_with_a_notebook_that_keeps_the_laws_is_green(with_notebook):
     page = (with_notebook.root / "site/squares/index.html").read_text(encoding="utf-8")
     assert '<div class="language-python highlight">' in page
     assert 'aria-label="A line that rises from 0 to 4."' in page
-    assert '<math alttext=x^2>' in page
-    assert 'id=squares' in page
+    assert "<math alttext=x^2>" in page
+    assert "id=squares" in page
     assert "jp-" not in page
+    assert 'content="A notebook: three cells."' in page
+    assert "description:" not in page
 
 
 def test_a_notebook_that_is_not_recorded(with_notebook):
@@ -75,7 +77,7 @@ def test_a_plot_missing_from_the_notebook(with_notebook):
 
 
 def test_a_description_that_changed(with_notebook):
-    with_notebook.replace("snippets/squares.py", "of three cells", "of cells")
+    with_notebook.replace("snippets/squares.py", "three cells", "cells")
     assert_red(with_notebook, "snippets/squares.py:1", "its description isn't the one in docs/squares.ipynb.")
 
 
