@@ -41,7 +41,7 @@ class PageParser:
             section = self.site.section(block)
         except LookupError as problem:
             return str(problem)
-        printed, wrong = run(self.site, section, example.namespace)
+        printed, wrong = _outcome(self.site, section, example.namespace)
         return wrong or self._compare(section, below, printed)
 
     def _compare(self, section: Section, below: Block | None, printed: str) -> str | None:
@@ -83,7 +83,7 @@ class CellParser:
         if "_figures" not in example.namespace:
             example.namespace["_figures"] = True
             figures.start(self.site.snippets / "plots.mplstyle")
-        printed, wrong = run(self.site, cell, example.namespace)
+        printed, wrong = _outcome(self.site, cell, example.namespace)
         if wrong:
             return wrong
         where = _where(self.site, cell)
@@ -105,17 +105,19 @@ class CellParser:
         return None
 
 
-def run(site: Site, code: Section | notebooks.Cell, namespace: dict) -> tuple[str, str | None]:
-    """Execute a section or cell under its own file and lines. Returns what it prints, and what it raises.
-
-    AutoGraph finds the source there, and tracebacks point at it.
-    """
+def run(code: Section | notebooks.Cell, namespace: dict) -> None:
+    """Execute a section or cell under its own file and lines: AutoGraph finds the source, tracebacks point at it."""
     linecache.checkcache(str(code.path))
     padded = "\n" * (code.line - 1) + code.text
+    exec(compile(padded, str(code.path), "exec"), namespace)
+
+
+def _outcome(site: Site, code: Section | notebooks.Cell, namespace: dict) -> tuple[str, str | None]:
+    """What a section or cell prints when it is run, and what it raises."""
     printed = io.StringIO()
     try:
         with contextlib.redirect_stdout(printed):
-            exec(compile(padded, str(code.path), "exec"), namespace)
+            run(code, namespace)
     except Exception as error:
         return "", _raised(error, code, site)
     return as_recorded(printed.getvalue()), None

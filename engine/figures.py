@@ -24,7 +24,8 @@ SCALE = 1.25
 """Pixels for each point, where there is room for them: the text of a plot is nearly as large as the page's."""
 
 SVG = "http://www.w3.org/2000/svg"
-HREF = "{http://www.w3.org/1999/xlink}href"
+XLINK = "http://www.w3.org/1999/xlink"
+HREF = f"{{{XLINK}}}href"  # not href alone: the theme sets that of every element when it opens the next page
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ def _pixels(axes: Axes) -> np.ndarray:
 def _small(svg: str, alt: str, prefix: str) -> str:
     """The same drawing with its alt text and without what no reader needs: unused ids, fonts, digits."""
     ET.register_namespace("", SVG)
+    ET.register_namespace("xlink", XLINK)
     root = ET.fromstring(svg)
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
     for unwanted in (f"{{{SVG}}}metadata", f"{{{SVG}}}defs[{{{SVG}}}style]"):  # its rule would hold for the whole page
@@ -126,7 +128,7 @@ def _small(svg: str, alt: str, prefix: str) -> str:
         if name in used:
             element.set("id", prefix + name)
         if HREF in element.attrib:
-            element.set("href", _href(element.attrib.pop(HREF), prefix))
+            element.set(HREF, _href(element.attrib[HREF], prefix))
         for key in ("clip-path", "style"):
             if key in element.attrib:
                 value = re.sub(r"url\(#", f"url(#{prefix}", element.attrib[key])
