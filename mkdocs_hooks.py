@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urljoin
 
-import minify_html
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import Abort
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from engine import html, notebooks, pages, takeaway
+from engine import html, notebooks, pages, publish, takeaway
 
 log = logging.getLogger("mkdocs.hooks.engine")
 
@@ -36,6 +35,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     # The theme tells on every page with which versions it is proved: those of the lock.
     lock = (Path(config.config_file_path).parent / "requirements.txt").read_text(encoding="utf-8")
     config.extra["versions"] = dict(re.findall(r"^(tensorflow|keras)==(\S+)", lock, re.MULTILINE))
+    config.extra["changed"] = publish.changed(Path(config.config_file_path).parent)
     return config
 
 
@@ -83,6 +83,9 @@ def on_page_content(html_text: str, page: Page, config: MkDocsConfig, files: Fil
         log.warning(problem)
 
     name = page.file.src_uri.rpartition(".")[0]
+    files_of_page = [f"docs/{page.file.src_uri}", f"snippets/{name}.py", f"snippets/{name}.txt"]
+    dates = [config.extra["changed"][file] for file in files_of_page if file in config.extra["changed"]]
+    page.meta["revision_date"] = max(dates, default="")
     runs = files.get_file_from_path(f"{name}.py") is not None
     code = [(f"{name}.ipynb", "Notebook"), (f"{name}.py", "Python")] if runs else []
     page.meta["takeaway"] = [*code, (f"{name}.md", "Markdown")]
@@ -90,7 +93,15 @@ def on_page_content(html_text: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
-    return minify_html.minify(output, keep_closing_tags=True)
+    return publish.page(output)
+
+
+def on_post_template(output: str, template_name: str, config: MkDocsConfig) -> str:
+    return publish.page(output) if template_name.endswith(".html") else output
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    publish.finish(Path(config.site_dir))
 
 
 def on_env(env: object, config: MkDocsConfig, files: Files) -> None:

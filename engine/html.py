@@ -95,7 +95,7 @@ def with_formulas(html: str) -> str:
 
 def with_plain_code(html: str) -> str:
     """Colour keywords, strings, comments and definitions, and leave the rest, most elements of a page, as it is."""
-    return re.sub(r'<span class="(?:n|p|o|w|si|sa|bp|nb|nn|mi|mf)">([^<]*)</span>', r"\1", html).replace(
+    return re.sub(r'<span class="(?:n|p|o|w|si|sa|bp|nb|nn|mi|mf|kc|ow|fm|vm)">([^<]*)</span>', r"\1", html).replace(
         "<span></span>", ""
     )
 

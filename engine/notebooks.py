@@ -120,7 +120,9 @@ def drawn_by(cell: NotebookNode) -> dict[str, str] | None:
 
 def markdown(notebook: NotebookNode) -> str:
     """The page of a notebook, for the site's own Markdown: its code and outputs as on every other page."""
-    parts = [f"---\ndescription: {json.dumps(notebook.metadata.get('description', ''))}\n---"]
+    heading = notebook.cells[0].source.partition("\n")[0].removeprefix("# ").replace("`", "")
+    meta = {"title": heading, "description": notebook.metadata.get("description", "")}
+    parts = ["\n".join(["---", *(f"{key}: {json.dumps(value)}" for key, value in meta.items()), "---"])]
     for cell in notebook.cells:
         if cell.cell_type != "code":
             parts.append(cell.source)

@@ -34,9 +34,7 @@ def examples(page: Path) -> list[str]:
 
 
 def built_page(built: Path, page: Path) -> str:
-    path = page.relative_to(SITE.docs).with_suffix("")
-    folder = built / (path.parent if path.name == "index" else path)
-    return (folder / "index.html").read_text(encoding="utf-8")
+    return (built / page.relative_to(SITE.docs)).with_suffix(".html").read_text(encoding="utf-8")
 
 
 def test_no_law_is_broken():

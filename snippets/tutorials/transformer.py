@@ -4,7 +4,7 @@
 # ---
 
 # %% [markdown]
-# # Build a transformer from custom layers, with masks and attention maps
+# # Build a transformer from custom layers
 #
 # A transformer encoder lets each token of a sequence read from all the others, by
 # weights that it computes. Write the layers out when you want to see those weights or
@@ -26,7 +26,7 @@ from keras import ops
 keras.utils.set_random_seed(2)
 
 # %% [markdown]
-# ## Sequences of different lengths, padded
+# ## Pad the sequences
 #
 # A batch is an array, so each sequence is filled up to 12 places. The token 0 stands
 # for padding and nothing else: the digits 0 to 9 are the tokens 1 to 10. The target
@@ -74,7 +74,7 @@ fig.colorbar(image, ax=axes, label="digit")
 plt.show()
 
 # %% [markdown]
-# ## Embed the token and its place, and make the mask
+# ## Embed tokens and make the mask
 #
 # Attention treats its input as a set: without a sign of its place, a 7 at the start and
 # a 7 at the end are the same. So each token becomes a row of one table, and the row of
@@ -626,7 +626,7 @@ ax.legend(frameon=False, loc="upper left", ncols=3, columnspacing=1)
 plt.show()
 
 # %% [markdown]
-# ### Padding counts in the accuracy
+# ### Padding is counted
 #
 # A mask is attached to one tensor, and an operation outside a layer returns a new tensor
 # without it. Dividing the logits by a temperature of 1 changes no number, but from then
@@ -660,7 +660,7 @@ for what, given in (("logits / 1.0", logits / 1.0), ("padding", nothing)):
     print(f"{what}: {float(metric.result()):.3f}")
 
 # %% [markdown]
-# ## Save it, load it, change it
+# ## Save it and load it
 #
 # The classes are registered and their arguments are recorded, so the file is enough, in
 # a program that [imports the classes](../errors/saving.md#could-not-locate-class) first.

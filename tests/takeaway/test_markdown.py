@@ -10,6 +10,7 @@ import pytest
 from sybil import Document
 
 from engine import html, pages
+from tests.site import COLAB
 
 SITE = pages.Site.load(Path(__file__).parents[2])
 NAMES = [page.relative_to(SITE.docs).with_suffix("").as_posix() for page in SITE.pages()]
@@ -21,7 +22,7 @@ def download(address: str, path: str) -> str:
 
 
 def page_of(address: str, name: str) -> str:
-    return download(address, "" if name == "index" else f"{name.removesuffix('index').rstrip('/')}/")
+    return download(address, f"{name}.html")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -36,22 +37,24 @@ def test_it_holds_the_page_with_its_code_in_place(name, address):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_page_offers_what_there_is(name, address):
-    shown = html.shown_in(page_of(address, name)).links
+    links = html.shown_in(page_of(address, name)).links
+    shown = [link for link in links if "://" not in link]
     ends = [".md"]
     if (SITE.snippets / f"{name}.py").is_file():
         ends += [".ipynb", ".py"]
     for end in (".md", ".ipynb", ".py"):
         offered = [link for link in shown if link.endswith(f"{name.rpartition('/')[2]}{end}")]
         assert len(offered) == (end in ends), (end, offered)
+    assert (f"{COLAB}{name}.ipynb" in links) == (".ipynb" in ends)
 
 
 def test_llms_txt_lists_every_page_with_its_description(address):
     text = download(address, "llms.txt")
     assert text.startswith(f"# {SITE.config.site_name}\n\n> ")
-    listed = re.findall(r"^- \[.+\]\(/(.+)\.md\): .{40,}$", text, re.MULTILINE)
-    assert sorted(listed) == sorted(NAMES)
-    for path in listed:
-        assert download(address, f"{path}.md")
+    listed = re.findall(r"^- \[.+\]\((.+)\.md\): .{40,}$", text, re.MULTILINE)
+    assert sorted(listed) == sorted(address + name for name in NAMES)
+    for link in listed:
+        assert download(link, ".md")
 
 
 def test_llms_full_txt_holds_every_page(address):
