@@ -15,16 +15,17 @@ from mkdocs.exceptions import Abort
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from engine import html, notebooks, pages, publish, takeaway
+from engine import cards, html, notebooks, pages, publish, takeaway
 
 log = logging.getLogger("mkdocs.hooks.engine")
 
 _starting_server = False  # the configuration is read again at each rebuild, when the port is taken by ourselves
+_serving = False
 
 
 def on_startup(*, command: str, dirty: bool) -> None:
-    global _starting_server
-    _starting_server = command == "serve"
+    global _starting_server, _serving
+    _starting_server = _serving = command == "serve"
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -117,6 +118,10 @@ def on_env(env: object, config: MkDocsConfig, files: Files) -> None:
     first = next(file.page for file in files.documentation_pages() if file.page.previous_page is None)
     taken = [_takeaway(page, config) for page in _chain(first)]
     takeaway.write(Path(config.site_dir), config.site_name, config.site_description, taken)
+    if config.site_url and not _serving:  # a card is told by its whole address
+        for page in taken:
+            card = Path(config.site_dir, "assets/cards", f"{page.path}.png")
+            cards.write(card, page.title, page.chapter, config.site_name)
 
 
 def _takeaway(page: Page, config: MkDocsConfig) -> takeaway.Page:
@@ -128,7 +133,7 @@ def _takeaway(page: Page, config: MkDocsConfig) -> takeaway.Page:
         path=page.file.src_uri.rpartition(".")[0],
         address=urljoin(site, _address(page.file)),
         chapter=page.parent.title if page.parent else "",
-        title=page.title,
+        title=page.meta.get("title") or page.title,
         description=page.meta.get("description", ""),
         html=page.content,
         proof="Proved with TensorFlow {tensorflow} and Keras {keras}".format(**config.extra["versions"]),

@@ -9,6 +9,7 @@ Read it in this order:
 `figures`   the plots of a notebook: captured, refused when they show nothing, compared with the record
 `html`      the built page as the last witness: what a reader sees is what ran, and no link leads nowhere
 `takeaway`  each page as Markdown and as a notebook, made from its HTML
+`publish`   what makes the built pages fast, private and at home on any host; `cards` draws what a shared link shows
 
 Two files at the top level plug it in: `conftest.py` into pytest, `mkdocs_hooks.py` into MkDocs.
 """

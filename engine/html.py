@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from html import escape, unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -72,6 +73,7 @@ class _Reader(HTMLParser):
             self.text.append(data)
 
 
+@lru_cache(maxsize=64)  # a page is looked at more than once while it is built
 def shown_in(html: str) -> Shown:
     reader = _Reader()
     reader.feed(html)

@@ -92,7 +92,7 @@ class Site:
 
     def __init__(self, config: MkDocsConfig) -> None:
         self.config = config
-        self.root = Path(config.config_file_path).parent
+        self.root = Path(config.config_file_path).absolute().parent
         self.docs = Path(config.docs_dir)
         self.snippets = self.root / "snippets"
 

@@ -2,27 +2,24 @@
 
 /* Opened from a folder, a page may not start a worker: its script runs in a frame instead. */
 const here = document.currentScript.src;
-if (location.protocol === "file:") {
-  self.Worker = class extends EventTarget {
-    constructor(url) {
-      super();
-      const frame = document.createElement("iframe");
-      frame.hidden = true;
-      frame.src = `${new URL("worker.html", here)}#${encodeURIComponent(url)}`;
-      const ready = new Promise((resolve) => {
-        addEventListener("message", ({ data, source }) => {
-          if (source !== frame.contentWindow) return;
-          if (data === "ready") resolve();
-          else this.dispatchEvent(new MessageEvent("message", { data }));
-        });
+class Frame extends EventTarget {
+  constructor(url) {
+    super();
+    const frame = document.createElement("iframe");
+    frame.hidden = true;
+    frame.src = `${new URL("worker.html", here)}#${encodeURIComponent(url)}`;
+    this.window = new Promise((resolve) => {
+      addEventListener("message", ({ data, source }) => {
+        if (source !== frame.contentWindow) return;
+        if (data === "ready") resolve(source);
+        else this.dispatchEvent(new MessageEvent("message", { data }));
       });
-      this.send = (message) => ready.then(() => frame.contentWindow.postMessage(message, "*"));
-      document.body.append(frame);
-    }
-    postMessage(message) {
-      this.send(message);
-    }
-  };
+    });
+    document.body.append(frame);
+  }
+  postMessage(message) {
+    this.window.then((frame) => frame.postMessage(message, "*"));
+  }
 }
 
 /* The index waits until search is touched, or a link asks for it (?q=, ?h=). */
@@ -45,29 +42,60 @@ XMLHttpRequest.prototype.send = function (...args) {
   else send.apply(this, args);
 };
 
-/* A query is a reader's words: no operator of the search engine's, and names also as one word (addweight). */
-const SETUP = 0;
-const QUERY = 2;
-const names = new Map();
-const post = Worker.prototype.postMessage;
-Worker.prototype.postMessage = function (message, ...rest) {
-  if (message?.type === SETUP) learnNames(message.data);
-  if (message?.type === QUERY) message = { ...message, data: asWords(message.data) };
-  return post.call(this, message, ...rest);
+/* A query is what a reader types or pastes: never an operator of the search engine's. The engine adds up single words, so
+   on its way there the index gets the pairs of words that stand side by side (`add_weight` is one), and the query too. */
+const [SETUP, QUERY, RESULT] = [0, 2, 3];
+self.Worker = class extends (location.protocol === "file:" ? Frame : Worker) {
+  typed = new Set();
+  constructor(url) {
+    super(url);
+    this.addEventListener("message", ({ data: { type, data } }) => {
+      if (type !== RESULT) return;
+      for (const { terms } of data.items.flat()) {
+        for (const term in terms) if (!this.typed.has(term)) delete terms[term]; // no pair is told to be missing
+      }
+    });
+  }
+  postMessage(message) {
+    if (message.type === SETUP) addPairs(message.data);
+    if (message.type === QUERY) {
+      const words = wordsOf(message.data);
+      this.typed = new Set(words.map(singular));
+      message = { ...message, data: asQuery(words) };
+    }
+    super.postMessage(message);
+  }
 };
 
-function learnNames({ config, docs }) {
-  const separator = new RegExp(config.separator, "g");
-  const split = (name) => name.split(separator).filter(Boolean);
-  for (const { text, title } of docs) {
-    for (const [name] of `${title} ${text}`.replace(/<[^>]+>/g, " ").matchAll(/[A-Za-z][\w.]*\w/g)) {
+let separator;
+const names = new Map(); // addweight: add, weight
+const known = new Set(); // the pairs that occur
+const singular = (word) => (word.length > 3 ? word.replace(/([^s])s$/, "$1") : word);
+const pairs = (words) => words.map(singular).flatMap((word, i, all) => (i ? [all[i - 1] + word] : []));
+const split = (text) =>
+  text.split(separator).flatMap((word) => (/[\p{L}\p{N}]/u.test(word) ? [word.toLowerCase()] : []));
+
+function addPairs({ config, docs }) {
+  separator = new RegExp(config.separator);
+  Object.assign(config.fields, { title: { boost: 10 }, titlePairs: { boost: 20 }, textPairs: { boost: 4 } });
+  for (const doc of docs) {
+    const [title, text] = [doc.title, doc.text].map((html) => html.replace(/<[^>]+>|&#?\w+;/g, " "));
+    const [inTitle, inText] = [title, text].map((words) => pairs(split(words)));
+    Object.assign(doc, { titlePairs: inTitle.join(" "), textPairs: inText.join(" ") });
+    for (const pair of [...inTitle, ...inText]) known.add(pair);
+    for (const [name] of `${title} ${text}`.matchAll(/[A-Za-z]\w+/g)) {
       const parts = split(name);
-      if (parts.length > 1) names.set(parts.join("").toLowerCase(), parts.join(" "));
+      if (parts.length > 1) names.set(parts.join(""), parts);
     }
   }
 }
 
-function asWords(query) {
-  const words = query.replace(/[^\p{L}\p{N}_.]+/gu, " ").trim().split(" ");
-  return words.map((word) => names.get(word.toLowerCase()) ?? word).join(" ");
+const wordsOf = (query) => split(query.replace(/[^\p{L}\p{N}_.]+/gu, " ")).flatMap((word) => names.get(word) ?? word);
+
+/* A whole word counts ten times its beginning; a short one has to be whole, if it isn't still being typed. */
+function asQuery(words) {
+  const terms = words.map(singular).flatMap((word, i, { length }) =>
+    word.length > 3 || i === length - 1 ? [`${word}^10`, `${word}*`] : [`${word}^10`],
+  );
+  return [...new Set([...terms, ...pairs(words).filter((pair) => known.has(pair)).map((pair) => `${pair}^10`)])].join(" ");
 }

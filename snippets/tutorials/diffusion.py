@@ -388,10 +388,10 @@ plt.show()
 
 # %% alt="Two fields of arrows over the plane, with points of the spiral. At t = 80 all arrows point towards one place near the middle. At t = 4 those around the spiral point inwards to it, and those inside it outwards to the nearest part of it."
 fig, axes = plt.subplots(1, 2, figsize=(7, 3.6), sharex=True, sharey=True)
-axis = np.linspace(-2.4, 2.4, 9, dtype="float32")
-grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)  # (81, 2)
+axis = np.linspace(-2.4, 2.4, 7, dtype="float32")
+grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)  # (49, 2)
 for ax, t in zip(axes, (80, 4), strict=True):
-    arrows = -np.asarray(model([grid, np.full((81, 1), t)]))
+    arrows = -np.asarray(model([grid, np.full((49, 1), t)]))
     arrows /= np.sqrt(np.sum(arrows**2, axis=-1, keepdims=True))
     ax.scatter(*train[:60].T, s=8, color="C1")
     ax.quiver(*grid.T, *arrows.T, color="C0", angles="xy", scale=16)

@@ -191,7 +191,7 @@ x_test, y_test = draw_rings(1000, seed=2)
 print("train:", x_train.shape, y_train.shape)
 print("test: ", x_test.shape, y_test.shape)
 
-# %% alt="Scatter plot of the training points over x1 and x2. The points of class 1 form a ring of radius 0.5 around (0.5, -0.3), those of class 0 a ring of radius 1 around it, each blurred by noise."
+# %% alt="Scatter plot of every second training point over x1 and x2. The points of class 1 form a ring of radius 0.5 around (0.5, -0.3), those of class 0 a ring of radius 1 around it, each blurred by noise."
 
 
 def scatter(ax, size, every=1):
@@ -203,7 +203,7 @@ def scatter(ax, size, every=1):
 
 
 fig, ax = plt.subplots(figsize=(4.5, 4))
-scatter(ax, size=14)
+scatter(ax, size=14, every=2)
 ax.set_ylabel("$x_2$")
 ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
@@ -230,7 +230,7 @@ def surface(model, points):
     return model.predict(grid.reshape(-1, 2), verbose=0).reshape(points, points)
 
 
-def show(ax, model, points=60, size=10, every=1):
+def show(ax, model, points=45, size=10, every=2):
     """Draw the surface, its boundary and the training points."""
     values = surface(model, points)
     options = {"origin": "lower", "extent": EXTENT}
@@ -450,7 +450,7 @@ fig, axes = plt.subplots(
     1, 3, figsize=(7, 2.8), sharey=True, layout="constrained"
 )
 for ax, (name, other) in zip(axes, models.items(), strict=True):
-    show(ax, other, points=40, size=6, every=3)
+    show(ax, other, points=30, size=6, every=5)
     ax.set_title(name)
 axes[0].set_ylabel("$x_2$")
 plt.show()

@@ -391,15 +391,15 @@ def absolute_error(predicted, true):
 
 
 def scatter_masses(ax, predicted):
-    """Draw 250 predicted masses over the true ones, and the diagonal."""
-    ax.scatter(y_test["mass"][:250], predicted["mass"][:250], s=8)
+    """Draw 200 predicted masses over the true ones, and the diagonal."""
+    ax.scatter(y_test["mass"][:200], predicted["mass"][:200], s=8)
     ax.plot([0, 4], [0, 4], "--", color="C1", linewidth=1, label="right")
     ax.set_xlabel("true mass in g")
     ax.set_ylabel("predicted mass in g")
     ax.legend(frameon=False)
 
 
-# %% alt="Scatter plot of predicted over true mass in grams for 250 test pieces, from 0 to 4. The points lie close along the diagonal; the heaviest pieces are predicted a little too light."
+# %% alt="Scatter plot of predicted over true mass in grams for 200 test pieces, from 0 to 4. The points lie close along the diagonal; the heaviest pieces are predicted a little too light."
 fig, ax = plt.subplots(figsize=(4.5, 3.6))
 scatter_masses(ax, predicted)
 plt.show()

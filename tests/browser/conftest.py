@@ -12,17 +12,23 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.site import DESKTOP
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Where Chromium is."""
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
     path = next(filter(None, map(shutil.which, names)), None)
     if path is None:
         if os.environ.get("CI"):
             pytest.fail("Chromium is missing: .ci/run installs it, so that no browser test is skipped.")
         pytest.skip("Chromium isn't installed")
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=path,
+            executable_path=chromium,
             args=["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
         )
         yield browser

@@ -28,7 +28,7 @@ def test_a_formula_is_set_without_a_script(project):
     project.write("docs/formula.md", "# Formula\n\nAs $x^2$.\n\n$$a \\qquad b < c$$\n")
     code, said = project.build()
     assert code == 0, said
-    html = (project.root / "site/formula/index.html").read_text(encoding="utf-8")
+    html = (project.root / "site/formula.html").read_text(encoding="utf-8")
     assert "<math alttext=x^2>" in html
     assert "<msup><mi>x</mi><mn>2</mn></msup>" in html
     assert "<mspace width=2em></mspace>" in html

@@ -35,7 +35,7 @@ def test_a_site_with_a_notebook_that_keeps_the_laws_is_green(with_notebook):
     assert with_notebook.problems() == []
     code, said = with_notebook.build()
     assert code == 0, said
-    page = (with_notebook.root / "site/squares/index.html").read_text(encoding="utf-8")
+    page = (with_notebook.root / "site/squares.html").read_text(encoding="utf-8")
     assert '<div class="language-python highlight">' in page
     assert 'aria-label="A line that rises from 0 to 4."' in page
     assert "<math alttext=x^2>" in page

@@ -1,0 +1,326 @@
+"""What a reader types or pastes finds the page that answers it, in the built site, with a server or without."""
+
+from __future__ import annotations
+
+import re
+from statistics import median
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.site import ADDRESSES, SITE
+
+# Each row: what a reader types, the page that answers, and the anchor of the section that does ("" is the page itself).
+FINDS = [
+    # The tables of the source reference.
+    ("custom layer", "layers/custom_layer.html", ""),
+    ("custom layers", "layers/custom_layer.html", ""),
+    ("how to create a custom layer", "layers/custom_layer.html", ""),
+    ("class inheritance", "layers/custom_layer.html", ""),
+    ("class inheritance", "models/custom_model.html", ""),
+    ("initialization", "layers/custom_layer.html", ""),
+    ("initialization", "models/custom_model.html", ""),
+    ("build method", "layers/custom_layer.html", ""),
+    ("call method", "layers/custom_layer.html", ""),
+    ("call method", "models/custom_model.html", ""),
+    ("custom model", "models/custom_model.html", ""),
+    ("custom models", "models/custom_model.html", ""),
+    ("how to create a custom model", "models/custom_model.html", ""),
+    ("subclass tf.keras.Model", "models/custom_model.html", ""),
+    ("tf.keras.layers.Layer", "layers/custom_layer.html", ""),
+    ("custom models with multiple inputs and outputs", "models/multiple_inputs_outputs.html", ""),
+    ("multiple inputs/outputs", "models/multiple_inputs_outputs.html", ""),
+    ("multiple inputs", "models/multiple_inputs_outputs.html", ""),
+    ("multiple outputs", "models/multiple_inputs_outputs.html", ""),
+    ("functional API", "models/multiple_inputs_outputs.html", ""),
+    ("shared layers", "models/multiple_inputs_outputs.html", "share-a-layer-between-inputs"),
+    ("when to use custom layers and models", "decisions/when_to_use.html", ""),
+    ("use cases", "decisions/when_to_use.html", ""),
+    ("complex architecture", "decisions/when_to_use.html", "complex-architecture"),
+    ("non-standard operations", "decisions/when_to_use.html", "non-standard-operations"),
+    ("custom activation function", "decisions/when_to_use.html", ""),
+    ("custom training loops", "decisions/when_to_use.html", "custom-training-loops"),
+    ("advantages", "decisions/advantages.html", ""),
+    ("flexibility", "decisions/advantages.html", "flexibility"),
+    ("custom operations", "decisions/advantages.html", "custom-operations"),
+    ("fine-grained control", "decisions/advantages.html", "fine-grained-control"),
+    ("custom loss function", "decisions/advantages.html", ""),
+    ("custom optimizer", "decisions/advantages.html", ""),
+    ("disadvantages", "decisions/disadvantages.html", ""),
+    ("increased complexity", "decisions/disadvantages.html", "increased-complexity"),
+    ("potential for bugs", "decisions/disadvantages.html", "potential-for-bugs"),
+    # Names, in each way to write them.
+    ("add_weight", "layers/custom_layer.html", ""),
+    ("add weight", "layers/custom_layer.html", ""),
+    ("addweight", "layers/custom_layer.html", ""),
+    ("self.add_weight(", "layers/custom_layer.html", ""),
+    ("GradientTape", "tutorials/variational_autoencoder.html", ""),
+    ("gradienttape", "tutorials/variational_autoencoder.html", ""),
+    ("tf.GradientTape()", "tutorials/variational_autoencoder.html", ""),
+    ("get_config", "errors/saving.html", ""),
+    ("getconfig", "errors/saving.html", ""),
+    ("keras.saving.register_keras_serializable", "errors/saving.html", ""),
+    ("train_step", "tutorials/variational_autoencoder.html", ""),
+    ("save and load a custom layer", "layers/custom_layer.html", ""),
+    # The tutorials.
+    ("equation to layer", "tutorials/equation_to_layer.html", ""),
+    ("quadratic layer", "tutorials/equation_to_layer.html", ""),
+    ("decision surface", "tutorials/equation_to_layer.html", "look-at-the-decision-surface-before-training"),
+    ("image and table", "tutorials/image_and_table.html", ""),
+    ("image and table two outputs", "tutorials/image_and_table.html", ""),
+    ("FiLM", "tutorials/image_and_table.html", ""),
+    ("feature-wise linear modulation", "tutorials/image_and_table.html", "write-the-layer-that-joins-them"),
+    ("variational autoencoder", "tutorials/variational_autoencoder.html", ""),
+    ("KL divergence", "tutorials/variational_autoencoder.html", "pull-the-codes-towards-one-distribution"),
+    ("posterior collapse", "tutorials/variational_autoencoder.html", "what-goes-wrong"),
+    ("diffusion", "tutorials/diffusion.html", ""),
+    ("diffusion model training loop", "tutorials/diffusion.html", ""),
+    ("draw samples from noise", "tutorials/diffusion.html", "draw-samples-from-noise"),
+    ("transformer", "tutorials/transformer.html", ""),
+    ("attention mask", "tutorials/transformer.html", ""),
+    ("multi-head attention", "tutorials/transformer.html", "write-multi-head-self-attention"),
+    ("MultiHeadAttention", "tutorials/transformer.html", "write-multi-head-self-attention"),
+    ("multiheadattention", "tutorials/transformer.html", "write-multi-head-self-attention"),
+    ("supports_masking", "tutorials/transformer.html", "the-mask-gets-lost"),
+    # Each entry of the errors, as it is pasted.
+    (
+        "ValueError: `name` must be passed as a keyword argument. Received: add_weight('scale', ...). "
+        "Use: add_weight(shape=..., name='scale').",
+        "errors/layers.html",
+        "add-weight-name",
+    ),
+    (
+        "`name` must be passed as a keyword argument. Received: add_weight('kernel'",
+        "errors/layers.html",
+        "add-weight-name",
+    ),
+    (
+        "ValueError: Cannot convert 'total' to a shape. Found invalid dimension 't' of type '<class 'str'>'.",
+        "errors/layers.html",
+        "add-weight-name",
+    ),
+    ("Cannot convert 'kernel' to a shape", "errors/layers.html", "add-weight-name"),
+    ("TypeError: Power.__init__() got an unexpected keyword argument 'name'", "errors/layers.html", "init-kwargs"),
+    ("__init__() got an unexpected keyword argument 'trainable'", "errors/layers.html", "init-kwargs"),
+    ("MyLayer.__init__() got an unexpected keyword argument 'dtype'", "errors/layers.html", "init-kwargs"),
+    (
+        "InvalidArgumentError: Matrix size-incompatible: In[0]: [14,4], In[1]: [7,8]",
+        "errors/layers.html",
+        "input-shape-axis",
+    ),
+    ("Matrix size-incompatible: In[0]: [32,10], In[1]: [20,64] [Op:MatMul]", "errors/layers.html", "input-shape-axis"),
+    (
+        "ValueError: Shapes used to initialize variables must be fully-defined (no `None` dimensions). "
+        "Received: shape=(None, 8)",
+        "errors/layers.html",
+        "input-shape-axis",
+    ),
+    ("Dimensions must be equal, but are 4 and 7", "errors/layers.html", "input-shape-axis"),
+    ("trainable weights: 0", "errors/layers.html", "untracked-variable"),
+    ("tf.Variable never trains", "errors/layers.html", "untracked-variable"),
+    (
+        "ValueError: A KerasTensor cannot be used as input to a TensorFlow function",
+        "errors/layers.html",
+        "kerastensor",
+    ),
+    (
+        "A KerasTensor cannot be used as input to a TensorFlow function. A KerasTensor is a symbolic placeholder for a "
+        "shape and dtype, used when constructing Keras Functional models or Keras Functions. You can only use it as "
+        "input to a Keras layer or a Keras operation (from the namespaces `keras.layers` and `keras.ops`).",
+        "errors/layers.html",
+        "kerastensor",
+    ),
+    ("KerasTensor", "errors/layers.html", "kerastensor"),
+    (
+        "ValueError: tuple arity mismatch; expected: 2, got: 1; tuple: ('accuracy',).",
+        "errors/models.html",
+        "metrics-arity",
+    ),
+    (
+        "Invalid `metrics`. `metrics` should contain metrics objects and either be a dict or a list matching the "
+        "output names of the functional model ['colour', 'shape'] or match the output structure of the model: "
+        "['X', 'X'].",
+        "errors/models.html",
+        "metrics-arity",
+    ),
+    ("loss: nan", "errors/models.html", "relu-cross-entropy"),
+    ("categorical_crossentropy nan", "errors/models.html", "relu-cross-entropy"),
+    ("loss is nan", "errors/models.html", "relu-cross-entropy"),
+    ("moving mean: 0.0", "errors/models.html", "training-argument"),
+    ("BatchNormalization", "errors/models.html", "training-argument"),
+    ("dropout does nothing", "errors/models.html", "training-argument"),
+    ("list in the order of the dict, loss: 162.0", "errors/models.html", "list-order"),
+    ("losses of a dict of outputs are wrong", "errors/models.html", "list-order"),
+    ("summary() shows ? and 0 (unbuilt)", "errors/models.html", "unbuilt-summary"),
+    ("0 (unbuilt)", "errors/models.html", "unbuilt-summary"),
+    (
+        "│ hidden (Dense)                │ ?                     │  0 (unbuilt) │",
+        "errors/models.html",
+        "unbuilt-summary",
+    ),
+    ("could not locate class", "errors/saving.html", "could-not-locate-class"),
+    ("TypeError: Could not locate class 'Doubled'.", "errors/saving.html", "could-not-locate-class"),
+    (
+        "Exception encountered: Could not locate class 'Doubled'. Make sure custom classes and functions are decorated "
+        "with `@keras.saving.register_keras_serializable()`. If they are already decorated, make sure they are all "
+        "imported so that the decorator is run before trying to load them.",
+        "errors/saving.html",
+        "could-not-locate-class",
+    ),
+    (
+        "<class 'keras.src.models.sequential.Sequential'> could not be deserialized properly",
+        "errors/saving.html",
+        "",
+    ),
+    (
+        "TypeError: <class '__main__.Forecaster'> could not be deserialized properly",
+        "errors/saving.html",
+        "could-not-be-deserialized",
+    ),
+    (
+        "Exception encountered: Unable to revive model from config",
+        "errors/saving.html",
+        "could-not-be-deserialized",
+    ),
+    (
+        "Error encountered during deserialization: Forecaster.__init__() got an unexpected keyword argument "
+        "'trainable'",
+        "errors/saving.html",
+        "",
+    ),
+    (
+        "NotImplementedError: Object Projector was created by passing non-serializable argument values in "
+        "`__init__()`, and therefore the object must override `get_config()` in order to be serializable. Please "
+        "implement `get_config()`.",
+        "errors/saving.html",
+        "non-serializable-arguments",
+    ),
+    ("the object must override `get_config()`", "errors/saving.html", "non-serializable-arguments"),
+    (
+        "ValueError: Layer 'scores' expected 2 variables, but received 0 variables during loading. "
+        "Expected: ['kernel', 'bias']",
+        "errors/saving.html",
+        "default-arguments-saved",
+    ),
+    (
+        "Layer 'dense_3' expected 2 variables, but received 0 variables during loading.",
+        "errors/saving.html",
+        "default-arguments-saved",
+    ),
+    (
+        "ValueError: You are loading weights into a model that has not yet been built. Try building the model first by "
+        "calling it on some data or by using `build()`.",
+        "errors/saving.html",
+        "build-then-load-weights",
+    ),
+    (
+        "UserWarning: `build()` was called on layer 'encoder_1', however the layer does not have a `build()` method "
+        "implemented and it looks like it has unbuilt state",
+        "errors/saving.html",
+        "build-then-load-weights",
+    ),
+    ("weights after loading: 0", "errors/saving.html", "build-then-load-weights"),
+]
+
+# A row holds within the first three links that are seen without unfolding anything. A page and the best section on it
+# are two links, so they are two or three pages: stricter than the first three pages.
+SEARCH = """async query => {
+  const [input, list] = [".md-search__input", ".md-search-result__list"].map(name => document.querySelector(name));
+  const shown = new Promise(resolve => {
+    new MutationObserver((_, observer) => observer.disconnect() || resolve(performance.now()))
+      .observe(list, { childList: true });
+    setTimeout(resolve, 5000, Infinity);
+  });
+  input.value = query;
+  const typed = performance.now();
+  input.dispatchEvent(new KeyboardEvent("keyup"));
+  const links = [...((await shown) && list.querySelectorAll(".md-search-result__link"))];
+  const seen = links.filter(link => !link.closest("details:not([open])")).slice(0, 3);
+  return [await shown - typed, seen.map(link => link.pathname.slice(1) + link.hash)];
+}"""
+INPUT, LINKS = ".md-search__input", ".md-search-result__link"
+
+
+def test_every_page_and_every_error_is_searched_for():
+    entries = {
+        (page.relative_to(SITE.docs).with_suffix(".html").as_posix(), anchor)
+        for page in SITE.docs.glob("errors/*.md")
+        for anchor in re.findall(r"^## .*\{ #(\S+) \}$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        if page.stem != "index"
+    }
+    assert entries
+    assert entries <= {(page, anchor) for _, page, anchor in FINDS}
+    assert set(ADDRESSES) <= {page for _, page, _ in FINDS} | {"index.html", "errors/index.html"}
+
+
+def test_what_a_reader_types_is_found_at_once(page):
+    page.goto("")
+    page.keyboard.press("/")
+    page.keyboard.type("custom layer")
+    page.locator(LINKS).first.wait_for()
+    found = {query: page.evaluate(SEARCH, query) for query in {query: None for query, _, _ in FINDS}}
+    wanted = [(query, f"{path}#{anchor}".removesuffix("#")) for query, path, anchor in FINDS]
+    missed = [f"{query!r}: {link} isn't in {found[query][1]}" for query, link in wanted if link not in found[query][1]]
+    assert not missed, "\n".join(missed)
+    assert median(milliseconds for milliseconds, _ in found.values()) < 300
+
+
+def test_a_result_tells_of_missing_words_only_what_was_typed(page):
+    page.goto("?q=add_weight+of+a+custom+zebra")
+    missing = page.locator(".md-search-result__terms")
+    missing.first.wait_for()
+    told = set(" ".join(missing.all_text_contents()).replace("Missing", "").replace(":", "").replace(",", "").split())
+    assert "zebra" in told
+    assert told <= {"add", "weight", "of", "a", "custom", "zebra"}
+
+
+@pytest.mark.parametrize(
+    "touch",
+    [
+        lambda page: page.locator(INPUT).hover(),
+        lambda page: page.locator(INPUT).focus(),
+        lambda page: page.locator(INPUT).click(),
+        lambda page: page.keyboard.press("/"),
+    ],
+    ids=["hover", "focus", "click", "hotkey"],
+)
+def test_the_index_is_fetched_once_and_not_before_search_is_touched(page, touch):
+    fetched = []
+    page.on("request", lambda request: fetched.append(request.url) if "search_index" in request.url else None)
+    page.goto("layers/custom_layer.html", wait_until="networkidle")
+    assert not fetched
+    with page.expect_request("**/search_index.json"):
+        touch(page)
+    page.locator(INPUT).press_sequentially("get_config")
+    page.locator(LINKS).first.wait_for()
+    page.locator(LINKS).first.click()
+    page.wait_for_url("**/*h=*")
+    assert len(fetched) == 1
+
+
+def test_a_link_with_a_query_opens_with_its_results(page):
+    page.goto("?q=add_weight")
+    expect(page.locator(LINKS).first).to_be_visible()
+    assert "layers/custom_layer.html" in page.locator(LINKS).first.get_attribute("href")
+
+
+def test_the_built_site_works_from_a_folder(built, browser):
+    page = browser.new_page()
+    wrong = []
+    page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda request: None if request.url.startswith(built.as_uri()) else wrong.append(request.url))
+    page.goto((built / "layers/custom_layer.html").as_uri())
+    assert page.locator(".md-header").evaluate("header => getComputedStyle(header).position") == "sticky"
+    for name in ("Switch to light mode", "Switch to dark mode"):
+        page.get_by_title(name).click()
+    with page.expect_navigation():
+        page.get_by_role("link", name="Next: ").click()
+    expect(page).to_have_title(re.compile("^Create a custom model"))
+    expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
+    page.keyboard.press("/")
+    page.keyboard.type("add_weight")
+    page.locator(LINKS).first.click()
+    expect(page).to_have_title(re.compile("^Create a custom layer"))
+    page.close()
+    assert not wrong
