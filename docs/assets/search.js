@@ -22,7 +22,7 @@ class Frame extends EventTarget {
   }
 }
 
-/* The index waits until search is touched, or a link asks for it (?q=, ?h=). */
+/* The search engine and its index wait until search is touched, or a link asks for it (?q=, ?h=). */
 const wanted = new Promise((resolve) => {
   if (/[?&][qh]=/.test(location.search)) resolve();
   const isSearch = (event) =>
@@ -45,15 +45,20 @@ XMLHttpRequest.prototype.send = function (...args) {
 /* A query is what a reader types or pastes: never an operator of the search engine's. The engine adds up single words, so
    on its way there the index gets the pairs of words that stand side by side (`add_weight` is one), and the query too. */
 const [SETUP, QUERY, RESULT] = [0, 2, 3];
-self.Worker = class extends (location.protocol === "file:" ? Frame : Worker) {
+const Engine = location.protocol === "file:" ? Frame : Worker;
+self.Worker = class extends EventTarget {
   typed = new Set();
   constructor(url) {
-    super(url);
-    this.addEventListener("message", ({ data: { type, data } }) => {
-      if (type !== RESULT) return;
-      for (const { terms } of data.items.flat()) {
-        for (const term in terms) if (!this.typed.has(term)) delete terms[term]; // no pair is told to be missing
-      }
+    super();
+    this.engine = wanted.then(() => {
+      const engine = new Engine(url);
+      engine.addEventListener("message", ({ data }) => {
+        for (const { terms } of data.type === RESULT ? data.data.items.flat() : []) {
+          for (const term in terms) if (!this.typed.has(term)) delete terms[term]; // no pair is told to be missing
+        }
+        this.dispatchEvent(new MessageEvent("message", { data }));
+      });
+      return engine;
     });
   }
   postMessage(message) {
@@ -63,7 +68,7 @@ self.Worker = class extends (location.protocol === "file:" ? Frame : Worker) {
       this.typed = new Set(words.map(singular));
       message = { ...message, data: asQuery(words) };
     }
-    super.postMessage(message);
+    this.engine.then((engine) => engine.postMessage(message));
   }
 };
 

@@ -1,27 +1,38 @@
 /* What the theme leaves out for readers who use a keyboard or a screen reader. */
 const search = document.querySelector(".md-search");
-const [toDrawer, toSearch] = document.querySelectorAll(".md-header__button[for=__drawer], .md-header__button[for=__search]");
 const toggle = { drawer: document.getElementById("__drawer"), search: document.getElementById("__search") };
 
 /* "Copied to clipboard" is said, not only shown. */
 document.querySelector(".md-dialog__inner").role = "status";
 search.ariaLabel = "Search";
 
-/* Labels that work as buttons: the theme lets Enter press them. */
-function asButton(label, name) {
+/* The header's labels become buttons. */
+function buttonFor(name, of) {
+  const label = document.querySelector(`.md-header__button[for=__${of}]`);
+  const button = document.createElement("button");
+  for (const { name, value } of label.attributes) button.setAttribute(name, value); /* `for` too: the theme's CSS asks for it */
+  button.type = "button";
+  button.ariaLabel = name;
+  button.append(...label.childNodes);
+  button.addEventListener("click", () => toggle[of].click());
+  label.replaceWith(button);
+  return button;
+}
+const toDrawer = buttonFor("Navigation", "drawer");
+buttonFor("Search", "search").addEventListener("click", () => search.querySelector("input").focus());
+
+/* Labels of the drawer that work as buttons: the theme lets Enter press them. */
+function asButton(label) {
   label.tabIndex = 0;
   label.role = "button";
-  if (name) label.ariaLabel = name;
 }
-asButton(toDrawer, "Navigation");
-asButton(toSearch, "Search");
 
 /* The drawer takes the focus, and closes when it leaves. */
 toggle.drawer.addEventListener("change", () => {
   toDrawer.ariaExpanded = toggle.drawer.checked;
   if (!toggle.drawer.checked) return;
   const drawer = document.querySelector(".md-sidebar--primary");
-  drawer.querySelectorAll("label:not([for=__drawer])").forEach((label) => asButton(label));
+  drawer.querySelectorAll("label:not([for=__drawer])").forEach(asButton);
   [...drawer.querySelectorAll("a, label[tabindex]")].find((link) => link.checkVisibility({ visibilityProperty: true })).focus();
 });
 document.addEventListener("change", ({ target }) => {

@@ -370,7 +370,7 @@ print(f"read right: {np.trace(confusion) / confusion.sum():.2f}")
 
 # %% alt="Confusion matrix of the three shapes, true shape in rows and predicted shape in columns, with the count in each cell. Most counts stand on the diagonal; discs and squares are taken for each other most often, discs and triangles hardly ever."
 fig, ax = plt.subplots(figsize=(4, 3.2))
-ax.imshow(confusion, cmap="viridis", alpha=0.4, interpolation="none")
+ax.imshow(confusion, cmap="viridis", alpha=0.25, interpolation="none")
 for (true, guess), count in np.ndenumerate(confusion):
     ax.text(guess, true, f"{count}", ha="center", va="center")
 ax.set_xticks(range(3), SHAPES)

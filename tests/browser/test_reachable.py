@@ -126,7 +126,8 @@ def test_a_copy_button_has_its_name_while_it_is_focused_and_says_what_it_did(cal
 
 NARROWED = """() => {
   const wrong = [];
-  if (document.documentElement.scrollWidth > innerWidth) wrong.push("the page scrolls sideways");
+  const { scrollWidth, clientWidth } = document.documentElement;
+  if (scrollWidth > clientWidth) wrong.push("the page scrolls sideways");
   for (const element of document.querySelectorAll("article *")) {
     if (!/auto|scroll/.test(getComputedStyle(element).overflowX)) continue;
     const [scrolls, stops] = [element.scrollWidth > element.clientWidth, element.tabIndex === 0];
@@ -226,7 +227,7 @@ LOOK = """() => {
 )
 def test_every_control_is_reached_by_tab_and_shows_its_focus(calm, size, kinds):
     calm.set_viewport_size(size)
-    calm.goto("layers/custom_layer.html")
+    calm.goto("models/custom_model.html")
     seen = []
     for _ in range(200):
         calm.keyboard.press("Tab")
@@ -247,7 +248,9 @@ def test_every_control_is_reached_by_tab_and_shows_its_focus(calm, size, kinds):
 def test_skip_link_tabs_contents_and_colours_work_by_keyboard(calm):
     calm.goto("layers/custom_layer.html")
     calm.keyboard.press("Tab")
+    expect(calm.locator(".md-skip")).to_be_focused()
     calm.keyboard.press("Enter")
+    calm.wait_for_url("**#*")
     expect(calm.locator(".md-skip")).not_to_be_focused()
     calm.keyboard.press("Tab")
     expect(calm.locator("article .headerlink").first).to_be_focused()
