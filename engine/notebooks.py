@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
 
@@ -71,8 +71,13 @@ def cells(module: Path) -> list[Cell]:
     return _read(module, module.stat().st_mtime_ns)[1]
 
 
+@lru_cache(maxsize=64)
+def _recorded(path: Path, _mtime: int) -> NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
 def read(notebook: Path) -> NotebookNode:
-    return nbformat.read(notebook, as_version=4)
+    return _recorded(notebook, notebook.stat().st_mtime_ns)
 
 
 def recorded(module: Path, site: Site) -> NotebookNode:

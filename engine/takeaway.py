@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -68,7 +68,13 @@ class _Converter(MarkdownConverter):
         return f"\n\n> Picture: {el.get('aria-label', '')}\n\n" if self.options["pictures"] else ""
 
 
-@dataclass(frozen=True, eq=False)
+@lru_cache(maxsize=128)  # while serving, most pages stay as they were
+def _convert(html: str, base: str, pictures: bool) -> str:
+    html = re.sub(r"(?s)(<svg[^>]*>).*?(</svg>)", r"\1\2", html)  # of a drawing, only what it shows is told
+    return _Converter(base=base, pictures=pictures).convert(html)
+
+
+@dataclass(frozen=True)
 class Page:
     """A page of the site, to take away."""
 
@@ -86,17 +92,15 @@ class Page:
     outputs: list[list[NotebookNode]] | None = None
     """Those of a notebook's code cells, in order: with plots, which Markdown doesn't hold."""
 
-    @cache  # noqa: B019 - a page lives as long as a build
     def markdown(self, *, pictures: bool = True) -> str:
         """The page as plain Markdown, its code and outputs in place."""
-        html = re.sub(r"(?s)(<svg[^>]*>).*?(</svg>)", r"\1\2", self.html)  # of a drawing, only what it shows is told
-        text = _Converter(base=self.address, pictures=pictures).convert(html)
+        text = _convert(self.html, self.address, pictures)
         title, _, rest = text.strip().partition("\n")
         return f"{title}\n\n*{self.proof}: <{self.address}>*\n{rest}\n"
 
     def notebook(self) -> NotebookNode:
         """The page as a notebook: each Python block a cell, with what it printed."""
-        text = self.markdown() if self.outputs is None else self.markdown(pictures=False)
+        text = self.markdown(pictures=self.outputs is None)
         notebook = new_notebook()
         cells, at = notebook.cells, 0
 
