@@ -8,6 +8,7 @@ import sys
 import pytest
 from playwright.sync_api import expect
 
+from engine import html
 from tests.site import ADDRESSES, DESKTOP, PHONE
 
 
@@ -31,6 +32,21 @@ def test_no_page_scrolls_sideways(page, path, size):
     page.set_viewport_size(size)
     page.goto(path)
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+
+
+@pytest.mark.parametrize("path", ADDRESSES)
+def test_each_copy_button_copies_exactly_the_code(page, built, path):
+    """No prompt, no output, no line less: read from the clipboard, block by block."""
+    page.goto(path)
+    shown = html.shown_in((built / path).read_text(encoding="utf-8")).code
+    code = [text for language, text in shown if language == "python"]
+    buttons = page.locator(".language-python button[data-clipboard-target]")
+    buttons.last.wait_for() if code else None
+    copied = []
+    for button in buttons.all():
+        button.dispatch_event("click")
+        copied.append(page.evaluate("navigator.clipboard.readText()").strip("\n"))
+    assert copied == code
 
 
 def test_what_the_copy_buttons_copy_runs_in_an_empty_interpreter(page, tmp_path):
