@@ -1,4 +1,4 @@
-"""Where MkDocs meets the engine: the laws hold in the build too, and each page offers its module."""
+"""Where MkDocs meets the engine: the laws hold in the build too, and each page can be taken away."""
 
 from __future__ import annotations
 
@@ -93,6 +93,24 @@ def on_page_content(html_text: str, page: Page, config: MkDocsConfig, files: Fil
     return html_text
 
 
+def on_env(env: object, config: MkDocsConfig, files: Files) -> None:
+    """With every page rendered: look for dead links, and write the pages to take away."""
+    site = pages.Site(config)
+    shown = {
+        file.url: (site.source_of(Path(file.abs_src_path)), file.page.content) for file in files.documentation_pages()
+    }
+    for problem in html.link_problems(site, shown, {file.url for file in files}):
+        log.warning(problem)
+
+    first = next(file.page for file in files.documentation_pages() if file.page.previous_page is None)
+    taken = [_takeaway(page, config) for page in _chain(first)]
+    takeaway.write(Path(config.site_dir), config.site_name, config.site_description, taken)
+    if config.site_url and not _serving:  # a card is told by its whole address
+        for page in taken:
+            card = Path(config.site_dir, "assets/cards", f"{page.path}.png")
+            cards.write(card, page.title, page.chapter, config.site_name)
+
+
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
     return publish.page(output)
 
@@ -105,25 +123,6 @@ def on_post_build(config: MkDocsConfig) -> None:
     publish.finish(Path(config.site_dir))
 
 
-def on_env(env: object, config: MkDocsConfig, files: Files) -> None:
-    """With every page rendered: look for dead links, and write the pages to take away."""
-    site = pages.Site(config)
-    shown = {
-        _address(file): (site.source_of(Path(file.abs_src_path)), file.page.content)
-        for file in files.documentation_pages()
-    }
-    for problem in html.link_problems(site, shown, {_address(file) for file in files}):
-        log.warning(problem)
-
-    first = next(file.page for file in files.documentation_pages() if file.page.previous_page is None)
-    taken = [_takeaway(page, config) for page in _chain(first)]
-    takeaway.write(Path(config.site_dir), config.site_name, config.site_description, taken)
-    if config.site_url and not _serving:  # a card is told by its whole address
-        for page in taken:
-            card = Path(config.site_dir, "assets/cards", f"{page.path}.png")
-            cards.write(card, page.title, page.chapter, config.site_name)
-
-
 def _takeaway(page: Page, config: MkDocsConfig) -> takeaway.Page:
     path = Path(page.file.abs_src_path)
     recorded = notebooks.read(path).cells if path.suffix == ".ipynb" else None
@@ -131,7 +130,7 @@ def _takeaway(page: Page, config: MkDocsConfig) -> takeaway.Page:
     return takeaway.Page(
         site=site,
         path=page.file.src_uri.rpartition(".")[0],
-        address=urljoin(site, _address(page.file)),
+        address=urljoin(site, page.file.url),
         chapter=page.parent.title if page.parent else "",
         title=page.meta.get("title") or page.title,
         description=page.meta.get("description", ""),
@@ -139,10 +138,6 @@ def _takeaway(page: Page, config: MkDocsConfig) -> takeaway.Page:
         proof="Proved with TensorFlow {tensorflow} and Keras {keras}".format(**config.extra["versions"]),
         outputs=recorded and [cell.outputs for cell in recorded if cell.cell_type == "code"],
     )
-
-
-def _address(file: File) -> str:
-    return "" if file.url in (".", "./") else file.url
 
 
 def _chain(page: Page | None) -> Iterator[Page]:
