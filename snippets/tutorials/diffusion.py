@@ -463,7 +463,7 @@ def makes_a_layer(x):
 try:
     makes_a_layer(tf.zeros((1, 2)))
 except ValueError as error:
-    words = str(error).partition("ValueError: ")[2]
+    words = str(error).rpartition("ValueError: ")[2]
     print("ValueError:", words.partition(" Make sure")[0])
 
 # %% [markdown]
