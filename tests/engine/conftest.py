@@ -102,6 +102,15 @@ class Project:
         site = pages.Site.load(self.root)
         return [str(problem) for problem in [*pages.problems(site), *notebooks.problems(site)]]
 
+    def assert_red(self, where: str, what: str) -> None:
+        """The problem is told at `where` by the check that the tests run, and by the strict build."""
+        said = self.problems()
+        assert any(problem.startswith(f"{where}: ") and what in problem for problem in said), said
+        code, said = self.build()
+        assert code != 0
+        assert f"{where}: " in said
+        assert what in said
+
     def build(self, mode: str = "--strict") -> tuple[int, str]:
         """What `mkdocs build` answers: its exit code and what it says."""
         result = CliRunner().invoke(cli, ["build", mode, "--config-file", str(self.root / "mkdocs.yml")])

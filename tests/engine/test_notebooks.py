@@ -12,16 +12,6 @@ PLOT = """ax.plot(x, [number**2 for number in x])
 ax.set(xlabel="number", ylabel="square")"""
 
 
-def assert_red(project, where: str, what: str) -> None:
-    """The problem is told at `where` by the check that the tests run, and by the strict build."""
-    said = project.problems()
-    assert any(problem.startswith(f"{where}: ") and what in problem for problem in said), said
-    code, said = project.build()
-    assert code != 0
-    assert f"{where}: " in said
-    assert what in said
-
-
 def edit_record(project, edit) -> None:
     notebook = json.loads(project.read("docs/squares.ipynb"))
     edit(notebook["cells"])
@@ -47,53 +37,53 @@ def test_a_site_with_a_notebook_that_keeps_the_laws_is_green(with_notebook):
 
 def test_a_notebook_that_is_not_recorded(with_notebook):
     (with_notebook.root / "docs/squares.ipynb").unlink()
-    assert_red(with_notebook, "snippets/squares.py:1", "docs/squares.ipynb is missing. Run `make outputs`.")
+    with_notebook.assert_red("snippets/squares.py:1", "docs/squares.ipynb is missing. Run `make outputs`.")
 
 
 def test_a_notebook_without_its_module(with_notebook):
     (with_notebook.root / "snippets/squares.py").unlink()
-    assert_red(with_notebook, "docs/squares.ipynb:1", "there is no snippets/squares.py with cells to record.")
+    with_notebook.assert_red("docs/squares.ipynb:1", "there is no snippets/squares.py with cells to record.")
 
 
 def test_code_that_changed_since_it_was_recorded(with_notebook):
     with_notebook.replace("snippets/squares.py", "x = [0, 1, 2]", "x = [0, 1, 3]")
-    assert_red(with_notebook, "snippets/squares.py:12", "cell 2 isn't the one in docs/squares.ipynb.")
+    with_notebook.assert_red("snippets/squares.py:12", "cell 2 isn't the one in docs/squares.ipynb.")
 
 
 def test_code_changed_in_the_notebook(with_notebook):
     with_notebook.replace("docs/squares.ipynb", "x = [0, 1, 2]", "x = [0, 1, 3]")
-    assert_red(with_notebook, "snippets/squares.py:12", "cell 2 isn't the one in docs/squares.ipynb.")
+    with_notebook.assert_red("snippets/squares.py:12", "cell 2 isn't the one in docs/squares.ipynb.")
 
 
 def test_a_cell_added_to_the_notebook(with_notebook):
     extra = {"cell_type": "markdown", "id": "extra", "metadata": {}, "source": "More."}
     edit_record(with_notebook, lambda cells: cells.append(extra))
-    assert_red(with_notebook, "snippets/squares.py:1", "the module has 3 cells, docs/squares.ipynb has 4.")
+    with_notebook.assert_red("snippets/squares.py:1", "the module has 3 cells, docs/squares.ipynb has 4.")
 
 
 def test_a_plot_missing_from_the_notebook(with_notebook):
     edit_record(with_notebook, lambda cells: cells[2]["outputs"].clear())
-    assert_red(with_notebook, "snippets/squares.py:18", "cell 3 has no plot in docs/squares.ipynb.")
+    with_notebook.assert_red("snippets/squares.py:18", "cell 3 has no plot in docs/squares.ipynb.")
 
 
 def test_a_description_that_changed(with_notebook):
     with_notebook.replace("snippets/squares.py", "three cells", "cells")
-    assert_red(with_notebook, "snippets/squares.py:1", "its description isn't the one in docs/squares.ipynb.")
+    with_notebook.assert_red("snippets/squares.py:1", "its description isn't the one in docs/squares.ipynb.")
 
 
 def test_code_typed_into_a_prose_cell(with_notebook):
     with_notebook.replace("snippets/squares.py", "# Numbers", "# ```python\n# print('typed')\n# ```\n#\n# Numbers")
-    assert_red(with_notebook, "snippets/squares.py:9", "a python block in a prose cell can't be proved.")
+    with_notebook.assert_red("snippets/squares.py:9", "a python block in a prose cell can't be proved.")
 
 
 def test_code_above_the_first_cell(with_notebook):
     with_notebook.replace("snippets/squares.py", "# %% [markdown]", "y = 1\n\n# %% [markdown]")
-    assert_red(with_notebook, "snippets/squares.py:1", "something stands outside the cells.")
+    with_notebook.assert_red("snippets/squares.py:1", "something stands outside the cells.")
 
 
 def test_an_include_in_a_prose_cell(with_notebook):
     with_notebook.replace("snippets/squares.py", "# Numbers", '# --8<-- "docs/add.md"\n#\n# Numbers')
-    assert_red(with_notebook, "snippets/squares.py:7", "a notebook includes nothing")
+    with_notebook.assert_red("snippets/squares.py:7", "a notebook includes nothing")
 
 
 def test_a_dead_link(with_notebook):

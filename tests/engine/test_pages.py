@@ -32,17 +32,6 @@ TYPED = {
 }
 
 
-def assert_red(project, where: str, what: str) -> None:
-    """The problem is told at `where` by the check that the tests run, and by the strict build."""
-    assert any(problem.startswith(f"{where}: ") and what in problem for problem in project.problems()), (
-        project.problems()
-    )
-    code, said = project.build()
-    assert code != 0
-    assert f"{where}: " in said
-    assert what in said
-
-
 def test_a_site_that_keeps_the_laws_is_green(project):
     assert project.problems() == []
     code, said = project.build()
@@ -90,17 +79,17 @@ def test_a_fence_that_the_html_shows_otherwise(project):
 
 def test_an_include_of_a_missing_file(project):
     (project.root / "snippets/add.py").rename(project.root / "snippets/gone.py")
-    assert_red(project, "docs/add.md:5", "snippets/add.py is missing. Write the module.")
+    project.assert_red("docs/add.md:5", "snippets/add.py is missing. Write the module.")
 
 
 def test_an_include_of_a_missing_section(project):
     project.replace("docs/add.md", "add.py:use", "add.py:usage")
-    assert_red(project, "docs/add.md:9", "snippets/add.py has no section 'usage'. Add its two markers.")
+    project.assert_red("docs/add.md:9", "snippets/add.py has no section 'usage'. Add its two markers.")
 
 
 def test_an_include_of_a_missing_record(project):
     (project.root / "snippets/add.txt").unlink()
-    assert_red(project, "docs/add.md:13", "snippets/add.txt is missing. Run `make outputs`.")
+    project.assert_red("docs/add.md:13", "snippets/add.txt is missing. Run `make outputs`.")
 
 
 def test_serving_stops_with_the_message_and_no_traceback_where_a_page_cannot_be_built(project):
@@ -113,42 +102,42 @@ def test_serving_stops_with_the_message_and_no_traceback_where_a_page_cannot_be_
 
 def test_a_missing_picture_outside_a_fence(project):
     project.write("docs/picture.md", '# Picture\n\n--8<-- "docs/picture.svg"\n')
-    assert_red(project, "docs/picture.md:3", "docs/picture.svg is missing.")
+    project.assert_red("docs/picture.md:3", "docs/picture.svg is missing.")
 
 
 def test_code_included_outside_a_fence(project):
     project.write("docs/other.md", '# Other\n\n--8<-- "docs/add.md"\n')
-    assert_red(project, "docs/other.md:3", "docs/add.md is included outside a fence. Only .svg pictures can be.")
+    project.assert_red("docs/other.md:3", "docs/add.md is included outside a fence. Only .svg pictures can be.")
 
 
 def test_an_empty_section(project):
     project.replace("snippets/add.py", "def add(a, b):\n    return a + b\n", "")
-    assert_red(project, "docs/add.md:5", "section 'add' of snippets/add.py is empty or not ended.")
+    project.assert_red("docs/add.md:5", "section 'add' of snippets/add.py is empty or not ended.")
 
 
 def test_a_section_without_an_end(project):
     project.replace("snippets/add.py", "# --8<-- [end:add]\n", "")
-    assert_red(project, "docs/add.md:5", "section 'add' of snippets/add.py is empty or not ended.")
+    project.assert_red("docs/add.md:5", "section 'add' of snippets/add.py is empty or not ended.")
 
 
 def test_a_section_within_a_section(project):
     project.replace("snippets/add.py", "    return", "    # --8<-- [start:use]\n    return")
-    assert_red(project, "docs/add.md:5", "section 'add' of snippets/add.py holds the markers of another section.")
+    project.assert_red("docs/add.md:5", "section 'add' of snippets/add.py holds the markers of another section.")
 
 
 def test_two_sections_of_one_name(project):
     project.write("snippets/add.py", project.read("snippets/add.py") + UNSHOWN.replace("more", "use"))
-    assert_red(project, "snippets/add.py:13", "there is a section 'use' already. Give this one a name of its own.")
+    project.assert_red("snippets/add.py:13", "there is a section 'use' already. Give this one a name of its own.")
 
 
 def test_an_include_from_the_module_of_another_page(project):
     project.write("docs/other.md", '# Other\n\n```python\n--8<-- "snippets/add.py:add"\n```\n')
-    assert_red(project, "docs/other.md:3", "This page draws from its mirror, snippets/other.py.")
+    project.assert_red("docs/other.md:3", "This page draws from its mirror, snippets/other.py.")
 
 
 def test_a_section_that_no_page_shows(project):
     project.write("snippets/add.py", project.read("snippets/add.py") + UNSHOWN)
-    assert_red(project, "snippets/add.py:14", "no page shows section 'more'. Show it on docs/add.md, or delete it.")
+    project.assert_red("snippets/add.py:14", "no page shows section 'more'. Show it on docs/add.md, or delete it.")
 
 
 UNSHOWN = "    # --8<-- [start:more]\n    total += 1\n    # --8<-- [end:more]\n"
@@ -156,7 +145,7 @@ UNSHOWN = "    # --8<-- [start:more]\n    total += 1\n    # --8<-- [end:more]\n"
 
 def test_a_module_that_no_page_shows(project):
     project.write("snippets/orphan.py", MODULE_WITHOUT_PAGE)
-    assert_red(project, "snippets/orphan.py:2", "no page shows section 'alone'.")
+    project.assert_red("snippets/orphan.py:2", "no page shows section 'alone'.")
 
 
 MODULE_WITHOUT_PAGE = "# --8<-- [start:alone]\nx = 1\n# --8<-- [end:alone]\n"
@@ -164,24 +153,24 @@ MODULE_WITHOUT_PAGE = "# --8<-- [start:alone]\nx = 1\n# --8<-- [end:alone]\n"
 
 def test_a_recorded_output_that_no_page_shows(project):
     project.replace("docs/add.md", '\n```text title="Output"\n--8<-- "snippets/add.txt:use"\n```\n', "")
-    assert_red(project, "snippets/add.txt:2", "no page shows what 'use' printed.")
+    project.assert_red("snippets/add.txt:2", "no page shows what 'use' printed.")
 
 
 def test_a_record_whose_module_is_gone(project):
     project.write("snippets/gone.txt", "anything\n")
-    assert_red(project, "snippets/gone.txt:1", "the module of this record is gone. Delete it.")
+    project.assert_red("snippets/gone.txt:1", "the module of this record is gone. Delete it.")
 
 
 def test_an_output_that_stands_elsewhere(project):
     project.replace(
         "docs/add.md", '\n```text title="Output"', '\nText.\n\n```console\n$ make\n```\n\n```text title="Output"'
     )
-    assert_red(project, "docs/add.md:19", "the output of 'use' doesn't stand under the block that prints it.")
+    project.assert_red("docs/add.md:19", "the output of 'use' doesn't stand under the block that prints it.")
 
 
 def test_a_section_shown_twice(project):
     project.write("docs/add.md", project.read("docs/add.md") + '\n```python\n--8<-- "snippets/add.py:add"\n```\n')
-    assert_red(project, "snippets/add.py:2", "docs/add.md shows section 'add' 2 times.")
+    project.assert_red("snippets/add.py:2", "docs/add.md shows section 'add' 2 times.")
 
 
 @pytest.mark.parametrize(
