@@ -1,4 +1,4 @@
-"""Errors of custom layers: each fails as a reader meets it, then is mended."""
+"""Errors of custom layers: each fails as met, then is mended."""
 
 # --8<-- [start:imports]
 import keras
@@ -13,7 +13,9 @@ if __name__ == "__main__":
     # --8<-- [start:name_fails]
     class Scale(keras.layers.Layer):
         def build(self, input_shape):
-            self.scale = self.add_weight("scale", shape=(input_shape[-1],))
+            self.scale = self.add_weight(
+                "scale", shape=(input_shape[-1],)
+            )
 
         def call(self, inputs):
             return inputs * self.scale
@@ -21,7 +23,9 @@ if __name__ == "__main__":
     class Total(keras.metrics.Metric):
         def __init__(self, **kwargs):
             super().__init__(**kwargs)
-            self.total = self.add_weight("total", initializer="zeros")
+            self.total = self.add_weight(
+                "total", initializer="zeros"
+            )
 
     try:
         Scale()(np.ones((2, 3)))
@@ -37,7 +41,9 @@ if __name__ == "__main__":
     # --8<-- [start:name_works]
     class Scale(keras.layers.Layer):
         def build(self, input_shape):
-            self.scale = self.add_weight(name="scale", shape=(input_shape[-1],))
+            self.scale = self.add_weight(
+                name="scale", shape=(input_shape[-1],)
+            )
 
         def call(self, inputs):
             return inputs * self.scale
@@ -45,11 +51,15 @@ if __name__ == "__main__":
     class Total(keras.metrics.Metric):
         def __init__(self, **kwargs):
             super().__init__(**kwargs)
-            self.total = self.add_weight(name="total", initializer="zeros")
+            self.total = self.add_weight(
+                name="total", initializer="zeros"
+            )
 
     layer = Scale()
     layer(np.ones((2, 3)))
-    print("the layer's weight:", layer.scale.name, layer.scale.shape)
+    print(
+        "the layer's weight:", layer.scale.name, layer.scale.shape
+    )
     total = Total().total
     print("the metric's:", total.name, total.shape)
     # --8<-- [end:name_works]
@@ -112,7 +122,8 @@ if __name__ == "__main__":
     try:
         Projection()(keras.Input((None, 4)))
     except ValueError as error:
-        print("ValueError:", str(error).partition(" for variable")[0])
+        words, _, _ = str(error).partition(" for variable")
+        print("ValueError:", words)
     # --8<-- [end:axis_fails]
 
     # --8<-- [start:axis_works]
@@ -163,7 +174,9 @@ if __name__ == "__main__":
     class Gain(keras.layers.Layer):
         def __init__(self, **kwargs):
             super().__init__(**kwargs)
-            self.gain = self.add_weight(name="gain", initializer="ones")
+            self.gain = self.add_weight(
+                name="gain", initializer="ones"
+            )
 
         def call(self, inputs):
             return inputs * self.gain
@@ -189,7 +202,8 @@ if __name__ == "__main__":
     try:
         tf.reduce_sum(inputs, axis=-1)
     except ValueError as error:
-        print("ValueError:", str(error).splitlines()[0].partition(". ")[0])
+        words, _, _ = str(error).partition(". ")
+        print("ValueError:", words)
     # --8<-- [end:kerastensor_fails]
 
     # --8<-- [start:kerastensor_works]
@@ -198,7 +212,8 @@ if __name__ == "__main__":
             return tf.reduce_sum(inputs, axis=-1)
 
     inputs = keras.Input((3,))
-    model = keras.Model(inputs, [ops.sum(inputs, axis=-1), Sum()(inputs)])
+    sums = [ops.sum(inputs, axis=-1), Sum()(inputs)]
+    model = keras.Model(inputs, sums)
     print("by keras.ops and by a layer:", model.output_shape)
-    print("sums:", [float(total[0]) for total in model(np.ones((1, 3)))])
+    print("sums:", [s.numpy() for s in model(np.ones((1, 3)))])
     # --8<-- [end:kerastensor_works]

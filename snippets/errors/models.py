@@ -1,4 +1,4 @@
-"""Errors of custom models: each fails as a reader meets it, then is mended."""
+"""Errors of custom models: each fails as met, then is mended."""
 
 # --8<-- [start:imports]
 import keras
@@ -11,13 +11,19 @@ from keras import ops
 if __name__ == "__main__":
     # --8<-- [start:metrics_fails]
     inputs = keras.Input((4,))
-    colour = keras.layers.Dense(3, activation="softmax", name="colour")(inputs)
-    shape = keras.layers.Dense(2, activation="softmax", name="shape")(inputs)
+    colour = keras.layers.Dense(
+        3, activation="softmax", name="colour"
+    )(inputs)
+    shape = keras.layers.Dense(
+        2, activation="softmax", name="shape"
+    )(inputs)
     model = keras.Model(inputs, [colour, shape])
 
     x = np.ones((8, 4))
     y = [np.eye(3)[[0, 1, 2, 0, 1, 2, 0, 1]], np.eye(2)[[0, 1] * 4]]
-    model.compile(loss="categorical_crossentropy", metrics=["accuracy"])
+    model.compile(
+        loss="categorical_crossentropy", metrics=["accuracy"]
+    )
     try:
         model.fit(x, y, verbose=0)
     except ValueError as error:
@@ -30,17 +36,20 @@ if __name__ == "__main__":
         metrics={"colour": ["accuracy"], "shape": ["accuracy"]},
     )
     history = model.fit(x, y, verbose=0).history
-    print("metrics:", [name for name in history if "accuracy" in name])
+    print("metrics:", [key for key in history if "accuracy" in key])
     # --8<-- [end:metrics_works]
 
     # --8<-- [start:relu_fails]
     keras.utils.set_random_seed(1)
     classes = np.random.randint(3, size=300)
     centres = np.random.normal(scale=2, size=(3, 4))
-    x = (centres[classes] + np.random.normal(size=(300, 4))).astype("float32")
+    noise = np.random.normal(size=(300, 4))
+    x = (centres[classes] + noise).astype("float32")
     y = keras.utils.to_categorical(classes)
 
-    model = keras.Sequential([keras.layers.Dense(3, activation="relu")])
+    model = keras.Sequential(
+        [keras.layers.Dense(3, activation="relu")]
+    )
     zero = np.all(model.predict(x, verbose=0) == 0, axis=-1)
     print("samples whose outputs are all 0:", zero.sum())
 
@@ -50,15 +59,21 @@ if __name__ == "__main__":
     # --8<-- [end:relu_fails]
 
     # --8<-- [start:relu_works]
-    softmax = keras.Sequential([keras.layers.Dense(3, activation="softmax")])
+    softmax = keras.Sequential(
+        [keras.layers.Dense(3, activation="softmax")]
+    )
     linear = keras.Sequential([keras.layers.Dense(3)])
-    from_logits = keras.losses.CategoricalCrossentropy(from_logits=True)
+    from_logits = keras.losses.CategoricalCrossentropy(
+        from_logits=True
+    )
 
     for name, model, loss in [
         ("softmax", softmax, "categorical_crossentropy"),
         ("from_logits", linear, from_logits),
     ]:
-        model.compile(keras.optimizers.Adam(0.01), loss, metrics=["accuracy"])
+        model.compile(
+            keras.optimizers.Adam(0.01), loss, metrics=["accuracy"]
+        )
         history = model.fit(x, y, epochs=20, verbose=0).history
         print(f"{name}: loss {history['loss'][-1]:.1f}", end=", ")
         print(f"accuracy {history['accuracy'][-1]:.1f}")
@@ -68,7 +83,9 @@ if __name__ == "__main__":
     class Normalized(keras.Model):
         def __init__(self, **kwargs):
             super().__init__(**kwargs)
-            self.norm = keras.layers.BatchNormalization(momentum=0.9)
+            self.norm = keras.layers.BatchNormalization(
+                momentum=0.9
+            )
             self.head = keras.layers.Dense(1)
 
         def call(self, inputs):
@@ -79,14 +96,17 @@ if __name__ == "__main__":
     model.compile(optimizer="sgd", loss="mse")
     model.fit(x, x, epochs=20, verbose=0)
     print("mean of the inputs:", f"{x.mean():.1f}")
-    print("moving mean:", f"{model.norm.moving_mean.numpy()[0]:.1f}")
+    moving_mean = model.norm.moving_mean.numpy()[0]
+    print("moving mean:", f"{moving_mean:.1f}")
     # --8<-- [end:training_fails]
 
     # --8<-- [start:training_works]
     class Normalized(keras.Model):
         def __init__(self, **kwargs):
             super().__init__(**kwargs)
-            self.norm = keras.layers.BatchNormalization(momentum=0.9)
+            self.norm = keras.layers.BatchNormalization(
+                momentum=0.9
+            )
             self.head = keras.layers.Dense(1)
 
         def call(self, inputs, training=False):
@@ -96,7 +116,8 @@ if __name__ == "__main__":
     model = Normalized()
     model.compile(optimizer="sgd", loss="mse")
     model.fit(x, x, epochs=20, verbose=0)
-    print("moving mean:", f"{model.norm.moving_mean.numpy()[0]:.1f}")
+    moving_mean = model.norm.moving_mean.numpy()[0]
+    print("moving mean:", f"{moving_mean:.1f}")
     # --8<-- [end:training_works]
 
     # --8<-- [start:order_fails]
@@ -117,7 +138,9 @@ if __name__ == "__main__":
 
     # --8<-- [start:order_works]
     model.compile(loss={"price": "mse", "area": "mse"})
-    loss, *_ = model.evaluate(x, {"price": 10 * x, "area": x}, verbose=0)
+    loss, *_ = model.evaluate(
+        x, {"price": 10 * x, "area": x}, verbose=0
+    )
     print("dict, loss:", loss)
     # --8<-- [end:order_works]
 
@@ -131,11 +154,11 @@ if __name__ == "__main__":
         def call(self, inputs):
             return self.scores(ops.relu(self.hidden(inputs)))
 
-    Classifier(name="new").summary(line_length=72)
+    Classifier(name="new").summary(line_length=66)
     # --8<-- [end:summary_fails]
 
     # --8<-- [start:summary_works]
     model = Classifier(name="called")
     model(keras.Input((4,)))
-    model.summary(line_length=72)
+    model.summary(line_length=66)
     # --8<-- [end:summary_works]

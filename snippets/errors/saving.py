@@ -1,4 +1,4 @@
-"""Errors of saving and loading: each fails as a reader meets it, then works."""
+"""Errors of saving and loading: each fails as met, then works."""
 
 # --8<-- [start:imports]
 import os
@@ -24,7 +24,7 @@ if __name__ == "__main__":
     except TypeError as error:
         first, *_, last = str(error).split("\n\n")
         print("TypeError begins:", first.partition(". ")[0])
-        print("TypeError ends:", last.partition(" Full object config")[0])
+        print("TypeError ends:", last.partition(" Full object")[0])
     # --8<-- [end:locate_fails]
 
     # --8<-- [start:locate_works]
@@ -61,9 +61,10 @@ if __name__ == "__main__":
     try:
         keras.saving.load_model("forecaster.keras")
     except TypeError as error:
-        print("TypeError, its first words, then what it goes on with:")
+        print("TypeError, its first words, then what follows:")
+        configs = ("config=", "Received config=")
         for words in str(error).split("\n\n"):
-            if not words.startswith(("config=", "Received config=")):
+            if not words.startswith(configs):
                 print(words.partition(". ")[0])
     # --8<-- [end:deserialize_fails]
 
@@ -96,7 +97,8 @@ if __name__ == "__main__":
     try:
         model.save("projector.keras")
     except NotImplementedError as error:
-        print("NotImplementedError:", str(error).strip().partition("\n\n")[0])
+        words, _, _ = str(error).strip().partition("\n\n")
+        print("NotImplementedError:", words)
     print("bytes in the file:", os.path.getsize("projector.keras"))
     # --8<-- [end:required_fails]
 
@@ -120,7 +122,8 @@ if __name__ == "__main__":
     model.save("projector.keras")
     reloaded = keras.saving.load_model("projector.keras")
     difference = float(ops.max(ops.abs(reloaded(x) - before)))
-    print("units:", reloaded.units, "largest difference:", difference)
+    print("units:", reloaded.units)
+    print("largest difference:", difference)
     # --8<-- [end:required_works]
 
     # --8<-- [start:default_fails]
@@ -133,13 +136,15 @@ if __name__ == "__main__":
             self.scores = keras.layers.Dense(units, name="scores")
 
         def call(self, inputs, training=False):
-            return self.scores(self.dropout(inputs, training=training))
+            dropped = self.dropout(inputs, training=training)
+            return self.scores(dropped)
 
     for model in Tagger(units=5), Tagger(rate=0.5):
         model(np.ones((1, 4)))
         model.save("tagger.keras")
         config = model.get_config()
-        print("built with:", model.units, model.dropout.rate, end=", ")
+        rate = model.dropout.rate
+        print("built with:", model.units, rate, end=", ")
         print("stored:", config["units"], config["rate"])
         try:
             reloaded = keras.saving.load_model("tagger.keras")
@@ -158,11 +163,15 @@ if __name__ == "__main__":
             self.scores = keras.layers.Dense(units, name="scores")
 
         def call(self, inputs, training=False):
-            return self.scores(self.dropout(inputs, training=training))
+            dropped = self.dropout(inputs, training=training)
+            return self.scores(dropped)
 
         def get_config(self):
-            config = super().get_config()
-            return {**config, "units": self.units, "rate": self.dropout.rate}
+            return {
+                **super().get_config(),
+                "units": self.units,
+                "rate": self.dropout.rate,
+            }
 
     model = Tagger(units=5, rate=0.5)
     model(np.ones((1, 4)))

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from engine import html
-from tests.site import ADDRESSES, DESKTOP, PHONE
+from tests.site import ADDRESSES, DESKTOP, WIDE
 
 
 @pytest.mark.parametrize(
@@ -26,12 +26,51 @@ def test_each_reader_is_on_their_way_in_one_click(page, way, heading):
     expect(page.get_by_role("heading", name=heading).first).to_be_in_viewport()
 
 
-@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
-@pytest.mark.parametrize("path", ADDRESSES, ids=str)
-def test_no_page_scrolls_sideways(page, path, size):
+@pytest.mark.parametrize("size", [DESKTOP, WIDE], ids=["desktop", "wide"])
+def test_no_page_scrolls_sideways(page, size):
+    """Phones are in test_reachable.py."""
     page.set_viewport_size(size)
+    for path in ADDRESSES:
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], path
+
+
+PAIRS = """() => [...document.querySelectorAll(".pair")].map((pair) => {
+  const cut = ({ scrollWidth, clientWidth }) => scrollWidth > clientWidth;
+  const lines = (text) => text.data.split("\\n").map((line, index, all) => {
+    const range = document.createRange();
+    const start = all.slice(0, index).join("\\n").length + (index > 0);
+    range.setStart(text, start);
+    range.setEnd(text, start + line.length);
+    return [line, new Set([...range.getClientRects()].map((box) => Math.round(box.top))).size];
+  });
+  return {
+    sides: [...pair.children].map((side) => [...side.children].map((part) => part.getBoundingClientRect().toJSON())),
+    cut: [...pair.querySelectorAll("code")].filter(cut).map((code) => code.textContent),
+    drawn: [...pair.querySelectorAll(".language-text code")].flatMap((code) => lines(code.lastChild))
+      .filter(([line, rows]) => /[\u2500-\u257f]/.test(line) && rows > 1),
+  };
+})"""
+
+
+@pytest.mark.parametrize("path", ["errors/layers.html", "errors/models.html", "errors/saving.html"])
+def test_what_fails_and_what_works_stand_side_by_side_on_a_wide_screen(page, path):
+    """Their texts, blocks and outputs each begin on one line, and no line of code is cut."""
+    page.set_viewport_size(WIDE)
     page.goto(path)
-    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+    pairs = page.evaluate(PAIRS)
+    assert len(pairs) == page.locator("article h2[id]").count(), "each entry has its pair"
+    for pair in pairs:
+        assert not pair["cut"]
+        assert not pair["drawn"]
+        fails, works = pair["sides"]
+        assert [part["top"] for part in fails] == [part["top"] for part in works]
+        assert max(part["right"] for part in fails) < min(part["left"] for part in works)
+
+    page.set_viewport_size(DESKTOP)
+    for pair in page.evaluate(PAIRS):
+        fails, works = pair["sides"]
+        assert max(part["bottom"] for part in fails) < min(part["top"] for part in works)
 
 
 @pytest.mark.parametrize("path", ADDRESSES)
