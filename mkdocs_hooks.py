@@ -7,6 +7,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -21,6 +22,7 @@ log = logging.getLogger("mkdocs.hooks.engine")
 
 _starting_server = False  # the configuration is read again at each rebuild, when the port is taken by ourselves
 _serving = False
+_rendered: dict[str, tuple[tuple, dict]] = {}
 
 
 def on_startup(*, command: str, dirty: bool) -> None:
@@ -67,7 +69,21 @@ def on_pre_page(page: Page, config: MkDocsConfig, files: Files) -> Page:
         source = pages.Site(config).source_of(Path(page.file.abs_src_path))
         if page.edit_url:
             page.edit_url = urljoin(page.edit_url, os.path.relpath(source, Path(page.file.abs_src_path).parent))
+    if _serving:
+        page.render = partial(_render_what_changed, page)
     return page
+
+
+def _render_what_changed(page: Page, config: MkDocsConfig, files: Files) -> None:
+    """Render a page again only if one of its files did change, or what it may link to: a save shows sooner."""
+    root, name = Path(config.config_file_path).parent, page.file.src_uri.rpartition(".")[0]
+    made_of = [Path(config.config_file_path), *root.glob(f"docs/{name}.*"), *root.glob(f"snippets/{name}.*")]
+    state = ({path: path.stat().st_mtime_ns for path in made_of}, set(files.src_uris))
+    if name not in _rendered or _rendered[name][0] != state:
+        Page.render(page, config, files)
+        found = {key: vars(page)[key] for key in ("content", "toc", "_title_from_render", "present_anchor_ids")}
+        _rendered[name] = state, found
+    vars(page).update(_rendered[name][1])
 
 
 def on_page_read_source(page: Page, config: MkDocsConfig) -> str | None:
