@@ -78,7 +78,7 @@ plt.show()
 #
 # Attention treats its input as a set: without a sign of its place, a 7 at the start and
 # a 7 at the end are the same. So each token becomes a row of one table, and the row of
-# its place in a second table is added.
+# its place in a second table, a learned positional encoding, is added.
 #
 # This layer is the one that sees the token numbers, so it is the one that knows what is
 # padding. It says so in `compute_mask`. Keras attaches the result to the output and

@@ -69,7 +69,8 @@ plt.show()
 # The encoder answers a picture $x$ with a normal distribution over codes $z$: a mean
 # $\mu$ and a variance $\sigma^2$ for each axis. The decoder gets one draw from it, and
 # a draw has no derivative by $\mu$ or $\sigma$. Kingma and Welling (2013,
-# section 2.4) draw noise that depends on neither, and compute the code from it:
+# section 2.4) draw noise that depends on neither, and compute the code from it, which
+# is known as the reparameterization trick:
 #
 # $$z = \mu + \sigma \epsilon, \qquad \epsilon \sim N(0, 1)$$
 #

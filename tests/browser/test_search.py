@@ -62,6 +62,9 @@ FINDS = [
     ("keras.saving.register_keras_serializable", "errors/saving.html", ""),
     ("train_step", "tutorials/variational_autoencoder.html", ""),
     ("save and load a custom layer", "layers/custom_layer.html", ""),
+    ("create weights in build", "layers/custom_layer.html", "create-the-weights-in-build"),
+    ("compute_output_shape", "layers/custom_layer.html", ""),
+    ("siamese network", "models/multiple_inputs_outputs.html", "share-a-layer-between-inputs"),
     # The tutorials.
     ("equation to layer", "tutorials/equation_to_layer.html", ""),
     ("quadratic layer", "tutorials/equation_to_layer.html", ""),
@@ -73,11 +76,17 @@ FINDS = [
     ("variational autoencoder", "tutorials/variational_autoencoder.html", ""),
     ("KL divergence", "tutorials/variational_autoencoder.html", "pull-the-codes-towards-one-distribution"),
     ("posterior collapse", "tutorials/variational_autoencoder.html", "what-goes-wrong"),
+    (
+        "reparameterization trick",
+        "tutorials/variational_autoencoder.html",
+        "sample-so-that-the-gradient-gets-through",
+    ),
     ("diffusion", "tutorials/diffusion.html", ""),
     ("diffusion model training loop", "tutorials/diffusion.html", ""),
     ("draw samples from noise", "tutorials/diffusion.html", "draw-samples-from-noise"),
     ("transformer", "tutorials/transformer.html", ""),
     ("attention mask", "tutorials/transformer.html", ""),
+    ("positional encoding", "tutorials/transformer.html", "embed-tokens-and-make-the-mask"),
     ("multi-head attention", "tutorials/transformer.html", "write-multi-head-self-attention"),
     ("MultiHeadAttention", "tutorials/transformer.html", "write-multi-head-self-attention"),
     ("multiheadattention", "tutorials/transformer.html", "write-multi-head-self-attention"),
@@ -160,6 +169,13 @@ FINDS = [
     ),
     ("could not locate class", "errors/saving.html", "could-not-locate-class"),
     ("TypeError: Could not locate class 'Doubled'.", "errors/saving.html", "could-not-locate-class"),
+    (
+        "ValueError: Unknown layer: 'Doubled'. Please ensure you are using a `keras.utils.custom_object_scope` and "
+        "that this object is included in the scope.",
+        "errors/saving.html",
+        "could-not-locate-class",
+    ),
+    ("Unknown layer: 'Linear'", "errors/saving.html", "could-not-locate-class"),
     ("Could not *locate* class ~Doubled^", "errors/saving.html", "could-not-locate-class"),  # lunr's operators
     (
         "Exception encountered: Could not locate class 'Doubled'. Make sure custom classes and functions are decorated "

@@ -53,6 +53,14 @@ def test_an_unregistered_layer_is_named_at_the_end(path):
         loaded(path)
 
 
+def test_an_h5_file_has_an_unknown_layer(path):
+    cls = unregistered()
+    expected = saved(sequential(cls()), path.with_suffix(".h5"))
+    with pytest.raises(ValueError, match=r"^Unknown layer: 'Doubled'\."):
+        loaded(path.with_suffix(".h5"))
+    contract.assert_same(loaded(path.with_suffix(".h5"), custom_objects={"Doubled": cls})(X), expected)
+
+
 def test_an_unregistered_model_is_named_at_once(path):
     class Unregistered(keras.Model):
         def call(self, inputs):

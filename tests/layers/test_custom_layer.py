@@ -51,6 +51,11 @@ def test_build_gets_a_plain_tuple_with_an_unknown_batch_and_runs_once():
     assert type(shapes[0]) is tuple
 
 
+def test_keras_knows_the_shape_of_the_output_without_compute_output_shape():
+    assert Linear.compute_output_shape is keras.layers.Layer.compute_output_shape
+    assert Linear(3)(keras.Input((None, 4))).shape == (None, None, 3)
+
+
 def test_tensorflow_functions_work_inside_call():
     class WithTensorFlow(Linear):
         def call(self, inputs):
