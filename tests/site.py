@@ -9,6 +9,7 @@ from engine import pages
 SITE = pages.Site.load(Path(__file__).parents[1])
 ADDRESSES = [page.relative_to(SITE.docs).with_suffix(".html").as_posix() for page in SITE.pages()]
 NOTEBOOKS = {page.relative_to(SITE.docs).with_suffix(".html").as_posix() for page in SITE.docs.rglob("*.ipynb")}
+MISSING = "nothing.html"
 PHONE, DESKTOP, WIDE = ({"width": width, "height": height} for width, height in ((390, 844), (1280, 900), (1440, 900)))
 
 REPOSITORY = "https://github.com/someone/guide"

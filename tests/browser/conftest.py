@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
-from tests.site import DESKTOP
+from tests.site import DESKTOP, MISSING
 
 
 @pytest.fixture(scope="session")
@@ -40,11 +40,15 @@ def open_page(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
     """Opens pages of which nothing leaves the served site; fails on errors in the console and on other requests."""
     wrong: list[str] = []
 
+    def hear(message: ConsoleMessage) -> None:
+        if message.type == "error" and MISSING not in message.location["url"]:
+            wrong.append(message.text)
+
     def open_page(**options) -> Page:
         context = browser.new_context(**{"base_url": address, "viewport": DESKTOP} | options)
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         page = context.new_page()
-        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        page.on("console", hear)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda request: None if request.url.startswith(address) else wrong.append(request.url))
         return page

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
 
 import axe_playwright_python
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.site import ADDRESSES, DESKTOP, PHONE
+from tests.site import ADDRESSES, DESKTOP, MISSING, PHONE
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
-MISSING = "nothing.html"
 NARROW = {"width": 320, "height": 640}
 """Also what 400 % of a desktop leaves."""
 
@@ -36,30 +34,17 @@ WORDS = """() => [...document.querySelectorAll(".md-typeset svg text")].map((tex
 
 
 @pytest.fixture
-def open_context(browser: Browser, address: str) -> Iterator:
-    contexts: list[BrowserContext] = []
-
-    def open_context(**options) -> BrowserContext:
-        options = {"base_url": address, "viewport": DESKTOP, "reduced_motion": "reduce"} | options
-        contexts.append(browser.new_context(**options))
-        return contexts[-1]
-
-    yield open_context
-    for context in contexts:
-        context.close()
-
-
-@pytest.fixture
-def calm(open_context) -> Page:
+def calm(open_page) -> Page:
     """A page without transitions, so that nothing has to be waited for."""
-    context = open_context()
-    context.grant_permissions(["clipboard-read", "clipboard-write"])
-    return context.new_page()
+    return open_page(reduced_motion="reduce")
 
 
 @pytest.mark.parametrize("path", [*ADDRESSES, MISSING], ids=str)
 def test_a_page_meets_wcag_2_2_aa_in_eight_states(calm, path):
-    """Light and dark, each at rest, with search open, on a phone, with its drawer open."""
+    """Light and dark, each at rest, with search open, on a phone, with its drawer open.
+
+    In all of them the fixture looks out for errors in the console, a breach of the page's policy among them.
+    """
     calm.goto(path)
     if path == MISSING:
         calm.locator(".md-search-result__link").first.wait_for()
@@ -163,9 +148,9 @@ NARROWED = """() => {
 }"""
 
 
-def test_on_a_narrow_screen_no_page_scrolls_sideways_and_what_does_can_be_focused(open_context):
+def test_on_a_narrow_screen_no_page_scrolls_sideways_and_what_does_can_be_focused(open_page):
     """Without hover, as phones are; 320 px are also 400 % of a desktop. Words in tables are whole, in plots legible."""
-    page = open_context(is_mobile=True, has_touch=True).new_page()
+    page = open_page(is_mobile=True, has_touch=True, reduced_motion="reduce")
     wrong = []
     for path in ADDRESSES:
         for size in (PHONE, NARROW):
@@ -195,8 +180,8 @@ def test_what_is_wider_than_a_phone_is_scrolled_by_arrow_keys(calm, path, wide):
     assert element.evaluate(moved) > 0
 
 
-def test_everything_on_a_page_is_there_without_scripts(open_context):
-    page = open_context(java_script_enabled=False).new_page()
+def test_everything_on_a_page_is_there_without_scripts(open_page):
+    page = open_page(java_script_enabled=False)
     for path in [*ADDRESSES, MISSING]:
         page.goto(path)
         hidden = page.evaluate("""() => [...document.querySelectorAll("article :is(h1, h2, h3, p, li, td, pre, svg)")]
