@@ -23,6 +23,8 @@ from engine.pages import Problem, Site, read
 FORMULA = re.compile(
     r'<(?P<element>span|div) class="arithmatex">\\[(\[](?P<source>.*?)\\[)\]]</(?P=element)>', re.DOTALL
 )
+DOCSTRING = re.compile(r'<span class="sd">[^<]*</span>(?:\s+<span class="sd">[^<]*</span>)+')
+"""Each line of it is an element of its own, as Pygments writes it."""
 
 
 @dataclass
@@ -97,9 +99,13 @@ def with_formulas(html: str) -> str:
 
 def with_plain_code(html: str) -> str:
     """Colour keywords, strings, comments and definitions, and leave the rest, most elements of a page, as it is."""
-    return re.sub(r'<span class="(?:n|p|o|w|si|sa|bp|nb|nn|mi|mf|kc|ow|fm|vm)">([^<]*)</span>', r"\1", html).replace(
-        "<span></span>", ""
-    )
+    html = re.sub(r'<span class="(?:n|p|o|w|si|sa|bp|nb|nn|mi|mf|kc|ow|fm|vm)">([^<]*)</span>', r"\1", html)
+    return DOCSTRING.sub(_as_one_element, html).replace("<span></span>", "")
+
+
+def _as_one_element(lines: re.Match[str]) -> str:
+    start, end = '<span class="sd">', "</span>"
+    return start + lines[0].replace(start, "").replace(end, "") + end
 
 
 def code_problems(site: Site, page: Path, html: str) -> Iterator[Problem]:

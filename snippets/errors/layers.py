@@ -1,6 +1,8 @@
 """Errors of custom layers: each fails as met, then is mended."""
 
 # --8<-- [start:imports]
+import warnings
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -215,5 +217,145 @@ if __name__ == "__main__":
     sums = [ops.sum(inputs, axis=-1), Sum()(inputs)]
     model = keras.Model(inputs, sums)
     print("by keras.ops and by a layer:", model.output_shape)
-    print("sums:", [s.numpy() for s in model(np.ones((1, 3)))])
+    print("sums:", [float(s[0]) for s in model(np.ones((1, 3)))])
     # --8<-- [end:kerastensor_works]
+
+    # --8<-- [start:mask_fails]
+    class TimesOne(keras.layers.Layer):
+        def call(self, inputs):
+            return inputs * 1.0
+
+    x = np.array([[[2.0], [4.0], [0.0], [0.0]]])
+    masked = keras.layers.Masking()(x)  # the zeros are padding
+    mean = keras.layers.GlobalAveragePooling1D()
+
+    for name, operation in [
+        ("a layer", TimesOne()),
+        ("an operation", lambda h: h * 1.0),
+    ]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            lost = operation(masked)
+        print(f"{name}, warnings:", len(caught))
+        for warning in caught:
+            print(warning.message)
+        print("mean of 2 and 4:", mean(lost).numpy().item())
+    # --8<-- [end:mask_fails]
+
+    # --8<-- [start:mask_works]
+    class TimesOne(keras.layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.supports_masking = True
+
+        def call(self, inputs):
+            return inputs * 1.0
+
+    for layer in TimesOne(), keras.layers.Rescaling(1.0):
+        print(type(layer).__name__, end=", ")
+        kept = layer(masked)
+        print("mean of 2 and 4:", mean(kept).numpy().item())
+    # --8<-- [end:mask_works]
+
+    # --8<-- [start:late_fails]
+    class Scale(keras.layers.Layer):
+        def call(self, inputs):
+            self.scale = self.add_weight(
+                name="scale", shape=(inputs.shape[-1],)
+            )
+            return inputs * self.scale
+
+    class Project(keras.layers.Layer):
+        def call(self, inputs):
+            return keras.layers.Dense(2)(inputs)
+
+    x = np.ones((2, 3))
+    try:
+        Scale()(x)
+    except ValueError as error:
+        _, _, words = str(error).partition("[1m")  # in bold
+        print("Scale, ValueError:", words.partition(". ")[0])
+
+    layer = Project()
+    same = np.allclose(layer(x), layer(x))
+    print("Project, weights:", len(layer.weights))
+    print("two calls agree:", same)
+
+    try:
+        keras.Sequential([layer]).predict(x, verbose=0)
+    except ValueError as error:
+        _, _, words = str(error).partition("[1m")
+        print("Project, ValueError:", words.partition(". ")[0])
+    # --8<-- [end:late_fails]
+
+    # --8<-- [start:late_works]
+    class Scale(keras.layers.Layer):
+        def build(self, input_shape):
+            self.scale = self.add_weight(
+                name="scale", shape=(input_shape[-1],)
+            )
+
+        def call(self, inputs):
+            return inputs * self.scale
+
+    class Project(keras.layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.dense = keras.layers.Dense(2)
+
+        def call(self, inputs):
+            return self.dense(inputs)
+
+    for layer in Scale(), Project():
+        same = np.allclose(layer(x), layer(x))
+        print(type(layer).__name__, end=", ")
+        print("weights:", len(layer.weights))
+        print("two calls agree:", same)
+        outputs = keras.Sequential([layer]).predict(x, verbose=0)
+        print("predicted:", outputs.shape)
+    # --8<-- [end:late_works]
+
+    # --8<-- [start:if_fails]
+    class Limit(keras.layers.Layer):
+        def call(self, inputs):
+            largest = ops.max(inputs)
+            if largest > 1.0:
+                return inputs / largest
+            return inputs
+
+    x = np.array([[1.0, 4.0]])
+    print("called on data:", Limit()(x).numpy())
+
+    model = keras.Sequential([keras.layers.Dense(2), Limit()])
+    model.compile(loss="mse")
+    try:
+        model.fit(x, x, verbose=0)
+    except tf.errors.OperatorNotAllowedInGraphError as error:
+        print("fit,", type(error).__name__, end=": ")
+        _, using, words = str(error).partition("Using")
+        print(using + words.partition(". ")[0])
+    # --8<-- [end:if_fails]
+
+    # --8<-- [start:if_works]
+    class Limit(keras.layers.Layer):
+        def call(self, inputs):
+            largest = ops.max(inputs)
+            return inputs / ops.where(largest > 1.0, largest, 1.0)
+
+    class LimitByCond(keras.layers.Layer):
+        def call(self, inputs):
+            largest = ops.max(inputs)
+            return ops.cond(
+                largest > 1.0,
+                lambda: inputs / largest,
+                lambda: inputs,
+            )
+
+    for layer in Limit(), LimitByCond():
+        print(type(layer).__name__)
+        print("called on data:", layer(x).numpy())
+        model = keras.Sequential([keras.layers.Dense(2), layer])
+        model.compile(loss="mse")
+        model.fit(x, x, verbose=0)
+        print("steps of fit:", int(model.optimizer.iterations))
+    # --8<-- [end:if_works]

@@ -162,3 +162,32 @@ if __name__ == "__main__":
     model(keras.Input((4,)))
     model.summary(line_length=66)
     # --8<-- [end:summary_works]
+
+    # --8<-- [start:freeze_fails]
+    base = keras.layers.Dense(1, kernel_initializer="ones")
+    head = keras.layers.Dense(1, kernel_initializer="ones")
+    model = keras.Sequential([base, head])
+
+    def kernel():
+        return f"{base.kernel.numpy().item():.2f}"
+
+    x, y = np.ones((8, 1)), np.zeros((8, 1))
+    model.compile(keras.optimizers.SGD(0.05), loss="mse")
+    model.fit(x, y, verbose=0)
+
+    base.trainable = False
+    print("trainable weights:", len(model.trainable_weights))
+    print("frozen kernel:", kernel(), end=", ")
+    model.fit(x, y, verbose=0)
+    print("after a fit:", kernel())
+    # --8<-- [end:freeze_fails]
+
+    # --8<-- [start:freeze_works]
+    for trainable in False, True:
+        base.trainable = trainable
+        model.compile(keras.optimizers.SGD(0.05), loss="mse")
+        print("trainable weights:", len(model.trainable_weights))
+        print("kernel:", kernel(), end=", ")
+        model.fit(x, y, verbose=0)
+        print("after a fit:", kernel())
+    # --8<-- [end:freeze_works]

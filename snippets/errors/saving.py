@@ -25,6 +25,12 @@ if __name__ == "__main__":
         first, *_, last = str(error).split("\n\n")
         print("TypeError begins:", first.partition(". ")[0])
         print("TypeError ends:", last.partition(" Full object")[0])
+
+    model.save("doubled.h5")  # the format before .keras
+    try:
+        keras.saving.load_model("doubled.h5")
+    except ValueError as error:
+        print("ValueError:", str(error).partition(". ")[0])
     # --8<-- [end:locate_fails]
 
     # --8<-- [start:locate_works]

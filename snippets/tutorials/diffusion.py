@@ -451,7 +451,8 @@ print("all draws the same:", bool(np.all(np.array(draws) == draws[0])))
 
 # %% [markdown]
 # **Variables inside a `tf.function`.** A layer or an optimizer that is made in there
-# makes new variables at each trace, and `tf.function` refuses.
+# makes new variables at each trace, and `tf.function`
+# [refuses](../errors/layers.md#state-created-late).
 
 
 # %%

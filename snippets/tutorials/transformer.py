@@ -509,7 +509,8 @@ plt.show()
 #
 # ### The mask gets lost
 #
-# A layer without `supports_masking` between the embedding and the blocks is enough.
+# A layer without `supports_masking` between the embedding and the blocks
+# [is enough](../errors/layers.md#mask-lost).
 # `Scale` multiplies by a constant; `MaskedScale` is the right form, and differs by one
 # line. Both get the constant 1, so that the mask is all they can change.
 

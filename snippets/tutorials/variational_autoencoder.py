@@ -313,7 +313,7 @@ class VAE(keras.Model):
 # %% [markdown]
 # `train_step` moves what `trainable_variables` lists, and nothing else. Layers, metrics
 # and seed generators that you assign to attributes are in Keras's books; a
-# `tf.Variable` isn't, and [never trains](../errors/layers.md#untracked-variable). Seven
+# `tf.Variable` isn't, and [stays as it is](../errors/layers.md#untracked-variable). Seven
 # dense layers, the two heads among them, have a kernel and a bias each:
 
 # %%

@@ -90,7 +90,8 @@ FINDS = [
     ("multi-head attention", "tutorials/transformer.html", "write-multi-head-self-attention"),
     ("MultiHeadAttention", "tutorials/transformer.html", "write-multi-head-self-attention"),
     ("multiheadattention", "tutorials/transformer.html", "write-multi-head-self-attention"),
-    ("supports_masking", "tutorials/transformer.html", "the-mask-gets-lost"),
+    ("supports_masking", "errors/layers.html", "mask-lost"),
+    ("the mask gets lost", "tutorials/transformer.html", "the-mask-gets-lost"),
     # Each entry of the errors, as it is pasted.
     (
         "ValueError: `name` must be passed as a keyword argument. Received: add_weight('scale', ...). "
@@ -127,6 +128,7 @@ FINDS = [
     ("Dimensions must be equal, but are 4 and 7", "errors/layers.html", "input-shape-axis"),
     ("trainable weights: 0", "errors/layers.html", "untracked-variable"),
     ("tf.Variable never trains", "errors/layers.html", "untracked-variable"),
+    ("weights not training", "errors/layers.html", "untracked-variable"),
     (
         "ValueError: A KerasTensor cannot be used as input to a TensorFlow function",
         "errors/layers.html",
@@ -140,6 +142,36 @@ FINDS = [
         "kerastensor",
     ),
     ("KerasTensor", "errors/layers.html", "kerastensor"),
+    (
+        "UserWarning: Layer 'scale' (of type Scale) was passed an input with a mask attached to it. However, this "
+        "layer does not support masking and will therefore destroy the mask information. Downstream layers will not "
+        "see the mask.",
+        "errors/layers.html",
+        "mask-lost",
+    ),
+    ("padding is counted", "errors/layers.html", "mask-lost"),
+    (
+        "ValueError: You cannot add new elements of state (variables or sub-layers) to a layer that is already built. "
+        "All state must be created in the `__init__()` method or in the `build()` method.",
+        "errors/layers.html",
+        "state-created-late",
+    ),
+    (
+        "tf.function only supports singleton tf.Variables created on the first call. Make sure the tf.Variable is only "
+        "created once or created outside tf.function.",
+        "errors/layers.html",
+        "state-created-late",
+    ),
+    (
+        "OperatorNotAllowedInGraphError: Using a symbolic `tf.Tensor` as a Python `bool` is not allowed.",
+        "errors/layers.html",
+        "python-if-on-a-tensor",
+    ),
+    ("Iterating over a symbolic `tf.Tensor` is not allowed", "errors/layers.html", "python-if-on-a-tensor"),
+    ("if statement on a tensor", "errors/layers.html", "python-if-on-a-tensor"),
+    ("frozen layer still trains", "errors/models.html", "trainable-after-compile"),
+    ("freeze a layer after compile", "errors/models.html", "trainable-after-compile"),
+    ("layer.trainable = False", "errors/models.html", "trainable-after-compile"),
     (
         "ValueError: tuple arity mismatch; expected: 2, got: 1; tuple: ('accuracy',).",
         "errors/models.html",

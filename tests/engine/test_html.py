@@ -1,8 +1,16 @@
-"""Dead links, anchors and images: each is red in the strict build, at the line of the page."""
+"""Dead links, anchors and images are red in the strict build, at the line of the page; formulas and code are whole."""
 
 from __future__ import annotations
 
+import re
+from html import unescape
+
+import pygments
 import pytest
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+
+from engine import html
 
 BROKEN = {
     "a dead link": ("[gone](gone.md)", "the link to gone.md leads nowhere. Name a .md file that is there."),
@@ -41,3 +49,11 @@ def test_green_when_all_lead_somewhere(project):
     project.write("docs/links.md", f"# Links\n\n{links}\n")
     code, said = project.build()
     assert code == 0, said
+
+
+def test_code_keeps_its_text_and_loses_most_of_its_elements():
+    code = 'def double(x):\n    """Twice `x`.\n\n    Any <x>.\n    """\n    return "twice", x  # done\n'
+    coloured = pygments.highlight(code, PythonLexer(), HtmlFormatter(nowrap=True))
+    plain = html.with_plain_code(coloured)
+    assert unescape(re.sub(r"<[^>]*>", "", plain)) == code
+    assert re.findall(r'class="(\w+)"', plain) == ["k", "nf", "sd", "k", "s2", "c1"]

@@ -184,3 +184,17 @@ def test_a_message_of_a_layer_has_its_cause_in_its_second_paragraph():
     assert first.startswith("Exception encountered when calling")
     assert "the cause" in cause
     assert last.startswith("Arguments received")
+
+
+def test_the_cause_is_one_paragraph_later_if_keras_could_not_infer_the_output_shape():
+    class Fails(keras.layers.Layer):
+        def call(self, inputs):
+            raise ValueError("the cause")
+
+    with pytest.raises(ValueError, match="the cause") as caught:
+        Fails()(keras.Input((3,)))
+    first, inferred, cause, last = str(caught.value).split("\n\n")
+    assert first.startswith("Exception encountered when calling")
+    assert "Could not automatically infer the output shape" in inferred
+    assert "the cause" in cause
+    assert last.startswith("Arguments received")

@@ -257,3 +257,59 @@ def test_one_call_is_enough(inputs):
     assert "?" not in text
     assert "Total params: 67 " in text
     assert model.count_params() == 4 * 8 + 8 + 8 * 3 + 3
+
+
+# --- trainable-after-compile ------------------------------------------------------------------------------------------
+
+
+def two_layers() -> tuple[keras.Model, keras.layers.Layer]:
+    base, head = (keras.layers.Dense(1, kernel_initializer="ones") for _ in range(2))
+    return keras.Sequential([keras.Input((1,)), base, head]), base
+
+
+def moved(model: keras.Model, base: keras.layers.Layer) -> bool:
+    """Whether a `fit` changes the kernel."""
+    before = base.kernel.numpy()
+    model.fit(ONE, 0 * ONE, verbose=0)
+    return not np.array_equal(before, base.kernel.numpy())
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("first", [True, False])
+def test_trainable_after_the_first_fit_changes_what_is_listed_and_not_what_is_trained(first, optimizer, recwarn):
+    model, base = two_layers()
+    base.trainable = first
+    model.compile(optimizer=optimizer, loss="mse")
+    assert moved(model, base) is first
+    base.trainable = not first
+    assert len(model.trainable_weights) == (2 if first else 4)
+    assert moved(model, base) is first
+    assert moved(model, base) is first
+    assert not [warning for warning in recwarn if "compile" in str(warning.message)]
+
+    model.compile(optimizer=optimizer, loss="mse")
+    assert moved(model, base) is not first
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_it_is_the_first_fit_that_settles_it(first):
+    model, base = two_layers()
+    base.trainable = first
+    model.compile(optimizer="sgd", loss="mse")
+    base.trainable = not first
+    assert moved(model, base) is not first
+
+
+@pytest.mark.parametrize("optimizer", [keras.optimizers.SGD, keras.optimizers.Adam])
+def test_an_optimizer_that_has_trained_without_a_weight_refuses_it(optimizer):
+    model, base = two_layers()
+    base.trainable = False
+    used = optimizer()
+    model.compile(used, loss="mse")
+    model.fit(ONE, ONE, verbose=0)
+    base.trainable = True
+    model.compile(used, loss="mse")
+    with pytest.raises(ValueError, match=r"^Unknown variable: "):
+        model.fit(ONE, ONE, verbose=0)
+    model.compile(optimizer(), loss="mse")
+    assert moved(model, base)
