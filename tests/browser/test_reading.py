@@ -26,13 +26,13 @@ def test_each_reader_is_on_their_way_in_one_click(page, way, heading):
     expect(page.get_by_role("heading", name=heading).first).to_be_in_viewport()
 
 
-@pytest.mark.parametrize("size", [DESKTOP, WIDE], ids=["desktop", "wide"])
-def test_no_page_scrolls_sideways(page, size):
-    """Phones are in test_reachable.py."""
-    page.set_viewport_size(size)
+def test_no_page_scrolls_sideways(page):
+    """At each width where the layout changes, and just below it. Phones are in `test_reachable.py`."""
     for path in ADDRESSES:
         page.goto(path)
-        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], path
+        for width in (719, 720, 959, 960, 1219, 1220, 1439, 1440, 1920):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
 
 
 PAIRS = """() => [...document.querySelectorAll(".pair")].map((pair) => {
