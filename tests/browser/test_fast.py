@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 from playwright.sync_api import Browser, Response
 
-from tests.site import ADDRESSES, DESKTOP, NOTEBOOKS
+from tests.site import ADDRESSES, DESKTOP, NOTEBOOKS, PHONE, WIDE
 
 KB = 1_000
 SHIFTS = """
@@ -26,7 +26,6 @@ class Visit:
 
     sizes: dict[str, int] = field(default_factory=dict)
     html: str = ""
-    shift: float = 0
 
     def note(self, response: Response) -> None:
         self.sizes[response.url] = int(response.headers["content-length"])
@@ -38,14 +37,10 @@ def visits(browser: Browser, address: str) -> dict[str, Visit]:
     found = {}
     for path in ADDRESSES:
         context = browser.new_context(base_url=address, viewport=DESKTOP)
-        context.add_init_script(SHIFTS)
         page = context.new_page()
         found[path] = visit = Visit()
         page.on("response", visit.note)
         visit.html = page.goto(path, wait_until="networkidle").text()
-        page.mouse.wheel(0, 100_000)
-        page.wait_for_timeout(200)
-        visit.shift = page.evaluate("self.shift")
         context.close()
     return found
 
@@ -67,9 +62,17 @@ def test_a_first_visit_is_light(visits, path):
     assert sum(visit.sizes.values()) - pictures <= (100 if path in NOTEBOOKS else 90) * KB, visit.sizes
 
 
-@pytest.mark.parametrize("path", ADDRESSES)
-def test_nothing_moves_while_it_loads(visits, path):
-    assert visits[path].shift == 0
+@pytest.mark.parametrize("size", [PHONE, DESKTOP, WIDE], ids=["phone", "desktop", "wide"])
+def test_nothing_moves_while_it_loads(browser, address, size):
+    for path in ADDRESSES:
+        context = browser.new_context(base_url=address, viewport=size)
+        context.add_init_script(SHIFTS)
+        page = context.new_page()
+        page.goto(path)
+        page.mouse.wheel(0, 100_000)
+        page.wait_for_timeout(200)
+        assert page.evaluate("self.shift") == 0, path
+        context.close()
 
 
 @pytest.mark.parametrize("path", ADDRESSES)
