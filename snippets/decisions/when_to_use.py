@@ -288,9 +288,9 @@ if __name__ == "__main__":
             losses = keras.losses.mean_squared_error(y, predicted)  # (batch,)
         # One gradient for each sample, (batch, *weight.shape).
         gradients = tape.jacobian(losses, [w.value for w in weights])
-        flat = [ops.reshape(g, (len(x), -1)) for g in gradients]
+        flat = [ops.reshape(g, (x.shape[0], -1)) for g in gradients]
         norms = ops.norm(ops.concatenate(flat, axis=1), axis=1)
-        scales = ops.minimum(1.0, 1.0 / norms) / len(x)  # (batch,)
+        scales = ops.minimum(1.0, 1.0 / norms) / x.shape[0]  # (batch,)
         means = [ops.tensordot(scales, g, axes=1) for g in gradients]
         optimizer.apply(means, weights)
 

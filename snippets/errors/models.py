@@ -177,9 +177,9 @@ if __name__ == "__main__":
 
     base.trainable = False
     print("trainable weights:", len(model.trainable_weights))
-    print("frozen kernel:", kernel(), end=", ")
+    before = kernel()
     model.fit(x, y, verbose=0)
-    print("after a fit:", kernel())
+    print(f"frozen kernel: {before}, after a fit: {kernel()}")
     # --8<-- [end:freeze_fails]
 
     # --8<-- [start:freeze_works]
@@ -187,7 +187,7 @@ if __name__ == "__main__":
         base.trainable = trainable
         model.compile(keras.optimizers.SGD(0.05), loss="mse")
         print("trainable weights:", len(model.trainable_weights))
-        print("kernel:", kernel(), end=", ")
+        before = kernel()
         model.fit(x, y, verbose=0)
-        print("after a fit:", kernel())
+        print(f"kernel: {before}, after a fit: {kernel()}")
     # --8<-- [end:freeze_works]

@@ -527,7 +527,7 @@ history_mg = train(fresh, x_train, in_milligrams)
 share = history_mg["mass_loss"][0] / history_mg["loss"][0]
 print(f"share of the mass in the first loss: {share:.4%}")
 for name, one in [("g", history), ("mg", history_mg)]:
-    print(f"in {name:2}: shape accuracy {one['shape_accuracy'][-1]:.2f}")
+    print(f"in {name:2}: shape accuracy {one['shape_accuracy'][-1]:.1f}")
 
 # %% alt="Shape accuracy on the training pieces over 12 epochs, a curve for masses in grams and one for masses in milligrams. In grams it climbs to above 0.9; in milligrams it stays near 0.4."
 fig, ax = plt.subplots(figsize=(5, 3))

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from engine import html
-from tests.site import ADDRESSES, DESKTOP, WIDE
+from tests.site import ADDRESSES, AS_A_READER, DESKTOP, WIDE
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,8 @@ def test_what_the_copy_buttons_copy_runs_in_an_empty_interpreter(page, tmp_path)
         block.hover()
         block.locator("button.md-clipboard, button.md-code__button").first.click()
         script += page.evaluate("navigator.clipboard.readText()") + "\n"
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, env=AS_A_READER, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     shown = [output.inner_text() for output in page.locator(".language-text pre").all()]
     assert done.stdout.split() == "\n".join(shown).split()

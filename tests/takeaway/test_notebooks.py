@@ -11,6 +11,7 @@ import pytest
 from nbclient import NotebookClient
 
 from engine import notebooks, pages
+from tests.site import AS_A_READER
 
 SITE = pages.Site.load(Path(__file__).parents[2])
 NAMES = [module.relative_to(SITE.snippets).with_suffix("").as_posix() for module in sorted(SITE.snippets.rglob("*.py"))]
@@ -44,7 +45,7 @@ def test_it_runs_as_it_is_and_prints_what_the_page_shows(name, address, tmp_path
     assert any(shown)
     for cell in notebook.cells:
         cell.outputs = [] if cell.cell_type == "code" else cell.pop("outputs", None)
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute(env=AS_A_READER)
     assert printed(notebook) == shown
 
 
