@@ -76,8 +76,8 @@ def on_pre_page(page: Page, config: MkDocsConfig, files: Files) -> Page:
 
 def _render_what_changed(page: Page, config: MkDocsConfig, files: Files) -> None:
     """Render a page again only if one of its files did change, or what it may link to: a save shows sooner."""
-    root, name = Path(config.config_file_path).parent, page.file.src_uri.rpartition(".")[0]
-    made_of = [Path(config.config_file_path), *root.glob(f"docs/{name}.*"), *root.glob(f"snippets/{name}.*")]
+    site, name = pages.Site(config), page.file.src_uri.rpartition(".")[0]
+    made_of = [Path(config.config_file_path), *site.docs.glob(f"{name}.*"), *site.snippets.glob(f"{name}.*")]
     state = ({path: path.stat().st_mtime_ns for path in made_of}, set(files.src_uris))
     if name not in _rendered or _rendered[name][0] != state:
         Page.render(page, config, files)

@@ -60,8 +60,9 @@ def finish(folder: Path) -> None:
     """Write what concerns all pages: one stylesheet, the index of a search without a server, a host's headers."""
     sheets = [*sorted(folder.glob("assets/stylesheets/*.css"), key=_by_theme), folder / "assets/site.css"]
     text = "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
-    scripts = [*folder.glob("assets/*.js"), *folder.glob("assets/javascripts/*.js")]
-    text = without_unused(text, [file.read_text(encoding="utf-8") for file in [*folder.rglob("*.html"), *scripts]])
+    pages = [file.read_text(encoding="utf-8") for file in folder.rglob("*.html")]
+    files = [*folder.glob("assets/*.js"), *folder.glob("assets/javascripts/*.js")]
+    text = without_unused(text, [*pages, *(file.read_text(encoding="utf-8") for file in files)])
     (folder / "assets/stylesheets/all.css").write_text(text, encoding="utf-8")
     for unused in [*sheets, *folder.rglob("*.map")]:
         unused.unlink()
@@ -69,8 +70,8 @@ def finish(folder: Path) -> None:
     index = (folder / "search/search_index.json").read_text(encoding="utf-8")
     (folder / "search/search_index.js").write_text(f"var __index = {index}", encoding="utf-8")
 
-    allowed = set().union(*(hashes(html.read_text(encoding="utf-8")) for html in folder.rglob("*.html")))
-    (folder / "_headers").write_text(HEADERS.format(policy=policy(allowed)), encoding="utf-8")
+    scripts = set().union(*map(hashes, pages))
+    (folder / "_headers").write_text(HEADERS.format(policy=policy(scripts)), encoding="utf-8")
 
 
 def without_unused(css: str, users: list[str]) -> str:

@@ -15,7 +15,9 @@ ELSEWHERE = "http://127.0.0.2:9/"
 @pytest.mark.parametrize("path", [*ADDRESSES, "404.html"])
 def test_a_page_has_a_strict_policy(built, path):
     """That a page is whole under it is seen in `test_reachable.py`, in each of its states."""
-    policy = re.search(r'<meta http-equiv="?Content-Security-Policy"? content="([^"]*)"', (built / path).read_text())[1]
+    policy = re.search(
+        r'<meta http-equiv="?Content-Security-Policy"? content="([^"]*)"', (built / path).read_text("utf-8")
+    )[1]
     script_src = re.search(r"script-src ([^;]*)", policy)[1]
     assert "unsafe" not in script_src
     assert "*" not in policy

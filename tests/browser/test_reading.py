@@ -103,15 +103,6 @@ def test_what_the_copy_buttons_copy_runs_in_an_empty_interpreter(page, tmp_path)
     assert done.stdout.split() == "\n".join(shown).split()
 
 
-def test_search_finds_an_error_as_it_is_raised(page):
-    page.goto("")
-    page.keyboard.press("/")
-    page.keyboard.type("could not locate class", delay=20)
-    page.locator(".md-search-result__link").first.wait_for()
-    hrefs = [link.get_attribute("href") for link in page.locator(".md-search-result__link").all()[:3]]
-    assert any("errors/saving.html" in href for href in hrefs), hrefs
-
-
 def test_dark_and_light_follow_the_system_and_the_toggle(page):
     page.emulate_media(color_scheme="dark")
     page.goto("")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import warnings
 
 import keras
@@ -665,20 +666,9 @@ class Decorated(keras.layers.Layer):
         return inputs
 
 
-SOURCE = """
-class Decorated(keras.layers.Layer):
-    @tf.function
-    def call(self, inputs):
-        largest = ops.max(inputs)
-        if largest > 1.0:
-            inputs = inputs / largest
-        return inputs
-"""
-
-
 def without_source() -> keras.layers.Layer:
     names = {"keras": keras, "ops": ops, "tf": tf}
-    exec(SOURCE, names)
+    exec(inspect.getsource(Decorated), names)
     return names["Decorated"]()
 
 
