@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from engine import html
-from tests.site import ADDRESSES, AS_A_READER, DESKTOP, WIDE
+from tests.site import ADDRESSES, AS_A_READER, DESKTOP, PHONE, WIDE
 
 
 @pytest.mark.parametrize(
@@ -67,10 +67,12 @@ def test_what_fails_and_what_works_stand_side_by_side_on_a_wide_screen(page, pat
         assert [part["top"] for part in fails] == [part["top"] for part in works]
         assert max(part["right"] for part in fails) < min(part["left"] for part in works)
 
-    page.set_viewport_size(DESKTOP)
-    for pair in page.evaluate(PAIRS):
-        fails, works = pair["sides"]
-        assert max(part["bottom"] for part in fails) < min(part["top"] for part in works)
+    for size in (DESKTOP, PHONE):
+        page.set_viewport_size(size)
+        for pair in page.evaluate(PAIRS):
+            fails, works = pair["sides"]
+            assert max(part["bottom"] for part in fails) < min(part["top"] for part in works)
+            assert not pair["drawn"]
 
 
 @pytest.mark.parametrize("path", ADDRESSES)
