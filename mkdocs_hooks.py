@@ -128,11 +128,11 @@ def on_env(env: object, config: MkDocsConfig, files: Files) -> None:
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
-    return publish.page(output)
+    return publish.page(output, reloads=_serving)
 
 
 def on_post_template(output: str, template_name: str, config: MkDocsConfig) -> str:
-    return publish.page(output) if template_name.endswith(".html") else output
+    return publish.page(output, reloads=_serving) if template_name.endswith(".html") else output
 
 
 def on_post_build(config: MkDocsConfig) -> None:

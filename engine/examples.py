@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sybil import Document, Example, Region
 
-from engine import notebooks, records
+from engine import notebooks, records, shapes
 from engine.pages import CELL, Block, Section, Site, blocks, has_cells
 
 
@@ -106,10 +106,13 @@ class CellParser:
 
 
 def run(code: Section | notebooks.Cell, namespace: dict) -> None:
-    """Execute a section or cell under its own file and lines: AutoGraph finds the source, tracebacks point at it."""
+    """Execute a section or cell under its own file and lines: AutoGraph finds the source, tracebacks point at it.
+
+    Comments that give a shape are held against what they stand behind.
+    """
     linecache.checkcache(str(code.path))
-    padded = "\n" * (code.line - 1) + code.text
-    exec(compile(padded, str(code.path), "exec"), namespace)
+    compiled, namespace["__builtins__"] = shapes.checked("\n" * (code.line - 1) + code.text, code.path)
+    exec(compiled, namespace)
 
 
 def _outcome(site: Site, code: Section | notebooks.Cell, namespace: dict) -> tuple[str, str | None]:

@@ -21,7 +21,7 @@ import nbformat
 from nbformat import NotebookNode
 from sybil import Document
 
-from engine.pages import TYPED, Problem, Site, blocks
+from engine.pages import TYPED, Problem, Site, blocks, syntax_problem
 
 MARKER = re.compile(r"^# %%")
 
@@ -173,6 +173,9 @@ def problems(site: Site) -> Iterator[Problem]:
 
 def _module_problems(site: Site, module: Path) -> Iterator[Problem]:
     where, record_path = module.relative_to(site.root), site.page_of(module)
+    if problem := syntax_problem(site, module):
+        yield problem  # and not that its cells aren't the recorded ones: they can't be recorded
+        return
     module_cells = cells(module)
     if not module_cells:
         yield Problem(where, 1, "something stands outside the cells.", "Begin each cell with # %% or # %% [markdown].")

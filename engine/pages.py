@@ -260,12 +260,23 @@ def problems(site: Site) -> list[Problem]:
         found += _misplaced_outputs(site, page, page_blocks)
         found += _other_includes(site, page, page_blocks)
     for module in site.modules():
+        found += filter(None, [syntax_problem(site, module)])
         found += _unshown(site, module)
         found += _repeated(site, module)
     for record in sorted(site.snippets.rglob("*.txt")):
         if not record.with_suffix(".py").is_file():
             found.append(Problem(record.relative_to(site.root), 1, "the module of this record is gone.", "Delete it."))
     return found
+
+
+def syntax_problem(site: Site, module: Path) -> Problem | None:
+    """Why Python can't read a module, or None: outside its sections too, for a reader downloads it whole."""
+    try:
+        compile(module.read_text(encoding="utf-8"), str(module), "exec", dont_inherit=True)
+    except SyntaxError as error:
+        what = f"Python can't read this module: {error.msg}."
+        return Problem(module.relative_to(site.root), error.lineno or 1, what, "Mend this line, or one above it.")
+    return None
 
 
 def _misplaced_outputs(site: Site, page: Path, page_blocks: list[Block]) -> Iterator[Problem]:

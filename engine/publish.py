@@ -28,9 +28,14 @@ HEADERS = """\
 """
 
 
-def page(html: str) -> str:
-    """A page as it is published: small, and with a policy that lets nothing in that the site didn't write."""
+def page(html: str, *, reloads: bool = False) -> str:
+    """A page as it is published: small, and with a policy that lets nothing in that the site didn't write.
+
+    A page that reloads itself has none: MkDocs adds the script for that when it serves the page, each time another.
+    """
     html = minify_html.minify(html, keep_closing_tags=True)
+    if reloads:
+        return html
     meta = f'<meta http-equiv="Content-Security-Policy" content="{policy(hashes(html))}">'
     return html.replace("<meta charset=utf-8>", f"<meta charset=utf-8>{meta}", 1)
 

@@ -10,7 +10,7 @@ class Scale(keras.layers.Layer):
     """Multiplies each feature by a factor that is learned.
 
     Shapes:
-        ``(batch, ..., features)`` to the same.
+        ``(batch, ..., features)`` to ``(batch, ..., features)``.
     """
 
     def build(self, input_shape):

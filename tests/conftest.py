@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from engine.examples import fresh_keras
+from tests import prose
 from tests.site import COLAB, REPOSITORY
 
 
@@ -50,6 +51,15 @@ class Host(SimpleHTTPRequestHandler):
 @pytest.fixture(autouse=True)
 def _fresh_keras() -> None:
     fresh_keras(seed=0)
+
+
+@pytest.fixture(autouse=True)
+def _the_page_says_it(request: pytest.FixtureRequest) -> None:
+    """A test that names the sentences it proves is red when its page no longer says them."""
+    for mark in request.node.iter_markers("proves"):
+        for sentence in mark.args:
+            if problem := prose.missing(prose.page_of(request.path), sentence):
+                pytest.fail(problem, pytrace=False)
 
 
 @pytest.fixture(scope="session")

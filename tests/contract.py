@@ -11,6 +11,7 @@ A test module lists its cases and runs each check on each of them:
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -22,9 +23,12 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
+from engine import shapes
 from engine.notebooks import definitions
 
 BATCHES = (1, 2, 5)
+DTYPES = {"float64": 1e-6, "float16": 0.02, "bfloat16": 0.1, "mixed_float16": 0.02, "mixed_bfloat16": 0.1}
+"""The policies that a layer may be given beside `float32`, and how much of a number each keeps."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +54,13 @@ class Model:
     """A model to check.
 
     Attributes:
-        make: Builds a new, uncompiled model.
+        make: Builds a new, uncompiled model. If it has a constructor of its own, passes its keyword arguments on.
         data: ``(x, y)`` of at least 32 samples: arrays, or lists or dicts of arrays.
         compile: Arguments of ``compile``.
         epochs: How long it trains before its loss has to be lower.
     """
 
-    make: Callable[[], keras.Model]
+    make: Callable[..., keras.Model]
     data: Callable[[], tuple[Any, Any]]
     compile: dict[str, Any] = field(default_factory=dict)
     epochs: int = 5
@@ -160,21 +164,41 @@ def reloads_in_a_new_process(case: Layer, tmp_path: Path, fresh_process: Executo
         _assert_reloads(path, model, x, type(model.layers[0]), fresh_process)
 
 
-def keeps_the_dtype_policy(case: Layer, **_: Any) -> None:
-    """Under mixed precision it computes in 16 bits and keeps its weights in 32."""
-    x = case.batches(sizes=(2,))[0]
-    layer = case.make(dtype="mixed_float16")
-    outputs = layer(x)
-    assert outputs.dtype == "float16"
-    assert np.isfinite(outputs).all()
-    assert {weight.dtype for weight in layer.trainable_weights} <= {"float32"}
-    np.testing.assert_allclose(outputs, _like(layer, case.make(), x)(x), atol=0.02, rtol=0.02)
+def computes_in_each_dtype(case: Layer, **_: Any) -> None:
+    """In each policy outputs have the compute dtype, weights the variable dtype, and the numbers are the same."""
+    for policy, tolerance in DTYPES.items():
+        x = case.batches(sizes=(2,))[0]
+        layer = case.make(dtype=policy)
+        outputs = layer(x)
+        assert outputs.dtype == layer.compute_dtype == policy.removeprefix("mixed_"), policy
+        variables = "float32" if policy.startswith("mixed_") else policy
+        assert {weight.dtype for weight in layer.trainable_weights} <= {variables}, policy
+        outputs, expected = (np.asarray(tf.cast(out, "float64")) for out in (outputs, _like(layer, case.make(), x)(x)))
+        assert np.isfinite(outputs).all(), policy
+        np.testing.assert_allclose(outputs, expected, atol=tolerance, rtol=tolerance, err_msg=policy)
 
 
 def _like(layer: keras.layers.Layer, other: keras.layers.Layer, x: np.ndarray) -> keras.layers.Layer:
     other(x)
-    other.set_weights(layer.get_weights())
+    other.set_weights([np.asarray(tf.cast(weight, "float32")) for weight in layer.weights])
     return other
+
+
+def works_inside_time_distributed(case: Layer, **_: Any) -> None:
+    """A wrapper asks for the shape of the output without calling the layer, which needs `compute_output_shape`."""
+    for x in case.batches(sizes=(2,)):
+        steps = np.stack([x, -x, 2 * x], axis=1)
+        wrapper = keras.layers.TimeDistributed(case.make())
+        symbolic, outputs = wrapper(keras.Input(steps.shape[1:])), wrapper(steps)
+        assert symbolic.shape == (None, *outputs.shape[1:])
+        each = np.stack([wrapper.layer(steps[:, step]) for step in range(3)], axis=1)
+        assert_same(np.asarray(outputs), each, atol=1e-5)
+
+
+def its_docstring_gives_the_shapes(case: Layer, **_: Any) -> None:
+    for x in case.batches():
+        layer = case.make()
+        shapes.check_docstring(type(layer), x, layer(x), layer=layer)
 
 
 # --- models -----------------------------------------------------------------------------------------------------------
@@ -253,16 +277,38 @@ def model_config_comes_back(case: Model, **_: Any) -> None:
 
 
 def trains_in_mixed_precision(case: Model, **_: Any) -> None:
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
-        x, y = case.data()
-        model = case.make()
-        model.compile(**case.compile)
-        losses = model.fit(x, y, epochs=2, verbose=0).history["loss"]
-    finally:
-        keras.config.set_dtype_policy("float32")
-    assert np.isfinite(losses).all()
-    assert {weight.dtype for weight in model.trainable_weights} == {"float32"}
+    for policy in ("mixed_float16", "mixed_bfloat16"):
+        keras.config.set_dtype_policy(policy)
+        try:
+            x, y = case.data()
+            model = case.make()
+            model.compile(**case.compile)
+            losses = model.fit(x, y, epochs=2, verbose=0).history["loss"]
+        finally:
+            keras.config.set_dtype_policy("float32")
+        assert np.isfinite(losses).all()
+        assert {weight.dtype for weight in model.trainable_weights} == {"float32"}
+
+
+def hands_its_dtype_to_its_layers(case: Model, **_: Any) -> None:
+    """A model that is given a dtype computes in it; one that takes no arguments can't be given any."""
+    if not inspect.signature(case.make).parameters:
+        return
+    x, _y = case.data()
+    model = case.make(dtype="float64")
+    tree.map_structure(lambda out: _assert_dtype(out, "float64"), model(x))
+    assert {weight.dtype for weight in model.trainable_weights} == {"float64"}
+
+
+def _assert_dtype(outputs: tf.Tensor, dtype: str) -> None:
+    assert outputs.dtype == dtype
+
+
+def the_docstring_of_the_model_gives_the_shapes(case: Model, **_: Any) -> None:
+    x, _y = case.data()
+    model = case.make()
+    if type(model).__module__.startswith("snippets."):
+        shapes.check_docstring(type(model), x, model(x), layer=model)
 
 
 # --- a new process ----------------------------------------------------------------------------------------------------
@@ -292,7 +338,9 @@ LAYER = [
     training_lowers_the_loss,
     config_comes_back,
     reloads_in_a_new_process,
-    keeps_the_dtype_policy,
+    computes_in_each_dtype,
+    works_inside_time_distributed,
+    its_docstring_gives_the_shapes,
 ]
 MODEL = [
     any_batch_size,
@@ -302,4 +350,6 @@ MODEL = [
     model_config_comes_back,
     model_reloads_in_a_new_process,
     trains_in_mixed_precision,
+    hands_its_dtype_to_its_layers,
+    the_docstring_of_the_model_gives_the_shapes,
 ]

@@ -23,10 +23,9 @@ class Frame extends EventTarget {
 }
 
 /* The search engine and its index wait until search is touched, or a link asks for it (?q=, ?h=). */
+const isSearch = ({ target }) => target instanceof Element && target.closest("[for=__search], [data-md-component=search]");
 const wanted = new Promise((resolve) => {
   if (/[?&][qh]=/.test(location.search)) resolve();
-  const isSearch = (event) =>
-    event.target instanceof Element && event.target.closest("[for=__search], [data-md-component=search]");
   for (const name of ["focusin", "pointerdown", "mouseover"]) {
     addEventListener(name, (event) => isSearch(event) && resolve(), { passive: true });
   }
@@ -42,6 +41,13 @@ XMLHttpRequest.prototype.send = function (...args) {
   else send.apply(this, args);
 };
 
+/* The theme looks at keys: what comes without one, pasted from a menu, dropped, spoken or cleared, is told to it as one. */
+for (const name of ["input", "reset"]) {
+  addEventListener(name, (event) => isSearch(event) && setTimeout(() => {
+    for (const key of ["keydown", "keyup"]) document.forms.search.query.dispatchEvent(new KeyboardEvent(key));
+  }));
+}
+
 /* A query is what a reader types or pastes: never an operator of the search engine's. The engine adds up single words, so
    on its way there the index gets the pairs of words that stand side by side (`add_weight` is one), and the query too. */
 const [SETUP, QUERY, RESULT] = [0, 2, 3];
@@ -50,8 +56,9 @@ self.Worker = class extends EventTarget {
   typed = new Set();
   constructor(url) {
     super();
+    const script = new URL(url, location); // now: relative to the first page, and not to one that a link led to
     this.engine = wanted.then(() => {
-      const engine = new Engine(url);
+      const engine = new Engine(script);
       engine.addEventListener("message", ({ data }) => {
         for (const { terms } of data.type === RESULT ? data.data.items.flat() : []) {
           for (const term in terms) if (!this.typed.has(term)) delete terms[term]; // no pair is told to be missing

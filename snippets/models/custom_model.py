@@ -35,8 +35,8 @@ class PriceAndRisk(keras.Model):
     """A price and a probability, from what they have in common.
 
     Shapes:
-        ``(batch, features)`` to a dict of ``price`` and ``risk``, each
-        ``(batch, 1)``.
+        ``(batch, features)`` to
+        ``{"price": (batch, 1), "risk": (batch, 1)}``.
     """
 
     def __init__(self, **kwargs):

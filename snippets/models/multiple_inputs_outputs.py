@@ -15,8 +15,8 @@ def functional_reader(activation="softmax"):
         activation: What turns the outputs of a head into probabilities.
 
     Shapes:
-        ``left`` and ``right``, ``(batch, 784)`` each, to ``left_digit`` and
-        ``right_digit``, ``(batch, 10)`` each.
+        ``{"left": (batch, 784), "right": (batch, 784)}`` to
+        ``{"left_digit": (batch, 10), "right_digit": (batch, 10)}``.
     """
     left = keras.Input(shape=(784,), name="left")
     right = keras.Input(shape=(784,), name="right")
@@ -81,8 +81,8 @@ class TwoDigitReader(keras.Model):
         units: Size of the encoder's output.
 
     Shapes:
-        ``left`` and ``right``, ``(batch, features)`` each, to ``left_digit``
-        and ``right_digit``, ``(batch, 10)`` each.
+        ``{"left": (batch, features), "right": (batch, features)}`` to
+        ``{"left_digit": (batch, 10), "right_digit": (batch, 10)}``.
     """
 
     def __init__(self, units=64, **kwargs):

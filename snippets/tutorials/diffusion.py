@@ -80,8 +80,8 @@ def diffuse(x, t, noise):
     """The points after ``t`` steps, in one.
 
     Shapes:
-        ``(batch, 2)``, whole numbers ``(batch, 1)`` and ``(batch, 2)`` to
-        ``(batch, 2)``.
+        ``[(batch, 2), (batch, 1), (batch, 2)]`` to ``(batch, 2)``. The second
+        are whole numbers.
     """
     alpha_bar = ops.take(alpha_bars, t)  # (batch, 1)
     return ops.sqrt(alpha_bar) * x + ops.sqrt(1 - alpha_bar) * noise
@@ -206,7 +206,8 @@ class NoisePredictor(keras.Model):
         units: Width of the hidden layers.
 
     Shapes:
-        ``[(batch, 2), (batch, 1)]``, points and times, to ``(batch, 2)``.
+        ``[(batch, 2), (batch, 1)]`` to ``(batch, 2)``: points and times, to
+        noise.
     """
 
     def __init__(self, units=128, **kwargs):

@@ -164,8 +164,9 @@ class FiLM(keras.layers.Layer):
     """Scale and shift each channel as a condition says (Perez et al. 2018).
 
     Shapes:
-        ``features``, ``(batch, height, width, channels)``, and ``condition``,
-        ``(batch, size)``, to the shape of ``features``.
+        ``[(batch, height, width, channels), (batch, size)]`` to
+        ``(batch, height, width, channels)``. The first are the features, the
+        second is the condition.
     """
 
     def build(self, features_shape, condition_shape):
@@ -236,8 +237,8 @@ class PieceReader(keras.Model):
         filters: Channels of the features.
 
     Shapes:
-        ``image``, ``(batch, 16, 16, 1)``, and ``table``, ``(batch, 2)``, to
-        ``shape``, ``(batch, 3)``, and ``mass``, ``(batch, 1)``.
+        ``{"image": (batch, 16, 16, 1), "table": (batch, 2)}`` to
+        ``{"shape": (batch, 3), "mass": (batch, 1)}``.
     """
 
     def __init__(self, filters=24, **kwargs):

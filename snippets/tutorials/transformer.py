@@ -165,8 +165,8 @@ class SelfAttention(keras.layers.Layer):
         size: Length of a query, key or value, ``d`` in the equation.
 
     Shapes:
-        ``(batch, time, features)`` to the same. The attention scores are
-        ``(batch, heads, time, time)``: the query's place, then the key's.
+        ``(batch, time, features)`` to ``(batch, time, features)``. The
+        attention scores are ``(batch, heads, time, time)``: the query's place, then the key's.
     """
 
     def __init__(self, heads, size, **kwargs):
@@ -262,8 +262,8 @@ class EncoderBlock(keras.layers.Layer):
         hidden: Width between the two dense layers.
 
     Shapes:
-        ``(batch, time, features)`` to the same, with the attention scores
-        ``(batch, heads, time, time)`` if they are asked for.
+        ``(batch, time, features)`` to ``(batch, time, features)``, with the
+        attention scores ``(batch, heads, time, time)`` if they are asked for.
     """
 
     def __init__(self, features, heads, hidden, **kwargs):
@@ -308,7 +308,7 @@ class Transformer(keras.Model):
         blocks: Number of blocks.
 
     Shapes:
-        ``(batch, time)`` to logits ``(batch, time, tokens)``, with a list of
+        ``(batch, time)`` to ``(batch, time, tokens)``: logits, with a list of
         each block's attention scores if they are asked for.
     """
 
@@ -521,7 +521,7 @@ class Scale(keras.layers.Layer):
     """Multiply by a constant. A mask ends here, and it should not.
 
     Shapes:
-        Any shape to the same.
+        ``(...)`` to ``(...)``.
     """
 
     def __init__(self, factor, **kwargs):

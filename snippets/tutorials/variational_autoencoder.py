@@ -89,8 +89,8 @@ class Sampling(keras.layers.Layer):
         seed: Seed of the noise, or None for other noise in each run.
 
     Shapes:
-        ``[(batch, latent), (batch, latent)]``, the mean and the logarithm of
-        the variance, to ``(batch, latent)``.
+        ``[(batch, latent), (batch, latent)]`` to ``(batch, latent)``. The
+        inputs are the mean and the logarithm of the variance.
     """
 
     def __init__(self, seed=None, **kwargs):
@@ -162,7 +162,7 @@ def kl_divergence(mean, log_variance):
     """From ``N(mean, variance)`` to ``N(0, 1)``.
 
     Shapes:
-        Twice ``(batch, latent)`` to ``(batch,)``.
+        ``[(batch, latent), (batch, latent)]`` to ``(batch,)``.
     """
     terms = ops.exp(log_variance) + ops.square(mean) - 1 - log_variance
     return 0.5 * ops.sum(terms, axis=-1)

@@ -1,0 +1,225 @@
+"""What the pages say in words, tied to what proves it.
+
+A test names the sentences that it proves, as a reader sees them, and is red when they leave the page:
+
+    @pytest.mark.proves("Given the weights of a `Dense`, it returns what `Dense` returns")
+    def test_affine_equals_dense(): ...
+
+A figure in the prose stands in what its part of the page is recorded to print, or in a sentence that a test proves; one
+in code font may stand anywhere in the page's code or outputs.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from engine import notebooks, pages, records
+from tests.site import SITE
+
+NUMBERS = ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+WORDS = {word: str(number) for number, word in enumerate(NUMBERS, 2)}
+WORDS |= {"twenty": "20", "thirty": "30", "forty": "40", "fifty": "50", "hundred": "100", "thousand": "1000"}
+PARTS = ["half", "twice", "quarters?", "(?:thir|fif|six|seven|eigh|nin|ten|hundred)ths?", "thirds?"]
+FIGURE = re.compile(rf"\d+(?:[.,]\d+)*|\b(?:{'|'.join([*WORDS, *PARTS])})\b", re.IGNORECASE)
+FORMULA = re.compile(r"\$\$?[^$]+\$\$?")
+NAMES = re.compile(
+    r"(?:Keras|TensorFlow|Python) \d[\d.]*\d?|[A-Za-z_]\w*\d\w*|arXiv:[\d.]+|\b(?:1[89]|20)\d\d\b|WCAG [\d.]+"
+)
+"""Figures that are part of a name: `float32`, Keras 3, a year, a paper."""
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A heading, a paragraph, an item, a row of a table, an alt text, a comment: one piece of what a reader reads."""
+
+    path: Path
+    line: int
+    text: str
+    """Without markup but for code, which stays in backticks. Cells of a row are divided by |."""
+
+    @property
+    def where(self) -> str:
+        return f"{SITE.relative(self.path)}:{self.line}"
+
+
+@dataclass
+class Part:
+    """What stands under a heading of level 1 or 2: its passages, and the code and outputs among them."""
+
+    passages: list[Passage] = field(default_factory=list)
+    code: str = ""
+    outputs: str = ""
+
+
+def parts(page: Path) -> list[Part]:
+    """The parts of a page, in order."""
+    return _of_notebook(SITE.module_of(page)) if page.suffix == ".ipynb" else _of_page(page)
+
+
+def _of_page(page: Path) -> list[Part]:
+    text = re.sub(r"\A---\n.*?\n---\n", lambda front: "\n" * front[0].count("\n"), page.read_text("utf-8"), flags=re.S)
+    found = [Part()]
+    for passage, level, include in _read(page, text, first=1):
+        if level in (1, 2):
+            found.append(Part())
+        if passage:
+            found[-1].passages.append(passage)
+        if include and include[0].endswith(".txt"):
+            found[-1].outputs += f"{records.read((SITE.root / include[0]).with_suffix('.py'), include[1])}\n"
+        elif include:
+            found[-1].code += f"{pages.sections(SITE.root / include[0])[include[1]].text}\n"
+    return found
+
+
+def _of_notebook(module: Path) -> list[Part]:
+    found = [Part()]
+    recorded = notebooks.recorded(module, SITE)
+    for cell, node in zip(notebooks.cells(module), recorded.cells, strict=True):
+        if cell.is_code:
+            found[-1].code += f"{cell.text}\n"
+            found[-1].outputs += f"{notebooks.printed_by(node)}\n"
+            if cell.alt:
+                found[-1].passages.append(Passage(module, cell.line, cell.alt))
+            continue
+        for passage, level, _ in _read(module, cell.text, first=cell.line):
+            if level in (1, 2):
+                found.append(Part())
+            if passage:
+                found[-1].passages.append(passage)
+    return found
+
+
+def _read(path: Path, text: str, first: int) -> Iterator[tuple[Passage | None, int, tuple[str, str] | None]]:
+    """Each passage, with its level if it is a heading; and each section that a fence draws."""
+    # What stands indented is an admonition here, and its text is read as any other.
+    reader = MarkdownIt().enable("table").disable("code")
+    row: list[str] | None = None
+    level, line = 0, 0
+    for token in reader.parse(text):
+        line = token.map[0] + first if token.map else line
+        if token.type == "heading_open":
+            level = int(token.tag[1])
+        elif token.type == "tr_open":
+            row = []
+        elif token.type == "tr_close":
+            yield Passage(path, line, " | ".join(row)), 0, None
+            row = None
+        elif token.type == "inline":
+            words = _words(token)
+            if row is not None:
+                row.append(words)
+            else:
+                yield Passage(path, line, words), level, None
+            level = 0
+        elif token.type == "fence":
+            match = pages.INCLUDE.fullmatch(token.content.strip())
+            yield None, 0, (match["path"], match["section"]) if match else None
+
+
+def _words(token: Token) -> str:
+    found = []
+    for child in token.children:
+        if child.type == "code_inline":
+            found.append(f"`{child.content}`")
+        elif child.type in ("softbreak", "hardbreak", "html_inline"):
+            found.append(" ")
+        else:
+            found.append(child.content)
+    return squeezed(re.sub(r" \{ #[\w-]+ \}$", "", "".join(found)))
+
+
+def squeezed(text: str) -> str:
+    return " ".join(text.split())
+
+
+def comments(module: Path) -> Iterator[Passage]:
+    """The docstrings and comments of a module, which readers copy with its code."""
+    text = module.read_text("utf-8")
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and (told := ast.get_docstring(node)):
+            yield Passage(module, node.body[0].lineno, squeezed(told.replace("``", "`")))
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            yield Passage(module, token.start[0], squeezed(token.string.lstrip("# ")))
+
+
+def page_of(test: Path) -> Path | None:
+    """The page whose claims a test module proves."""
+    mirrored = SITE.docs / test.relative_to(SITE.root / "tests").with_name(test.stem.removeprefix("test_"))
+    return next((page for ending in (".md", ".ipynb") if (page := mirrored.with_suffix(ending)).is_file()), None)
+
+
+@cache
+def readable(page: Path) -> list[Passage]:
+    """Everything that a page says in words, the comments of its code included."""
+    module = SITE.module_of(page)
+    return [*(p for part in parts(page) for p in part.passages), *(comments(module) if module.is_file() else [])]
+
+
+def missing(page: Path, sentence: str) -> str | None:
+    """Why a sentence isn't proved any more: the page doesn't say it. None if it does."""
+    words = squeezed(sentence)
+    passages = readable(page)
+    if any(words in passage.text for passage in passages):
+        return None
+    nearest = max(passages, key=lambda one: _likeness(words, one.text))
+    return (
+        f"{nearest.where}: the page doesn't say any more: {words!r}. Nearest is {nearest.text!r}. "
+        "Prove what the page says now and quote that, or say it again."
+    )
+
+
+def _likeness(words: str, text: str) -> float:
+    matcher = difflib.SequenceMatcher(None, words, text, autojunk=False)
+    return sum(block.size for block in matcher.get_matching_blocks() if block.size > 3) / len(words)
+
+
+def proved(test: Path) -> list[str]:
+    """The sentences that a test module names as proved."""
+    found = []
+    for node in ast.walk(ast.parse(test.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "proves":
+            found += [squeezed(ast.literal_eval(argument)) for argument in node.args]
+    return found
+
+
+def untied(page: Path) -> Iterator[str]:
+    """The figures of a page's prose that nothing would contradict if they were others."""
+    test = SITE.root / "tests" / page.relative_to(SITE.docs).with_name(f"test_{page.stem}.py")
+    quoted = proved(test)
+    of_page = "\n".join(part.code + part.outputs for part in parts(page)).strip()
+    shown = set(FIGURE.findall(of_page or _printed_in(page.parent)))
+    for part in parts(page):
+        printed = set(FIGURE.findall(part.outputs))
+        for passage in part.passages:
+            text = passage.text
+            for sentence in quoted:
+                text = text.replace(sentence, " ")
+            for left_out in (FORMULA, NAMES):
+                text = left_out.sub(lambda name: " " * len(name[0]), text)
+            for figure in FIGURE.finditer(text):
+                in_code = text.count("`", 0, figure.start()) % 2 == 1
+                value = WORDS.get(figure[0].lower(), figure[0])
+                if value not in (shown if in_code else printed):
+                    around = text[max(0, figure.start() - 30) : figure.end() + 30]
+                    yield (
+                        f"{passage.where}: nothing ties {figure[0]!r} in {around!r}. Let a test of "
+                        f"{SITE.relative(test)} prove the sentence and quote it with `proves`, or print the figure."
+                    )
+
+
+def _printed_in(folder: Path) -> str:
+    """What a chapter prints: the ground of its index, which has no code of its own."""
+    modules = SITE.snippets / folder.relative_to(SITE.docs)
+    return "\n".join(record.read_text("utf-8") for record in sorted(modules.glob("*.txt")))

@@ -1,0 +1,82 @@
+"""The code that readers see, run by the tests from where it stands: no test proves a copy."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+import keras
+import numpy as np
+
+from engine import figures, notebooks
+from engine.examples import as_recorded, run
+from engine.pages import sections
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What sections or cells defined and printed."""
+
+    namespace: dict[str, Any]
+    printed: str
+
+    def __getitem__(self, name: str) -> Any:
+        return self.namespace[name]
+
+
+def shown(module: str | ModuleType, *names: str, seed: int | None = None, **given: Any) -> Shown:
+    """Run sections of a page's module, in the namespace of the module and an empty folder.
+
+    Args:
+        module: As for an import: ``snippets.layers.custom_layer``.
+        names: The sections, in order.
+        seed: Takes the place of each seed that the sections set.
+        given: What they find in their namespace beside the definitions of the module.
+    """
+    module = importlib.import_module(module) if isinstance(module, str) else module
+    path = Path(module.__file__)
+    namespace = {**vars(module), "__name__": "__main__", **given}
+    with _as_a_page(seed) as printed:
+        for name in names:
+            run(sections(path)[name], namespace)
+    return Shown(namespace, as_recorded(printed.getvalue()))
+
+
+def shown_cells(module: str, *, seed: int | None = None, until: str | None = None) -> Shown:
+    """Run the code cells of a tutorial from the top, to the end or to the first that contains the text `until`.
+
+    The cell that contains it is run too.
+    """
+    path = notebooks._path(module)
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    figures.start(path.parents[1] / "plots.mplstyle")
+    with _as_a_page(seed) as printed:
+        for cell in notebooks.cells(path):
+            if cell.is_code:
+                run(cell, namespace)
+                figures.plt.close("all")
+                if until and until in cell.text:
+                    break
+    return Shown(namespace, as_recorded(printed.getvalue()))
+
+
+@contextlib.contextmanager
+def _as_a_page(seed: int | None) -> Iterator[io.StringIO]:
+    """In an empty folder, with another seed for whatever sets one."""
+    set_seed, default_rng = keras.utils.set_random_seed, np.random.default_rng
+    printed = io.StringIO()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.chdir(stack.enter_context(tempfile.TemporaryDirectory())))
+        stack.enter_context(contextlib.redirect_stdout(printed))
+        if seed is not None:
+            stack.enter_context(mock.patch("keras.utils.set_random_seed", lambda _its: set_seed(seed)))  # noqa: PT008
+            stack.enter_context(mock.patch("numpy.random.default_rng", lambda its=0: default_rng([seed, its])))
+        yield printed
