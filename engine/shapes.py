@@ -44,11 +44,11 @@ def match(claimed: str | ast.expr, shape: Any, sizes: dict[str, int]) -> bool:
             and all(match(value, shape[key], sizes) for key, value in zip(keys, node.values, strict=True))
         )
     if isinstance(node, ast.List):
-        parts = list(shape)
+        parts = shape if isinstance(shape, list) else []
         return len(parts) == len(node.elts) and all(map(lambda one, part: match(one, part, sizes), node.elts, parts))
-    if isinstance(shape, Mapping | list) or not isinstance(node, ast.Tuple):
+    if not isinstance(shape, tuple) or not isinstance(node, ast.Tuple):
         return False
-    return _match_axes(node.elts, tuple(shape), sizes)
+    return _match_axes(node.elts, shape, sizes)
 
 
 def _match_axes(axes: list[ast.expr], shape: tuple, sizes: dict[str, int]) -> bool:
@@ -185,9 +185,10 @@ def _check(path: Path, line: int, names: tuple, claims: tuple, values: list, out
     for name, claimed, value in zip(names, claims, values, strict=True):
         known = ", ".join(f"{name} = {size}" for name, size in sizes.items())
         shape = of(value)
-        if shape is None or not match(claimed, shape, sizes):
+        if not match(claimed, shape, sizes):
             raise WrongShape(
-                f"{path}:{line}: the comment says that {name} is {claimed}, and it is {shape or 'without a shape'}"
+                f"{path}:{line}: the comment says that {name} is {claimed}, and it is "
+                f"{'without a shape' if shape is None else shape}"
                 f"{f' ({known})' if known else ''}. Correct the comment, or the code."
             )
     return values

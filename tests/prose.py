@@ -171,13 +171,18 @@ def missing(page: Path, sentence: str) -> str | None:
     """Why a sentence isn't proved any more: the page doesn't say it. None if it does."""
     words = squeezed(sentence)
     passages = readable(page)
-    if any(words in passage.text for passage in passages):
+    if any(_quote(words).search(passage.text) for passage in passages):
         return None
     nearest = max(passages, key=lambda one: _likeness(words, one.text))
     return (
         f"{nearest.where}: the page doesn't say any more: {words!r}. Nearest is {nearest.text!r}. "
         "Prove what the page says now and quote that, or say it again."
     )
+
+
+def _quote(words: str) -> re.Pattern[str]:
+    """A sentence where it ends with its words: `costs 9` isn't said by `costs 90` or `costs 9.5`."""
+    return re.compile(rf"(?<![\w.]){re.escape(words)}(?!\w|[.,]\d)")
 
 
 def _likeness(words: str, text: str) -> float:
@@ -205,7 +210,7 @@ def untied(page: Path) -> Iterator[str]:
         for passage in part.passages:
             text = passage.text
             for sentence in quoted:
-                text = text.replace(sentence, " ")
+                text = _quote(sentence).sub(" ", text)
             for left_out in (FORMULA, NAMES):
                 text = left_out.sub(lambda name: " " * len(name[0]), text)
             for figure in FIGURE.finditer(text):
