@@ -1,4 +1,4 @@
-"""The smallest custom layer with a weight, trained."""
+"""A custom layer with a weight: trained, saved and reloaded."""
 
 # --8<-- [start:layer]
 import keras
@@ -17,9 +17,14 @@ class Scale(keras.layers.Layer):
         self.factor = self.add_weight(
             name="factor", shape=(input_shape[-1],), initializer="ones"
         )
+        features = input_shape[-1]
+        self.input_spec = keras.InputSpec(min_ndim=2, axes={-1: features})
 
     def call(self, inputs):
         return inputs * self.factor
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
 
 
 # --8<-- [end:layer]
@@ -35,4 +40,11 @@ if __name__ == "__main__":
     model.compile(optimizer=keras.optimizers.Adam(0.1), loss="mse")
     model.fit(x, y, epochs=20, verbose=0)
     print("learned factors:", model.layers[0].factor.numpy().round(2))
+
+    model.save("model.keras")
+    reloaded = keras.saving.load_model("model.keras")
+    same = np.allclose(
+        model.predict(x, verbose=0), reloaded.predict(x, verbose=0)
+    )
+    print("same predictions after reloading:", same)
     # --8<-- [end:train]

@@ -6,7 +6,7 @@ A test names the sentences that it proves, as a reader sees them, and is red whe
     def test_affine_equals_dense(): ...
 
 A figure in the prose stands in what its part of the page is recorded to print, or in a sentence that a test proves; one
-in code font may stand anywhere in the page's code or outputs.
+in code font, or in the description of a plot, may stand anywhere in the page's code or outputs.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from bs4 import BeautifulSoup
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from nbformat import NotebookNode
 
 from engine import notebooks, pages, records
 from tests.site import SITE
@@ -34,9 +36,10 @@ PARTS = ["half", "twice", "quarters?", "(?:thir|fif|six|seven|eigh|nin|ten|hundr
 FIGURE = re.compile(rf"\d+(?:[.,]\d+)*|\b(?:{'|'.join([*WORDS, *PARTS])})\b", re.IGNORECASE)
 FORMULA = re.compile(r"\$\$?[^$]+\$\$?")
 NAMES = re.compile(
-    r"(?:Keras|TensorFlow|Python) \d[\d.]*\d?|[A-Za-z_]\w*\d\w*|arXiv:[\d.]+|\b(?:1[89]|20)\d\d\b|WCAG [\d.]+"
+    r"(?:Keras|TensorFlow|Python) \d[\d.]*\d?|[A-Za-z_]\w*\d\w*|arXiv:[\d.]+|\b(?:1[89]|20)\d\d\b|"
+    r"(?:[Aa]lgorithm|[Ee]quations?|[Ss]ections?) [\d.]*\d(?: and [\d.]*\d)?"
 )
-"""Figures that are part of a name: `float32`, Keras 3, a year, a paper."""
+"""Figures that are part of a name: `float32`, Keras 3, a year, a paper and a place in it."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Passage:
     line: int
     text: str
     """Without markup but for code, which stays in backticks. Cells of a row are divided by |."""
+    is_alt: bool = False
+    """Whether it describes a plot."""
 
     @property
     def where(self) -> str:
@@ -88,9 +93,9 @@ def _of_notebook(module: Path) -> list[Part]:
     for cell, node in zip(notebooks.cells(module), recorded.cells, strict=True):
         if cell.is_code:
             found[-1].code += f"{cell.text}\n"
-            found[-1].outputs += f"{notebooks.printed_by(node)}\n"
+            found[-1].outputs += f"{notebooks.printed_by(node)}\n{_words_of_plot(node)}\n"
             if cell.alt:
-                found[-1].passages.append(Passage(module, cell.line, cell.alt))
+                found[-1].passages.append(Passage(module, cell.line, cell.alt, is_alt=True))
             continue
         for passage, level, _ in _read(module, cell.text, first=cell.line):
             if level in (1, 2):
@@ -98,6 +103,12 @@ def _of_notebook(module: Path) -> list[Part]:
             if passage:
                 found[-1].passages.append(passage)
     return found
+
+
+def _words_of_plot(cell: NotebookNode) -> str:
+    """What stands in the plot of a cell: titles, legends, numbers at the axes."""
+    drawn = notebooks.drawn_by(cell)
+    return BeautifulSoup(drawn["image/svg+xml"], "html.parser").get_text(" ") if drawn else ""
 
 
 def _read(path: Path, text: str, first: int) -> Iterator[tuple[Passage | None, int, tuple[str, str] | None]]:
@@ -216,7 +227,7 @@ def untied(page: Path) -> Iterator[str]:
             for figure in FIGURE.finditer(text):
                 in_code = text.count("`", 0, figure.start()) % 2 == 1
                 value = WORDS.get(figure[0].lower(), figure[0])
-                if value not in (shown if in_code else printed):
+                if value not in (shown if in_code or passage.is_alt else printed):
                     around = text[max(0, figure.start() - 30) : figure.end() + 30]
                     yield (
                         f"{passage.where}: nothing ties {figure[0]!r} in {around!r}. Let a test of "

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+import itertools
+import json
+
+import keras
 import numpy as np
 import pytest
+from sybil import Document
 
+from engine import pages, records
+from snippets import index
 from snippets.index import Scale
 from tests import contract
+from tests.shown import shown
+from tests.site import SITE
 
 CASES = {"Scale": contract.Layer(lambda **kw: Scale(**kw), inputs=[(3,), (5, 3)])}
 
@@ -17,9 +27,100 @@ def test_contract(case, check, tmp_path, fresh_process):
     check(case, tmp_path=tmp_path, fresh_process=fresh_process)
 
 
-def test_it_starts_as_the_identity_and_multiplies_each_feature():
+@pytest.mark.proves("Multiplies each feature by a factor that is learned.")
+@pytest.mark.parametrize("shape", [(2, 3), (2, 5, 3), (4, 2, 5, 3)])
+def test_it_starts_as_the_identity_and_multiplies_each_feature(shape):
     layer = Scale()
-    x = np.ones((2, 3), "float32")
+    x = np.random.default_rng(0).normal(size=shape).astype("float32")
     np.testing.assert_array_equal(layer(x), x)
     layer.factor.assign([2.0, -1.0, 0.5])
-    np.testing.assert_array_equal(layer(x), x * [2.0, -1.0, 0.5])
+    np.testing.assert_array_equal(layer(x), x * np.float32([2.0, -1.0, 0.5]))
+    assert layer.trainable_weights == [layer.factor]
+
+
+def test_it_refuses_another_number_of_features():
+    """One feature would be multiplied by each factor, and come out as three."""
+    layer = Scale()
+    layer(np.ones((2, 3)))
+    for wrong in (np.ones((2, 1)), np.ones((2, 4)), np.ones((3,)), keras.Input((5, 1))):
+        with pytest.raises(ValueError, match="is incompatible with the layer"):
+            layer(wrong)
+
+
+@pytest.mark.proves("It is trained in a model, saved, and reloaded")
+def test_it_learns_the_factors_and_comes_back_with_them(seed):
+    page = shown(index, "train", seed=seed)
+    model, reloaded = page["model"], page["reloaded"]
+    np.testing.assert_allclose(model.layers[0].factor, [2.0, -1.0, 0.5], atol=0.005)
+    assert reloaded is not model
+    assert type(reloaded.layers[0]) is Scale
+    contract.assert_same(reloaded.get_weights(), model.get_weights())
+    contract.assert_same(reloaded(page["x"]), model(page["x"]))
+    assert "same predictions after reloading: True" in page.printed
+
+
+# --- how the pages are proved -----------------------------------------------------------------------------------------
+
+MARKDOWN = sorted(page for page in SITE.pages() if page.suffix == ".md")
+NAMES = [page.relative_to(SITE.docs).with_suffix("").as_posix() for page in SITE.pages()]
+WITHOUT_CODE = ["errors/index"]
+
+
+@pytest.mark.proves(
+    "No code is typed into a page: each block is drawn from a module", "What a block prints is recorded, shown under it"
+)
+@pytest.mark.parametrize("page", MARKDOWN, ids=SITE.relative)
+def test_each_block_is_drawn_from_a_module_and_stands_over_what_it_prints(page):
+    blocks = pages.blocks(Document(page.read_text("utf-8"), str(page)))
+    for block, below in itertools.pairwise([*blocks, None]):
+        if block.is_python:
+            section = SITE.section(block)
+            assert section.path == SITE.module_of(page)
+            if records.read(section.path, section.name):
+                assert below.include == (SITE.relative(records.path_of(section.path)), section.name)
+
+
+@pytest.mark.proves(
+    "Layers and models are saved and reloaded.",
+    "The gradients of layers with weights of their own are compared with finite differences.",
+)
+def test_each_layer_and_model_goes_through_the_contract():
+    assert {contract.gradients_match_finite_differences, contract.reloads_in_a_new_process} <= set(contract.LAYER)
+    assert contract.model_reloads_in_a_new_process in contract.MODEL
+    for page in SITE.pages():
+        module = SITE.module_of(page)
+        if not module.is_file():
+            continue
+        classes = [node for node in ast.parse(module.read_text("utf-8")).body if isinstance(node, ast.ClassDef)]
+        bases = {node.name: ast.unparse(node.bases[0]) for node in classes}
+        test = SITE.root / "tests" / page.relative_to(SITE.docs).with_name(f"test_{page.stem}.py")
+        proof = test.read_text("utf-8")
+        if {"keras.layers.Layer", "keras.Model"} & set(bases.values()):
+            assert "contract.LAYER" in proof or "contract.MODEL" in proof, test
+        if any("add_weight(" in ast.unparse(node) for node in classes if bases[node.name] == "keras.layers.Layer"):
+            assert "contract.LAYER" in proof, test
+
+
+@pytest.mark.proves(
+    "Every page can be taken away as Markdown, with code and outputs in place. A page with Python code can be taken "
+    "away as a notebook that runs and as a Python module too.",
+)
+def test_what_can_be_taken_away(built):
+    """The tests of `tests/takeaway/` run what is downloaded."""
+    for name in NAMES:
+        markdown = (built / f"{name}.md").read_text("utf-8")
+        code = [block.source.rstrip("\n") for block in pages.blocks(Document(markdown, "")) if block.is_python]
+        assert bool(code) == (name not in WITHOUT_CODE), name
+        for ending in (".ipynb", ".py"):
+            assert (built / f"{name}{ending}").is_file() == bool(code), name
+        if code:
+            cells = json.loads((built / f"{name}.ipynb").read_text("utf-8"))["cells"]
+            assert ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"] == code, name
+
+
+@pytest.mark.proves("For a language model, `llms.txt` lists the pages, and `llms-full.txt` holds them all.")
+def test_the_files_for_language_models(built):
+    listed, full = ((built / name).read_text("utf-8") for name in ("llms.txt", "llms-full.txt"))
+    for name in NAMES:
+        assert f"/{name}.md): " in listed
+        assert (built / f"{name}.md").read_text("utf-8") in full

@@ -26,8 +26,14 @@ class Linear(keras.layers.Layer):
             name="kernel", shape=(input_shape[-1], self.units)
         )
 
+        features = input_shape[-1]
+        self.input_spec = keras.InputSpec(min_ndim=2, axes={-1: features})
+
     def call(self, inputs):
         return ops.matmul(inputs, self.kernel)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.units)
 
 
 # --8<-- [end:linear]
@@ -57,6 +63,7 @@ class Affine(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.units = units
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
@@ -72,9 +79,14 @@ class Affine(keras.layers.Layer):
         self.bias = self.add_weight(
             name="bias", shape=(self.units,), initializer="zeros"
         )
+        features = input_shape[-1]
+        self.input_spec = keras.InputSpec(min_ndim=2, axes={-1: features})
 
     def call(self, inputs):
         return self.activation(ops.matmul(inputs, self.kernel) + self.bias)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.units)
 
     def get_config(self):
         return {
@@ -124,7 +136,7 @@ if __name__ == "__main__":
     # --8<-- [end:train]
 
     # --8<-- [start:build]
-    layer = Linear(3)
+    layer = Linear(3, name="projection")
     print("weights before the first call:", len(layer.weights))
 
     layer(np.ones((2, 4), dtype="float32"))
@@ -132,37 +144,58 @@ if __name__ == "__main__":
         print("after it:", weight.name, weight.shape, weight.dtype)
     # --8<-- [end:build]
 
+    # --8<-- [start:input_spec]
+    try:
+        layer(keras.Input((5,)))
+    except ValueError as error:
+        print(f"ValueError: {error}")
+    # --8<-- [end:input_spec]
+
     # --8<-- [start:call]
     print("eager:   ", layer(np.ones((2, 4))).shape)
     print("sequence:", layer(np.ones((2, 7, 4))).shape)
     print("symbolic:", layer(keras.Input((None, 4))).shape)
     # --8<-- [end:call]
 
+    # --8<-- [start:output_shape]
+    class Undeclared(keras.layers.Layer):
+        def call(self, inputs):
+            return 2 * inputs
+
+    steps = keras.Input((7, 4))
+    print("called:", Undeclared()(steps).shape)
+    try:
+        keras.layers.TimeDistributed(Undeclared())(steps)
+    except NotImplementedError:
+        print("in TimeDistributed: NotImplementedError")
+
+    wrapped = keras.layers.TimeDistributed(Linear(3))(steps)
+    print("Linear in TimeDistributed:", wrapped.shape)
+    # --8<-- [end:output_shape]
+
     # --8<-- [start:compare]
-    affine = Affine(3, activation="relu", kernel_regularizer="l2")
-    dense = keras.layers.Dense(3, activation="relu", kernel_regularizer="l2")
+    options = {"activation": "tanh", "kernel_regularizer": "l2"}
+    affine = Affine(3, name="hidden", **options)
+    dense = keras.layers.Dense(3, **options)
     batch = np.random.normal(size=(5, 4)).astype("float32")
     affine(batch), dense(batch)
+
+    weights = [np.random.normal(size=each.shape) for each in dense.weights]
+    dense.set_weights(weights)
     affine.set_weights(dense.get_weights())
 
-    difference = ops.max(ops.abs(affine(batch) - dense(batch)))
-    print(f"largest difference of the outputs: {float(difference):.1f}")
-    print("same penalty:", float(affine.losses[0]) == float(dense.losses[0]))
+    print("same outputs:", np.allclose(affine(batch), dense(batch)))
+    print("same penalty:", np.allclose(affine.losses, dense.losses))
     # --8<-- [end:compare]
 
     # --8<-- [start:save]
     model = keras.Sequential(
-        [
-            keras.Input((4,)),
-            Affine(3, activation="relu", name="hidden"),
-            Linear(2, name="projection"),
-        ]
+        [keras.Input((4,)), affine, Linear(2, name="projection")]
     )
     model.save("model.keras")
     reloaded = keras.saving.load_model("model.keras")
 
-    difference = ops.max(ops.abs(model(batch) - reloaded(batch)))
-    print(f"largest difference after reloading: {float(difference):.1f}")
+    print("same outputs:", np.allclose(model(batch), reloaded(batch)))
     print("layers:", [layer.name for layer in reloaded.layers])
     print("activation:", reloaded.layers[0].activation.__name__)
     # --8<-- [end:save]
@@ -197,13 +230,16 @@ if __name__ == "__main__":
     # --8<-- [end:seen_init]
 
     # --8<-- [start:seen_axis]
-    class FirstAxis(Linear):
+    class FirstAxis(keras.layers.Layer):
         def build(self, input_shape):
             self.kernel = self.add_weight(
-                name="kernel", shape=(input_shape[1], self.units)
+                name="kernel", shape=(input_shape[1], 8)
             )
 
-    layer = FirstAxis(8)
+        def call(self, inputs):
+            return ops.matmul(inputs, self.kernel)
+
+    layer = FirstAxis()
     print("a model of 7 steps, 4 features:", layer(keras.Input((7, 4))).shape)
     print("kernel:", layer.kernel.shape)
     try:

@@ -12,7 +12,7 @@
 # compress only, a plain autoencoder is enough.
 #
 # You build a layer that draws random numbers and lets the gradient through, and a
-# model with a `train_step` of its own that weighs two losses. At the end stands a map:
+# model with a `train_step` of its own that adds one loss to another. At the end stands a map:
 # handwritten digits, decoded from the points of a plane.
 
 # %%
@@ -43,7 +43,7 @@ print("training:", train.shape, "held out:", held_out.shape)
 print("smallest and largest pixel:", pictures.min(), pictures.max())
 
 # %% [markdown]
-# Twenty of the pictures, put into one array by a function that is used again below.
+# A function puts pictures into one array; it is used again below.
 # A margin of one pixel makes each 10 by 10; `(rows, columns, 10, 10)` has to become
 # `(rows * 10, columns * 10)`, so the axes are swapped before they are merged.
 
@@ -165,13 +165,18 @@ def kl_divergence(mean, log_variance):
         ``[(batch, latent), (batch, latent)]`` to ``(batch,)``.
     """
     terms = ops.exp(log_variance) + ops.square(mean) - 1 - log_variance
-    return 0.5 * ops.sum(terms, axis=-1)
+    return 0.5 * ops.sum(terms, axis=-1)  # (batch,)
 
 
 def reconstruction_loss(pictures, logits):
-    """Cross-entropy, summed over the pixels: ``(batch, 64)`` to ``(batch,)``."""
+    """Cross-entropy between pixels and logits, summed over the pixels.
+
+    Shapes:
+        ``[(batch, pixels), (batch, pixels)]`` to ``(batch,)``.
+    """
+    pictures = ops.cast(pictures, logits.dtype)
     pixels = ops.binary_crossentropy(pictures, logits, from_logits=True)
-    return ops.sum(pixels, axis=-1)
+    return ops.sum(pixels, axis=-1)  # (batch,)
 
 
 # %% [markdown]
@@ -211,28 +216,37 @@ plt.show()
 # A code is free while it is $N(0, 1)$ and says nothing about its picture. To say
 # something it has to move or to narrow, and it pays for both.
 #
-# ## Weigh two losses in `train_step`
+# ## Add one loss to another in `train_step`
 #
 # The encoder has one body and two heads, for the mean and for the logarithm of the
-# variance. The decoder ends in 64 logits, without an activation.
+# variance. The decoder ends in 64 logits, without an activation. What the losses are
+# made of comes in the dtype of the weights: under mixed precision that is `float32`,
+# and the sum over the pixels needs it.
 
 
 # %%
-def make_encoder(latent, units):
+def hidden(units, policy):
+    return keras.layers.Dense(units, activation="tanh", dtype=policy)
+
+
+def head(units, name, policy):
+    return keras.layers.Dense(units, name=name, dtype=policy.variable_dtype)
+
+
+def make_encoder(latent, units, policy):
     inputs = keras.Input((64,))
-    x = keras.layers.Dense(units, activation="tanh")(inputs)
-    x = keras.layers.Dense(units, activation="tanh")(x)  # (batch, units)
-    mean = keras.layers.Dense(latent, name="mean")(x)
-    log_variance = keras.layers.Dense(latent, name="log_variance")(x)
+    x = hidden(units, policy)(inputs)
+    x = hidden(units, policy)(x)  # (batch, units)
+    mean = head(latent, "mean", policy)(x)
+    log_variance = head(latent, "log_variance", policy)(x)
     return keras.Model(inputs, [mean, log_variance], name="encoder")
 
 
-def make_decoder(latent, units):
+def make_decoder(latent, units, policy):
     inputs = keras.Input((latent,))
-    x = keras.layers.Dense(units, activation="tanh")(inputs)
-    x = keras.layers.Dense(units, activation="tanh")(x)  # (batch, units)
-    logits = keras.layers.Dense(64, name="logits")(x)
-    return keras.Model(inputs, logits, name="decoder")
+    x = hidden(units, policy)(inputs)
+    x = hidden(units, policy)(x)  # (batch, units)
+    return keras.Model(inputs, head(64, "logits", policy)(x), name="decoder")
 
 
 # %% [markdown]
@@ -263,9 +277,9 @@ class VAE(keras.Model):
         super().__init__(**kwargs)
         self.latent, self.units = latent, units
         self.kl_weight, self.seed = kl_weight, seed
-        self.encoder = make_encoder(latent, units)
-        self.sampling = Sampling(seed)
-        self.decoder = make_decoder(latent, units)
+        self.encoder = make_encoder(latent, units, self.dtype_policy)
+        self.sampling = Sampling(seed, dtype=self.dtype_policy)
+        self.decoder = make_decoder(latent, units, self.dtype_policy)
         names = ("loss", "reconstruction", "kl")
         self.trackers = [keras.metrics.Mean(name=name) for name in names]
 
@@ -291,8 +305,11 @@ class VAE(keras.Model):
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             loss = self.track_losses(x)
+            # As `fit` does it: in mixed precision, small gradients of an
+            # unscaled loss are rounded to zero.
+            scaled = self.optimizer.scale_loss(loss)
         weights = self.trainable_variables
-        self.optimizer.apply(tape.gradient(loss, weights), weights)
+        self.optimizer.apply(tape.gradient(scaled, weights), weights)
         return self.results()
 
     def test_step(self, data):
@@ -400,7 +417,7 @@ plt.show()
 # numbers: the average over all pictures with about that code. It is blurred, and where
 # two digits share a place in the plane, one comes back as the other.
 
-# %% alt="Ten held-out digits above their reconstructions. About half of the reconstructions show the same digit with softer edges, 0, 3 and 6 among them; the others have turned towards a digit of a similar shape."
+# %% alt="Ten held-out digits above their reconstructions. Several reconstructions show the same digit with softer edges, 0, 3 and 6 among them; others have turned towards a digit of a similar shape."
 fig, ax = plt.subplots(figsize=(7, 1.9))
 chosen = held_out[[np.argmax(held_out_labels == digit) for digit in range(10)]]
 both = np.concatenate([chosen, vae.predict(chosen, verbose=0)])
