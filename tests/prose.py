@@ -202,11 +202,18 @@ def _likeness(words: str, text: str) -> float:
 
 
 def proved(test: Path) -> list[str]:
-    """The sentences that a test module names as proved."""
+    """The sentences that a test module names as proved, as text or as a constant of the module."""
+    tree = ast.parse(test.read_text("utf-8"))
+    constants = {
+        node.targets[0].id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
     found = []
-    for node in ast.walk(ast.parse(test.read_text("utf-8"))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "proves":
-            found += [squeezed(ast.literal_eval(argument)) for argument in node.args]
+            values = (constants[one.id] if isinstance(one, ast.Name) else one for one in node.args)
+            found += [squeezed(ast.literal_eval(value)) for value in values]
     return found
 
 

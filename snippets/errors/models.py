@@ -1,4 +1,4 @@
-"""Errors of custom models: each fails as met, then is mended."""
+"""Errors of custom models: each fails as met, then is fixed."""
 
 # --8<-- [start:imports]
 import keras
@@ -17,26 +17,35 @@ if __name__ == "__main__":
     shape = keras.layers.Dense(
         2, activation="softmax", name="shape"
     )(inputs)
-    model = keras.Model(inputs, [colour, shape])
 
     x = np.ones((8, 4))
-    y = [np.eye(3)[[0, 1, 2, 0, 1, 2, 0, 1]], np.eye(2)[[0, 1] * 4]]
-    model.compile(
-        loss="categorical_crossentropy", metrics=["accuracy"]
+    y = {
+        "colour": np.eye(3)[[0, 1, 2, 0, 1, 2, 0, 1]],
+        "shape": np.eye(2)[[0, 1] * 4],
+    }
+    in_list = keras.Model(inputs, [colour, shape])
+    in_dict = keras.Model(
+        inputs, {"colour": colour, "shape": shape}
     )
-    try:
-        model.fit(x, y, verbose=0)
-    except ValueError as error:
-        print("ValueError:", error)
+    for model in in_list, in_dict:
+        model.compile(
+            loss="categorical_crossentropy", metrics=["accuracy"]
+        )
+        try:
+            model.fit(x, y, verbose=0)
+        except ValueError as error:
+            print("ValueError:", error)
     # --8<-- [end:metrics_fails]
 
     # --8<-- [start:metrics_works]
-    model.compile(
-        loss="categorical_crossentropy",
-        metrics={"colour": ["accuracy"], "shape": ["accuracy"]},
-    )
-    history = model.fit(x, y, verbose=0).history
-    print("metrics:", [key for key in history if "accuracy" in key])
+    by_place = [["accuracy"], ["accuracy"]]
+    by_name = {"colour": ["accuracy"], "shape": ["accuracy"]}
+    for model, metrics in (in_list, by_place), (in_dict, by_name):
+        model.compile(
+            loss="categorical_crossentropy", metrics=metrics
+        )
+        logs = model.fit(x, y, verbose=0).history
+        print("metrics:", [key for key in logs if "acc" in key])
     # --8<-- [end:metrics_works]
 
     # --8<-- [start:relu_fails]
@@ -47,15 +56,21 @@ if __name__ == "__main__":
     x = (centres[classes] + noise).astype("float32")
     y = keras.utils.to_categorical(classes)
 
-    model = keras.Sequential(
+    def trained(model, loss):
+        model.compile(
+            optimizer=keras.optimizers.Adam(0.01),
+            loss=loss,
+            metrics=["accuracy"],
+        )
+        return model.fit(x, y, epochs=20, verbose=0).history
+
+    relu = keras.Sequential(
         [keras.layers.Dense(3, activation="relu")]
     )
-    zero = np.all(model.predict(x, verbose=0) == 0, axis=-1)
+    zero = np.all(relu.predict(x, verbose=0) == 0, axis=-1)
     print("samples whose outputs are all 0:", zero.sum())
-
-    model.compile(optimizer="adam", loss="categorical_crossentropy")
-    history = model.fit(x, y, epochs=3, verbose=0).history
-    print("loss:", history["loss"])
+    history = trained(relu, "categorical_crossentropy")
+    print("loss:", history["loss"][-1])
     # --8<-- [end:relu_fails]
 
     # --8<-- [start:relu_works]
@@ -71,10 +86,7 @@ if __name__ == "__main__":
         ("softmax", softmax, "categorical_crossentropy"),
         ("from_logits", linear, from_logits),
     ]:
-        model.compile(
-            keras.optimizers.Adam(0.01), loss, metrics=["accuracy"]
-        )
-        history = model.fit(x, y, epochs=20, verbose=0).history
+        history = trained(model, loss)
         print(f"{name}: loss {history['loss'][-1]:.1f}", end=", ")
         print(f"accuracy {history['accuracy'][-1]:.1f}")
     # --8<-- [end:relu_works]
@@ -172,7 +184,7 @@ if __name__ == "__main__":
         return f"{base.kernel.numpy().item():.2f}"
 
     x, y = np.ones((8, 1)), np.zeros((8, 1))
-    model.compile(keras.optimizers.SGD(0.05), loss="mse")
+    model.compile(optimizer=keras.optimizers.SGD(0.05), loss="mse")
     model.fit(x, y, verbose=0)
 
     base.trainable = False
@@ -185,7 +197,9 @@ if __name__ == "__main__":
     # --8<-- [start:freeze_works]
     for trainable in False, True:
         base.trainable = trainable
-        model.compile(keras.optimizers.SGD(0.05), loss="mse")
+        model.compile(
+            optimizer=keras.optimizers.SGD(0.05), loss="mse"
+        )
         print("trainable weights:", len(model.trainable_weights))
         before = kernel()
         model.fit(x, y, verbose=0)

@@ -34,10 +34,11 @@ if __name__ == "__main__":
     # --8<-- [end:locate_fails]
 
     # --8<-- [start:locate_works]
+    x = np.array([[1.0, 2.0, 3.0]])
     reloaded = keras.saving.load_model(
         "doubled.keras", custom_objects={"Doubled": Doubled}
     )
-    print("custom_objects:", reloaded(np.ones((1, 3))).numpy())
+    print("custom_objects:", reloaded(x).numpy())
 
     @keras.saving.register_keras_serializable(package="guide")
     class Doubled(keras.layers.Layer):
@@ -47,7 +48,7 @@ if __name__ == "__main__":
     model = keras.Sequential([keras.Input((3,)), Doubled()])
     model.save("registered.keras")
     reloaded = keras.saving.load_model("registered.keras")
-    print("registered:    ", reloaded(np.ones((1, 3))).numpy())
+    print("registered:    ", reloaded(x).numpy())
     # --8<-- [end:locate_works]
 
     # --8<-- [start:deserialize_fails]
@@ -187,6 +188,7 @@ if __name__ == "__main__":
     # --8<-- [end:default_works]
 
     # --8<-- [start:build_fails]
+    @keras.saving.register_keras_serializable(package="guide")
     class Encoder(keras.Model):
         def __init__(self, **kwargs):
             super().__init__(**kwargs)
@@ -213,6 +215,17 @@ if __name__ == "__main__":
     model.load_weights("encoder.weights.h5")
     print("weights after loading:", len(model.weights))
     print("same outputs:", np.allclose(model(x), before))
+
+    @keras.saving.register_keras_serializable(package="guide")
+    class WithBuild(Encoder):
+        def build(self, input_shape):
+            super().build(input_shape)  # builds no layer
+
+    model = WithBuild()
+    model(x)
+    model.save("with_build.keras")
+    reloaded = keras.saving.load_model("with_build.keras")
+    print("weights from load_model:", len(reloaded.weights))
     # --8<-- [end:build_fails]
 
     # --8<-- [start:build_works]
@@ -221,4 +234,9 @@ if __name__ == "__main__":
     model.load_weights("encoder.weights.h5")
     print("weights after loading:", len(model.weights))
     print("same outputs:", np.allclose(model(x), before))
+
+    trained.save("encoder.keras")  # a class without build
+    reloaded = keras.saving.load_model("encoder.keras")
+    print("weights from load_model:", len(reloaded.weights))
+    print("same outputs:", np.allclose(reloaded(x), before))
     # --8<-- [end:build_works]

@@ -13,7 +13,7 @@
 #
 # Each unit $k$ of a `Dense` layer computes $w_k^\top x + b_k$, and its boundary is a
 # straight line. A quadratic unit adds every product of two inputs, each with a weight
-# of its own (a second-order unit in Giles and Maxwell, *Applied Optics* 26, 1987):
+# of its own (a second-order unit in Giles and Maxwell, *Applied Optics*, 1987):
 #
 # $$y_k = x^\top A_k x + w_k^\top x + b_k$$
 #
@@ -86,6 +86,9 @@ class Quadratic(keras.layers.Layer):
         linear = ops.matmul(inputs, self.kernel) + self.bias
         return self.activation(quadratic + linear)
 
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.units)
+
     def get_config(self):
         return {
             **super().get_config(),
@@ -98,8 +101,8 @@ class Quadratic(keras.layers.Layer):
 
 
 # %% [markdown]
-# There is no `compute_output_shape`: Keras finds the shape by running `call` on a
-# symbolic input. The last axis becomes the units, and the axes before it stay.
+# The last axis becomes the units, and the axes before it stay. A wrapper such as
+# `TimeDistributed` asks `compute_output_shape` for that, and doesn't run `call`.
 
 # %%
 for shape in [(4,), (7, 4), (None, 4)]:
@@ -162,8 +165,8 @@ print("differences:", np.round(differences, 4))
 print("to A it is x xᵀ:", np.allclose(to_matrices[0], np.outer(x, x)))
 
 # %% [markdown]
-# Since $x x^\top$ is symmetric, training never moves the antisymmetric rest: it stays as
-# it was drawn. You can see that in the numbers after training.
+# Since $x x^\top$ is symmetric, no gradient moves the antisymmetric rest: trained without
+# weight decay, it stays as it was drawn. You can see that in the numbers after training.
 #
 # ## Draw the data
 #
@@ -299,7 +302,7 @@ for epoch in (1, 10, 50):
     print(f"epoch {epoch:2}: test loss {loss:.2f}, accuracy {accuracy:.2f}")
 
 # %% [markdown]
-# Both curves fall together, so seven numbers don't overfit 300 points. The accuracy is
+# Both curves fall together: seven numbers don't overfit 300 points here. The accuracy is
 # flat long before the loss is: the boundary is in place, and the unit grows surer.
 
 # %% alt="Two panels over 50 epochs, each with a curve for training and one for test points. Left, the loss falls steeply and then slowly. Right, the accuracy climbs from about one half to nearly 1 within the first ten or so epochs and stays there."
@@ -548,6 +551,6 @@ print("activation:", reloaded.get_layer("unit").activation.__name__)
 # ## What to change
 #
 # Put `Quadratic(4)` before a `Dense(1)` and train it on `make_moons`, or write $A$ as a
-# product of two thin matrices to save parameters. The parts of a layer, one by one, are
+# product of thin matrices to save parameters. The parts of a layer, one by one, are
 # in [Create a custom layer](../layers/custom_layer.md);
 # [Create a custom model](../models/custom_model.md) goes on from there.

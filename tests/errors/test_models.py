@@ -1,162 +1,393 @@
-"""`docs/errors/models.md`: every claim that the page makes, proved."""
+"""`docs/errors/models.md`: every claim that the page makes, proved on the code that it shows."""
 
 from __future__ import annotations
+
+from functools import cache
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras import ops
+
+from tests import contract
+from tests.shown import Shown, shown
+
+MODULE = "snippets.errors.models"
+
+
+@cache
+def section(*names: str) -> Shown:
+    return shown(MODULE, *names)
+
+
+def reloaded(path, name: str, sections: tuple[str, ...], x) -> np.ndarray:
+    """Runs in a new process, in which the page's sections define the class."""
+    cls = shown(MODULE, *sections)[name]
+    return np.asarray(keras.saving.load_model(path, custom_objects={name: cls})(x))
+
+
+def randomize(model: keras.Model) -> None:
+    rng = np.random.default_rng(7)
+    model.set_weights([rng.uniform(0.5, 1.5, weight.shape) * rng.choice([-1, 1]) for weight in model.get_weights()])
+
+
+# --- the models that are shown, under the contract --------------------------------------------------------------------
+
+
+def regression():
+    x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+    return x, 2 * x[:, :1] - 1
+
+
+def classification():
+    x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+    return x, np.argmax(x[:, :3], axis=-1)
+
+
+# What an entry shows is one mistake and its fix. So its models take no `dtype` on to their layers, have no docstring,
+# and are loaded with `custom_objects`, as they aren't registered.
+SHOWN = {"Normalized": ("training_works",), "Classifier": ("summary_fails",)}
+CASES = {
+    "Normalized": contract.Model(
+        lambda: section("training_works")["Normalized"](), regression, {"optimizer": "sgd", "loss": "mse"}
+    ),
+    "Classifier": contract.Model(
+        lambda: section("summary_fails")["Classifier"](),
+        classification,
+        {"optimizer": "adam", "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True)},
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "check",
+    [one for one in contract.MODEL if one is not contract.model_reloads_in_a_new_process],
+    ids=lambda c: c.__name__,
+)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_contract(case, check, tmp_path, fresh_process):
+    check(case, tmp_path=tmp_path, fresh_process=fresh_process)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_shown_model_reloads_in_a_new_process(name, tmp_path, fresh_process):
+    case = CASES[name]
+    x, y = case.data()
+    model = case.make()
+    model.compile(**case.compile)
+    model.fit(x, y, verbose=0)
+    model.save(tmp_path / "model.keras")
+    found = fresh_process.submit(reloaded, tmp_path / "model.keras", name, SHOWN[name], x).result()
+    contract.assert_same(found, np.asarray(model(x)))
+
 
 # --- metrics-arity ----------------------------------------------------------------------------------------------------
 
-X = np.ones((8, 4), dtype="float32")
-Y = [np.eye(3)[[0, 1, 2, 0, 1, 2, 0, 1]], np.eye(2)[[0, 1] * 4]]
+X = np.random.default_rng(3).normal(size=(8, 4)).astype("float32")
+Y = {"colour": np.eye(3)[[0, 1, 2, 0, 1, 2, 0, 1]], "shape": np.eye(2)[[0, 1] * 4]}
+INVALID = r"[^\n]*\nInvalid `metrics`\."
+BY_NAME = {"colour": ["accuracy"], "shape": ["accuracy"]}
+BY_PLACE = [["accuracy"], ["accuracy"]]
 
 
-def two_outputs(metrics) -> keras.Model:
-    inputs = keras.Input((4,))
-    colour = keras.layers.Dense(3, activation="softmax", name="colour")(inputs)
-    shape = keras.layers.Dense(2, activation="softmax", name="shape")(inputs)
-    model = keras.Model(inputs, [colour, shape])
+class Subclassed(keras.Model):
+    """Two outputs in a list, a tuple or a dict, as no entry shows them."""
+
+    def __init__(self, container: type, **kwargs):
+        super().__init__(**kwargs)
+        self.container = container
+        self.colour = keras.layers.Dense(3, activation="softmax")
+        self.shape = keras.layers.Dense(2, activation="softmax")
+
+    def call(self, inputs):
+        outputs = {"colour": self.colour(inputs), "shape": self.shape(inputs)}
+        return outputs if self.container is dict else self.container(outputs.values())
+
+
+def functional(container: type) -> keras.Model:
+    at = section("metrics_fails")
+    return at["in_dict"] if container is dict else keras.Model(at["inputs"], container([at["colour"], at["shape"]]))
+
+
+MODELS = [functional, Subclassed]
+CONTAINERS = [list, tuple, dict]
+
+
+def targets(container: type):
+    return Y if container is dict else container(Y.values())
+
+
+def with_metrics(make, container: type, metrics) -> keras.Model:
+    model = make(container)
     model.compile(loss="categorical_crossentropy", metrics=metrics)
     return model
 
 
+@pytest.mark.proves(
+    "A list of metrics is read as one entry for each output.",
+    "`compile` accepts a list of another length, and the first `fit` or `evaluate` raises.",
+    "Where the outputs are a dict, the message begins with `Expected an instance of dict`.",
+)
 @pytest.mark.parametrize("method", ["fit", "evaluate"])
-def test_one_metric_for_two_outputs_is_accepted_by_compile_and_refused_by_the_first_batch(method):
-    model = two_outputs(["accuracy"])
-    with pytest.raises(ValueError, match=r"^tuple arity mismatch; expected: 2, got: 1; [^\n]*\nInvalid `metrics`\."):
-        getattr(model, method)(X, Y, verbose=0)
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("make", MODELS)
+def test_a_list_of_another_length_is_accepted_by_compile_and_refused_by_the_first_batch(make, container, method):
+    for metrics in ["accuracy"], ["accuracy", "mse", "mae"]:
+        model = with_metrics(make, container, metrics)
+        arity = f"tuple arity mismatch; expected: 2, got: {len(metrics)}; "
+        first = "Expected an instance of dict, " if container is dict else arity
+        with pytest.raises(ValueError, match=f"^{first}{INVALID}"):
+            getattr(model, method)(X, targets(container), verbose=0)
 
 
+def test_both_messages_are_printed():
+    first, *_, second = [line for line in section("metrics_fails").printed.splitlines() if line.startswith("Val")]
+    assert first.startswith("ValueError: tuple arity mismatch; expected: 2, got: 1; tuple: ('accuracy',).")
+    assert second.startswith("ValueError: Expected an instance of dict, ")
+
+
+@pytest.mark.proves(
+    '`metrics=["accuracy", "mse"]` raises nothing, and computes the accuracy of the first output and the error of the '
+    "second."
+)
 def test_a_list_of_two_metrics_gives_one_to_each_output():
-    history = two_outputs(["accuracy", "mse"]).fit(X, Y, verbose=0).history
-    assert set(history) == {"loss", "colour_loss", "shape_loss", "colour_accuracy", "shape_mse"}
+    for container in CONTAINERS:
+        model = with_metrics(functional, container, ["accuracy", "mse"])
+        found = model.evaluate(X, targets(container), verbose=0, return_dict=True)
+        assert set(found) == {"loss", "colour_loss", "shape_loss", "colour_accuracy", "shape_mse"}
+        outputs = model(X)
+        shape = outputs["shape"] if container is dict else outputs[1]
+        assert found["shape_mse"] == pytest.approx(np.mean((shape - Y["shape"]) ** 2), rel=1e-5)
 
 
-def test_a_dict_of_metrics_by_output_works():
-    model = two_outputs({"colour": ["accuracy"], "shape": ["accuracy"]})
-    result = model.evaluate(X, Y, verbose=0, return_dict=True)
-    for name, output, target in zip(["colour", "shape"], model(X), Y, strict=True):
-        expected = np.mean(np.argmax(output, -1) == np.argmax(target, -1))
-        assert result[f"{name}_accuracy"] == pytest.approx(expected)
+@pytest.mark.proves("Name the metrics of each output in a dict, or write one list for each output.")
+@pytest.mark.parametrize("metrics", [BY_NAME, BY_PLACE], ids=["dict", "lists"])
+@pytest.mark.parametrize(("make", "container"), [*((functional, kind) for kind in CONTAINERS), (Subclassed, dict)])
+def test_the_metrics_of_each_output_are_computed_by_name_and_by_place(make, container, metrics):
+    model = with_metrics(make, container, metrics)
+    found = model.evaluate(X, targets(container), verbose=0, return_dict=True)
+    outputs = model(X)
+    parts = list(outputs.values()) if container is dict else outputs
+    accuracies = [value for key, value in found.items() if "accuracy" in key]
+    expected = [np.mean(np.argmax(o, -1) == np.argmax(y, -1)) for o, y in zip(parts, Y.values(), strict=True)]
+    assert accuracies == pytest.approx(expected)
+
+
+def test_the_shown_fix_computes_the_accuracies_of_both_models():
+    at = shown(MODULE, "metrics_fails", "metrics_works")
+    for name in "in_list", "in_dict":
+        model = at[name]
+        outputs = model(X)
+        parts = outputs.values() if isinstance(outputs, dict) else outputs
+        found = model.evaluate(X, Y, verbose=0, return_dict=True)
+        for output, (key, y) in zip(parts, Y.items(), strict=True):
+            assert found[f"{key}_accuracy"] == pytest.approx(np.mean(np.argmax(output, -1) == np.argmax(y, -1)))
+
+
+@pytest.mark.proves(
+    "A list or tuple of outputs that a subclassed model returns has no names, unless you set `model.output_names`.",
+    "Without names a dict raises `Expected an instance of tuple`, and the list of lists works.",
+)
+@pytest.mark.parametrize("container", [list, tuple])
+def test_outputs_of_a_subclassed_model_have_no_names(container):
+    model = with_metrics(Subclassed, container, BY_NAME)
+    with pytest.raises(ValueError, match=f"^Expected an instance of tuple, {INVALID}"):
+        model.fit(X, targets(container), verbose=0)
+    history = with_metrics(Subclassed, container, BY_PLACE).fit(X, targets(container), verbose=0).history
+    assert {"accuracy", "accuracy_1"} <= set(history)
+
+    model = Subclassed(container)
+    model.output_names = ["colour", "shape"]
+    model.compile(loss="categorical_crossentropy", metrics=BY_NAME)
+    history = model.fit(X, targets(container), verbose=0).history
+    assert {"colour_accuracy", "shape_accuracy"} <= set(history)
 
 
 # --- relu-cross-entropy -----------------------------------------------------------------------------------------------
 
 
-def of_one_sample(outputs: list[float]) -> tuple[float, np.ndarray]:
+def of_one_sample(outputs: list[float], loss=keras.losses.categorical_crossentropy, true=((1.0, 0, 0),)):
     """Loss and gradient where the first class is true."""
     variable = tf.Variable([outputs])
     with tf.GradientTape() as tape:
-        loss = keras.losses.categorical_crossentropy(np.array([[1.0, 0, 0]], "float32"), variable)
-    return float(loss[0]), tape.gradient(loss, variable).numpy()
+        value = loss(np.array(true), variable)
+    return float(value[0]), tape.gradient(value, variable).numpy()
 
 
+@pytest.mark.proves(
+    "The loss divides a sample's outputs by their sum and takes the logarithm of the true class's share."
+)
 def test_the_loss_is_the_logarithm_of_the_true_classs_share():
     assert of_one_sample([2.0, 5.0, 1.0])[0] == pytest.approx(-np.log(2 / 8), rel=1e-5)
 
 
+@pytest.mark.proves("Where relu makes all outputs of a sample 0, that is 0 / 0, which is `nan`.")
 def test_outputs_that_are_all_zero_give_nan():
     assert np.isnan(of_one_sample([0.0, 0.0, 0.0])[0])
 
 
-def test_the_gradient_is_zero_where_only_another_output_is_not():
-    loss, gradient = of_one_sample([0.0, 5.0, 0.0])
+@pytest.mark.proves("Where only the true class's output is 0, the gradient is 0, and the sample teaches nothing.")
+@pytest.mark.parametrize("outputs", [[0.0, 5.0, 0.0], [0.0, 0.1, 3.0]])
+def test_the_gradient_is_zero_where_the_true_classs_output_is(outputs):
+    loss, gradient = of_one_sample(outputs)
     assert loss > 16
     np.testing.assert_array_equal(gradient, 0)
 
 
-def clusters() -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(0)
-    classes = rng.integers(3, size=300)
-    x = rng.normal(scale=2, size=(3, 4))[classes] + 0.3 * rng.normal(size=(300, 4))
-    return x.astype("float32"), keras.utils.to_categorical(classes)
+@pytest.mark.proves("`sparse_categorical_crossentropy` isn't `nan` in the first case: there its gradient is 0 as well.")
+def test_the_sparse_loss_stands_still_in_both_cases():
+    for outputs in [0.0, 0.0, 0.0], [0.0, 5.0, 0.0]:
+        loss, gradient = of_one_sample(outputs, keras.losses.sparse_categorical_crossentropy, (0,))
+        assert np.isfinite(loss)
+        np.testing.assert_array_equal(gradient, 0)
 
 
-@pytest.mark.parametrize(
-    ("activation", "from_logits", "accuracy"), [("relu", False, None), ("softmax", False, 1.0), (None, True, 1.0)]
+@pytest.mark.proves(
+    "The loss is `nan` or stands still: `categorical_crossentropy` on a relu output",
+    "End in softmax, or in no activation, with `from_logits=True` in the loss.",
 )
-def test_only_softmax_or_logits_train(activation, from_logits, accuracy):
-    x, y = clusters()
-    model = keras.Sequential([keras.layers.Dense(3, activation=activation)])
-    zero = np.all(model.predict(x, verbose=0) == 0, axis=-1).any()
-    loss = keras.losses.CategoricalCrossentropy(from_logits=from_logits)
-    model.compile(optimizer=keras.optimizers.Adam(0.05), loss=loss, metrics=["accuracy"])
-    history = model.fit(x, y, epochs=10, verbose=0).history
-    if accuracy is None:
-        assert zero
-        assert np.isnan(history["loss"]).all()
-    else:
-        assert history["accuracy"][-1] > 0.95
-        assert history["loss"][-1] < history["loss"][0]
+def test_softmax_and_logits_train_where_relu_does_not(seed):
+    at = shown(MODULE, "relu_fails", "relu_works", seed=seed)
+    assert at["zero"].any()
+    assert not np.isfinite(at["relu"].get_weights()[0]).any()
+    for model in at["softmax"], at["linear"]:
+        loss, accuracy = model.evaluate(at["x"], at["y"], verbose=0)
+        assert loss < np.log(3)
+        assert accuracy > 0.5
+
+
+def test_the_three_are_trained_alike_and_the_two_that_work_are_one_function():
+    at = section("relu_fails", "relu_works")
+    for model in at["relu"], at["softmax"], at["linear"]:
+        assert type(model.optimizer) is keras.optimizers.Adam
+        assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
+        assert model.optimizer.iterations == 20 * 10
+    x = np.random.default_rng(5).normal(size=(6, 4)).astype("float32")
+    weights = [np.random.default_rng(6).normal(size=shape) for shape in ((4, 3), (3,))]
+    for model in at["softmax"], at["linear"]:
+        model.set_weights(weights)
+    logits = x @ weights[0] + weights[1]
+    np.testing.assert_allclose(at["linear"](x), logits, rtol=1e-4, atol=1e-5)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(at["softmax"](x), shares, rtol=1e-4, atol=1e-5)
+    y = np.eye(3)[[0, 1, 2, 0, 1, 2]]
+    for model in at["softmax"], at["linear"]:
+        expected = -np.mean(np.log(np.sum(shares * y, axis=-1)))
+        assert model.evaluate(x, y, verbose=0)[0] == pytest.approx(expected, rel=1e-4)
 
 
 # --- training-argument ------------------------------------------------------------------------------------------------
 
+BATCH = np.random.default_rng(0).normal(5.0, 1.0, size=(128, 1)).astype("float32")
 
-class Without(keras.Model):
-    """A layer that behaves differently in training, and a model that isn't told."""
 
-    def __init__(self, layer):
-        super().__init__()
-        self.inner = layer
+def fails() -> type[keras.Model]:
+    return section("training_fails")["Normalized"]
+
+
+def works() -> type[keras.Model]:
+    return section("training_works")["Normalized"]
+
+
+def normalized(model: keras.Model, x: np.ndarray, mean, variance) -> np.ndarray:
+    norm, head = model.norm, model.head
+    scaled = (x - mean) / np.sqrt(variance + 1e-3) * norm.gamma + norm.beta
+    return scaled @ np.asarray(head.kernel) + np.asarray(head.bias)
+
+
+@pytest.mark.parametrize("form", [fails, works])
+def test_in_inference_both_forms_compute_the_same(form):
+    x = np.random.default_rng(4).normal(size=(9, 3)).astype("float32")
+    model = form()()
+    model(x)
+    randomize(model)
+    mean, variance = np.linspace(-1, 1, 3), np.linspace(0.5, 2, 3)
+    model.norm.moving_mean.assign(mean)
+    model.norm.moving_variance.assign(variance)
+    for outputs in model(x), model.predict(x, verbose=0), tf.function(model)(tf.constant(x)):
+        np.testing.assert_allclose(outputs, normalized(model, x, mean, variance), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(model.norm.moving_mean, mean, rtol=1e-6)
+
+
+def test_in_training_the_form_that_works_takes_the_statistics_of_the_batch_and_keeps_a_tenth_of_them():
+    x = np.random.default_rng(4).normal(2, 3, size=(9, 3)).astype("float32")
+    model = works()()
+    model(x)
+    before = model.norm.moving_mean.numpy()
+    outputs = model(x, training=True)
+    np.testing.assert_allclose(outputs, normalized(model, x, x.mean(0), x.var(0)), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(model.norm.moving_mean, 0.9 * before + 0.1 * x.mean(0), rtol=1e-4)
+
+
+class Variant(keras.Model):
+    """What the entry says of other forms of `call`."""
+
+    def __init__(self, inner=None, **kwargs):
+        super().__init__(**kwargs)
+        self.norm = inner or keras.layers.BatchNormalization(momentum=0.9)
         self.head = keras.layers.Dense(1)
 
     def call(self, inputs):
-        return self.head(self.inner(inputs))
+        return self.head(self.norm(inputs))
 
 
-class With(Without):
-    def call(self, inputs, training=False):
-        return self.head(self.inner(inputs, training=training))
+class Keywords(Variant):
+    def call(self, inputs, **kwargs):
+        return self.head(self.norm(inputs, **kwargs))
 
 
-def normalization() -> keras.layers.Layer:
-    return keras.layers.BatchNormalization(momentum=0.9)
-
-
-class Block(keras.layers.Layer):
-    """A layer inside a model: it needs no argument of its own."""
-
-    def __init__(self):
-        super().__init__()
-        self.norm = keras.layers.BatchNormalization(momentum=0.9)
-
-    def call(self, inputs):
-        return self.norm(inputs)
-
-
-def fitted(model: keras.Model) -> keras.Model:
-    x = np.random.default_rng(0).normal(5.0, 1.0, size=(128, 1)).astype("float32")
-    model.compile(optimizer="sgd", loss="mse")
-    model.fit(x, x, epochs=15, verbose=0)
+def fitted(model: keras.Model, **options) -> keras.Model:
+    model.compile(optimizer="sgd", loss="mse", **options)
+    model.fit(BATCH, BATCH, epochs=3, verbose=0)
     return model
 
 
-def test_without_the_argument_the_moving_statistics_keep_their_first_values(recwarn):
-    norm = fitted(Without(normalization())).inner
+@pytest.mark.proves(
+    "BatchNormalization and Dropout don't work in `fit`: `moving mean: 0.0`",
+    "Nothing is raised.",
+    "`fit` tells a model that it is training only if the model's `call` has a parameter that is named `training`; "
+    "`**kwargs` isn't enough.",
+    "Without it the layers inside run in inference mode: dropout drops nothing, and the moving statistics keep their "
+    "first values.",
+)
+@pytest.mark.parametrize("eager", [False, True])
+def test_without_the_argument_the_moving_statistics_keep_their_first_values(eager, recwarn):
+    for cls in fails(), Keywords:
+        norm = fitted(cls(), run_eagerly=eager).norm
+        assert (norm.moving_mean.numpy(), norm.moving_variance.numpy()) == (0.0, 1.0)
     assert not [warning for warning in recwarn if "training" in str(warning.message)]
-    assert (norm.moving_mean.numpy(), norm.moving_variance.numpy()) == (0.0, 1.0)
 
 
-def test_with_the_argument_they_are_learnt():
-    norm = fitted(With(normalization())).inner
-    np.testing.assert_allclose(norm.moving_mean, 5.0, atol=0.3)
+@pytest.mark.proves("Take the argument in the model that is fitted, and pass it on.")
+@pytest.mark.parametrize("eager", [False, True])
+def test_with_the_argument_they_are_learnt(eager):
+    norm = fitted(works()(), run_eagerly=eager).norm
+    assert norm.moving_mean.numpy() == pytest.approx(5 * (1 - 0.9**12), rel=0.05)
     assert norm.moving_variance.numpy() != 1.0
 
 
-def test_a_layer_between_needs_no_argument():
-    class TakesIt(Without):
-        def call(self, inputs, training=False):
-            return self.head(self.inner(inputs))
+@pytest.mark.proves(
+    "A subclassed model inside a functional or Sequential model trains without it, until it is fitted by itself."
+)
+def test_inside_a_functional_or_sequential_model_it_is_not_needed():
+    for outer in (
+        lambda inner: keras.Sequential([keras.Input((1,)), inner]),
+        lambda inner: keras.Model(inputs := keras.Input((1,)), inner(inputs)),
+    ):
+        inner = fails()()
+        fitted(outer(inner))
+        learnt = inner.norm.moving_mean.numpy()
+        assert learnt > 3
+        fitted(inner)
+        assert inner.norm.moving_mean.numpy() == learnt
 
-    np.testing.assert_allclose(fitted(TakesIt(Block())).inner.norm.moving_mean, 5.0, atol=0.3)
-    np.testing.assert_array_equal(fitted(Without(Block())).inner.norm.moving_mean, 0.0)
+
+class VariantWith(Variant):
+    def call(self, inputs, training=False):
+        return self.head(self.norm(inputs, training=training))
 
 
-@pytest.mark.parametrize(("cls", "drops"), [(Without, False), (With, True)])
+@pytest.mark.parametrize(("cls", "drops"), [(Variant, False), (VariantWith, True)])
 def test_dropout_drops_nothing_in_fit_without_the_argument(cls, drops):
     """Nothing is learnt at a rate of 0: the loss of `fit` is that of `evaluate`, unless something is dropped."""
     x = np.random.default_rng(0).normal(size=(64, 1)).astype("float32")
@@ -169,65 +400,86 @@ def test_dropout_drops_nothing_in_fit_without_the_argument(cls, drops):
 # --- list-order -------------------------------------------------------------------------------------------------------
 
 
-def functional() -> keras.Model:
-    inputs = keras.Input((1,))
-    price, area = keras.layers.Rescaling(10.0)(inputs), keras.layers.Rescaling(1.0)(inputs)
-    return keras.Model(inputs, {"price": price, "area": area})
-
-
-class Subclassed(keras.Model):
+class PriceAndArea(keras.Model):
     def call(self, inputs):
         return {"price": 10.0 * inputs, "area": inputs}
 
 
-ONE = np.ones((8, 1), dtype="float32")
+ONE = np.random.default_rng(1).uniform(1, 2, size=(8, 1)).astype("float32")
 DICT = {"price": 10 * ONE, "area": ONE}
+OFF = {"price": 10 * ONE + 3, "area": ONE + 2}
 
 
-@pytest.fixture(params=[functional, Subclassed])
+@pytest.fixture(params=[lambda: section("order_fails")["model"], PriceAndArea], ids=["shown", "subclassed"])
 def dict_model(request) -> keras.Model:
     return request.param()
 
 
-def evaluated(model: keras.Model, y, **options) -> dict[str, float]:
+def evaluated(model: keras.Model, y, x=ONE, **options) -> dict[str, float]:
     model.compile(**options)
-    return model.evaluate(ONE, y, verbose=0, return_dict=True)
+    return model.evaluate(x, y, verbose=0, return_dict=True)
 
 
+def about(**losses: float):
+    return pytest.approx(losses, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.proves(
+    "The losses of a dict of outputs are wrong: a list is matched in sorted key order",
+    "Where the outputs are a dict, a list of targets, losses, metrics or loss weights is matched with the sorted keys, "
+    "whatever order you wrote the keys in.",
+)
 def test_a_list_of_targets_is_matched_with_the_sorted_keys(dict_model):
-    assert evaluated(dict_model, [10 * ONE, ONE], loss="mse") == {"loss": 162.0, "price_loss": 81.0, "area_loss": 81.0}
+    ones = np.ones((8, 1))
+    found = evaluated(dict_model, [10 * ones, ones], ones, loss="mse")
+    assert found == {"loss": 162.0, "price_loss": 81.0, "area_loss": 81.0}
     assert evaluated(dict_model, [ONE, 10 * ONE], loss="mse")["loss"] == 0
 
 
+@pytest.mark.proves(
+    "Where the outputs are a dict, a list of targets, losses, metrics or loss weights is matched with the sorted keys, "
+    "whatever order you wrote the keys in."
+)
 def test_so_is_a_list_of_losses(dict_model):
-    off = {"price": 10 * ONE + 3, "area": ONE}
-    assert evaluated(dict_model, off, loss=["mse", "mae"])["price_loss"] == 3
-    assert evaluated(dict_model, off, loss={"price": "mse", "area": "mae"})["price_loss"] == 9
+    assert evaluated(dict_model, OFF, loss=["mse", "mae"]) == about(loss=7, price_loss=3, area_loss=4)
+    by_name = {"price": "mse", "area": "mae"}
+    assert evaluated(dict_model, OFF, loss=by_name) == about(loss=11, price_loss=9, area_loss=2)
 
 
+@pytest.mark.proves(
+    "Where the outputs are a dict, a list of targets, losses, metrics or loss weights is matched with the sorted keys, "
+    "whatever order you wrote the keys in."
+)
 def test_so_are_lists_of_metrics_and_loss_weights(dict_model):
     loss = {"price": "mse", "area": "mse"}
-    off = {"price": 10 * ONE + 3, "area": ONE}
-    assert {"area_mae", "price_mse"} <= set(evaluated(dict_model, off, loss=loss, metrics=["mae", "mse"]))
-    assert evaluated(dict_model, off, loss=loss, loss_weights=[100.0, 1.0])["loss"] == 9
+    assert {"area_mae", "price_mse"} <= set(evaluated(dict_model, OFF, loss=loss, metrics=["mae", "mse"]))
+    assert evaluated(dict_model, OFF, loss=loss, loss_weights=[100.0, 1.0])["loss"] == pytest.approx(409, rel=1e-4)
 
 
+@pytest.mark.proves("Where the outputs are a dict, use dicts for the targets, losses, metrics and loss weights too.")
 def test_dicts_are_matched_by_key(dict_model):
-    for y in DICT, dict(reversed(DICT.items())):
-        assert evaluated(dict_model, y, loss={"price": "mse", "area": "mse"})["loss"] == 0
+    options = {
+        "loss": {"price": "mse", "area": "mae"},
+        "metrics": {"price": ["mae"], "area": ["mse"]},
+        "loss_weights": {"price": 100.0, "area": 1.0},
+    }
+    for y in OFF, dict(reversed(OFF.items())):
+        found = evaluated(dict_model, y, **options)
+        assert found == about(loss=902, price_loss=9, area_loss=2, price_mae=3, area_mse=4)
+
+
+def test_the_shown_fix_measures_both_outputs_with_the_mean_squared_error():
+    model = shown(MODULE, "order_fails", "order_works")["model"]
+    found = model.evaluate(ONE, OFF, verbose=0, return_dict=True)
+    assert found == about(loss=13, price_loss=9, area_loss=4)
+    contract.assert_same(model(ONE), {"price": tf.constant(10 * ONE), "area": tf.constant(ONE)})
 
 
 # --- unbuilt-summary --------------------------------------------------------------------------------------------------
 
 
-class Classifier(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.hidden = keras.layers.Dense(8)
-        self.scores = keras.layers.Dense(3)
-
-    def call(self, inputs):
-        return self.scores(ops.relu(self.hidden(inputs)))
+def classifier() -> keras.Model:
+    return section("summary_fails")["Classifier"]()
 
 
 def summary(model: keras.Model) -> str:
@@ -236,22 +488,47 @@ def summary(model: keras.Model) -> str:
     return "\n".join(lines)
 
 
+def test_it_is_two_layers_with_a_relu_between():
+    x = np.random.default_rng(4).normal(size=(9, 4)).astype("float32")
+    model = classifier()
+    model(x)
+    randomize(model)
+    w, b, v, c = model.get_weights()
+    assert (w.shape, v.shape) == ((4, 8), (8, 3))
+    np.testing.assert_allclose(model(x), np.maximum(x @ w + b, 0) @ v + c, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.proves(
+    "`summary()` shows `?` and `0 (unbuilt)`",
+    "Before a subclassed model is called, it doesn't know the shape of its input, and its layers haven't created the "
+    "weights whose shapes depend on it.",
+)
 def test_a_new_model_shows_nothing():
-    text = summary(Classifier())
-    assert (text.count("?"), text.count("0 (unbuilt)")) == (2, 2)
-
-
-@pytest.mark.filterwarnings("ignore:`build:UserWarning")
-def test_build_changes_nothing():
-    model = Classifier()
-    model.build((None, 4))
+    model = classifier()
     text = summary(model)
-    assert (text.count("?"), text.count("0 (unbuilt)")) == (2, 2)
+    assert (text.count("?"), text.count("0 (unbuilt)"), model.weights) == (2, 2, [])
 
 
+@pytest.mark.proves(
+    "`model.build(shape)` changes nothing in the summary if the class has no `build` of its own.",
+    "It only marks the model as built, and `load_weights` then loads nothing.",
+)
+def test_build_marks_the_model_as_built_and_changes_nothing_else(tmp_path):
+    model, other = classifier(), classifier()
+    other(np.ones((1, 4)))
+    other.save_weights(tmp_path / "other.weights.h5")
+    before = summary(model).partition("\n")[2]
+    with pytest.warns(UserWarning, match=r"^`build\(\)` was called on layer"):
+        model.build((None, 4))
+    assert summary(model).partition("\n")[2] == before
+    model.load_weights(tmp_path / "other.weights.h5")
+    assert (model.built, model.weights) == (True, [])
+
+
+@pytest.mark.proves("Call it once, on data or on a `keras.Input`.")
 @pytest.mark.parametrize("inputs", [lambda: keras.Input((4,)), lambda: np.ones((1, 4))], ids=["Input", "data"])
 def test_one_call_is_enough(inputs):
-    model = Classifier()
+    model = classifier()
     model(inputs())
     text = summary(model)
     assert "?" not in text
@@ -261,25 +538,38 @@ def test_one_call_is_enough(inputs):
 
 # --- trainable-after-compile ------------------------------------------------------------------------------------------
 
+ONES = np.ones((8, 1), dtype="float32")
 
-def two_layers() -> tuple[keras.Model, keras.layers.Layer]:
+
+def two_layers(first: bool, optimizer="sgd", **options) -> tuple[keras.Model, keras.layers.Layer]:
     base, head = (keras.layers.Dense(1, kernel_initializer="ones") for _ in range(2))
-    return keras.Sequential([keras.Input((1,)), base, head]), base
+    base.trainable = first
+    model = keras.Sequential([keras.Input((1,)), base, head])
+    model.compile(optimizer=optimizer, loss="mse", **options)
+    return model, base
 
 
-def moved(model: keras.Model, base: keras.layers.Layer) -> bool:
+def moved(model: keras.Model, base: keras.layers.Layer, **new) -> bool:
     """Whether a `fit` changes the kernel."""
     before = base.kernel.numpy()
-    model.fit(ONE, 0 * ONE, verbose=0)
+    model.fit(ONES, 0 * ONES, verbose=0, **new)
     return not np.array_equal(before, base.kernel.numpy())
 
 
+@pytest.mark.proves(
+    "The first `fit` after `compile` traces the training step with the weights that are trainable then, and later ones "
+    "run that graph.",
+    "What you freeze in between is no longer listed in `trainable_weights`, and still changes; what you unfreeze is "
+    "listed, and doesn't.",
+    "Compile again after each change of `trainable`, with a new optimizer.",
+)
+@pytest.mark.parametrize("options", [{}, {"jit_compile": True}], ids=["graph", "XLA"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("first", [True, False])
-def test_trainable_after_the_first_fit_changes_what_is_listed_and_not_what_is_trained(first, optimizer, recwarn):
-    model, base = two_layers()
-    base.trainable = first
-    model.compile(optimizer=optimizer, loss="mse")
+def test_a_change_after_the_first_fit_changes_what_is_listed_and_not_what_is_trained(
+    first, optimizer, options, recwarn
+):
+    model, base = two_layers(first, optimizer, **options)
     assert moved(model, base) is first
     base.trainable = not first
     assert len(model.trainable_weights) == (2 if first else 4)
@@ -293,23 +583,67 @@ def test_trainable_after_the_first_fit_changes_what_is_listed_and_not_what_is_tr
 
 @pytest.mark.parametrize("first", [True, False])
 def test_it_is_the_first_fit_that_settles_it(first):
-    model, base = two_layers()
-    base.trainable = first
-    model.compile(optimizer="sgd", loss="mse")
+    model, base = two_layers(first)
     base.trainable = not first
     assert moved(model, base) is not first
 
 
+@pytest.mark.proves(
+    "With `run_eagerly=True`, or when TensorFlow traces the step again, as it does where `sample_weight` is new, "
+    "freezing works at once, and unfreezing raises `Unknown variable`."
+)
+@pytest.mark.parametrize(
+    ("options", "new"),
+    [({"run_eagerly": True}, {}), ({}, {"sample_weight": np.ones(8)})],
+    ids=["eager", "traced again"],
+)
+def test_without_the_old_graph_freezing_works_at_once_and_unfreezing_raises(options, new):
+    model, base = two_layers(True, **options)
+    assert moved(model, base)
+    base.trainable = False
+    assert not moved(model, base, **new)
+
+    model, base = two_layers(False, **options)
+    assert not moved(model, base)
+    base.trainable = True
+    with pytest.raises(ValueError, match=r"^Unknown variable: "):
+        moved(model, base, **new)
+
+
+@pytest.mark.proves(
+    "An optimizer that has trained without a weight raises `Unknown variable` when it gets that weight."
+)
 @pytest.mark.parametrize("optimizer", [keras.optimizers.SGD, keras.optimizers.Adam])
 def test_an_optimizer_that_has_trained_without_a_weight_refuses_it(optimizer):
-    model, base = two_layers()
-    base.trainable = False
     used = optimizer()
-    model.compile(used, loss="mse")
-    model.fit(ONE, ONE, verbose=0)
+    model, base = two_layers(False, used)
+    model.fit(ONES, ONES, verbose=0)
     base.trainable = True
-    model.compile(used, loss="mse")
+    model.compile(optimizer=used, loss="mse")
     with pytest.raises(ValueError, match=r"^Unknown variable: "):
-        model.fit(ONE, ONE, verbose=0)
-    model.compile(optimizer(), loss="mse")
+        model.fit(ONES, ONES, verbose=0)
+    model.compile(optimizer=optimizer(), loss="mse")
     assert moved(model, base)
+
+
+@pytest.mark.proves("`trainable = False`, and the frozen layer still trains: `frozen kernel: 0.90, after a fit: 0.84`")
+def test_the_shown_kernels_follow_the_gradient_of_the_mean_squared_error():
+    """With weights w, v and biases b, c on ones: each step of 0.05 along the gradient of (v (w + b) + c)^2."""
+    at = shown(MODULE, "freeze_fails", "freeze_works")
+    w, b, v, c = 1.0, 0.0, 1.0, 0.0
+    kernels = []
+    for trains in True, True, False, True:
+        slope = 2 * (v * (w + b) + c)
+        step = np.array([slope * v * trains, slope * v * trains, slope * (w + b), slope])
+        w, b, v, c = np.array([w, b, v, c]) - 0.05 * step
+        kernels.append(f"{w:.2f}")
+    assert at["base"].kernel.numpy().item() == pytest.approx(w, rel=1e-5)
+    assert at.printed.splitlines() == [
+        "trainable weights: 2",
+        f"frozen kernel: {kernels[0]}, after a fit: {kernels[1]}",
+        "trainable weights: 2",
+        f"kernel: {kernels[1]}, after a fit: {kernels[2]}",
+        "trainable weights: 4",
+        f"kernel: {kernels[2]}, after a fit: {kernels[3]}",
+    ]
+    assert kernels[:2] == ["0.90", "0.84"]

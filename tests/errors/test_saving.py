@@ -1,341 +1,1099 @@
-"""`docs/errors/saving.md`: every claim that the page makes, proved."""
+"""`docs/errors/saving.md`: every claim that the page makes, proved on the code that it shows."""
 
 from __future__ import annotations
+
+import collections
+import re
+import warnings
+from functools import cache
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 from tests import contract
+from tests.shown import Shown, shown
 
-X = np.ones((2, 3), dtype="float32")
-PACKAGE = "tests_errors_saving"
-registered = keras.saving.register_keras_serializable(package=PACKAGE)
+MODULE = "snippets.errors.saving"
+X = np.random.default_rng(3).normal(size=(6, 3)).astype("float32")
+registered = keras.saving.register_keras_serializable(package="tests_errors_saving")
+
+
+@cache
+def section(*names: str) -> Shown:
+    return shown(MODULE, *names)
 
 
 @pytest.fixture
-def path(tmp_path):
+def path(tmp_path: Path) -> Path:
     return tmp_path / "model.keras"
 
 
-def saved(model: keras.Model, path) -> np.ndarray:
-    outputs = model(X)
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    return tmp_path / "model.weights.h5"
+
+
+def saved(model: keras.Model, path: Path, *x) -> tf.Tensor:
+    outputs = model(*(x or [X]))
     model.save(path)
     return outputs
 
 
-def loaded(path, **options) -> keras.Model:
+def loaded(path: Path, **options) -> keras.Model:
     return keras.saving.load_model(path, **options)
 
 
-# --- could-not-locate-class -------------------------------------------------------------------------------------------
-
-
-def unregistered() -> type[keras.layers.Layer]:
-    class Doubled(keras.layers.Layer):
-        def call(self, inputs):
-            return 2 * inputs
-
-    return Doubled
+def called(model: keras.Model, x=X) -> keras.Model:
+    model(x)
+    return model
 
 
 def sequential(layer: keras.layers.Layer) -> keras.Model:
     return keras.Sequential([keras.Input((3,)), layer])
 
 
+def differs(one, other) -> bool:
+    return not np.allclose(one, other, atol=1e-3)
+
+
+def load_and_call(path: Path, sections: tuple[str, ...], name: str, x) -> np.ndarray:
+    """Runs in a new process: the page's sections define the classes, and register those that are registered."""
+    cls = shown(MODULE, *sections)[name]
+    known = keras.saving.get_registered_name(cls) != name
+    return np.asarray(keras.saving.load_model(path, custom_objects=None if known else {name: cls})(x))
+
+
+# --- the classes that are shown, under the contract -------------------------------------------------------------------
+
+
+def data():
+    x = np.random.default_rng(0).normal(size=(64, 3)).astype("float32")
+    return x, x[:, :1] * np.ones((1, 5), "float32")
+
+
+def one_column():
+    x, y = data()
+    return x, y[:, :1]
+
+
+def two_columns():
+    x, y = data()
+    return x, y[:, :2]
+
+
+MSE = {"optimizer": "adam", "loss": "mse"}
+SECTIONS = {
+    "Doubled": ("locate_fails", "locate_works"),
+    "Forecaster": ("deserialize_fails", "deserialize_works"),
+    "Projector": ("required_works",),
+    "Tagger": ("default_works",),
+    "Encoder": ("build_fails",),
+}
+
+
+def cls_of(name: str, /, *sections: str) -> type:
+    """A class that is shown, by default the form that works; it is the one that is registered from now on."""
+    cls = section(*(sections or SECTIONS[name]))[name]
+    if (full_name := keras.saving.get_registered_name(cls)) != name:
+        keras.saving.get_custom_objects()[full_name] = cls
+    return cls
+
+
+def made(name: str, /, *sections: str, **options) -> keras.layers.Layer:
+    return cls_of(name, *sections)(**options)
+
+
+# What an entry shows is one mistake and its fix. So its classes have no docstring, its layer no `compute_output_shape`
+# for a wrapper to ask, and its models take no `dtype` on to their layers: the chapters on layers and models show that.
+# Its classes aren't the module's, so they are loaded in a new process by a test of our own.
+LEFT_OUT = [
+    contract.its_docstring_gives_the_shapes,
+    contract.works_inside_time_distributed,
+    contract.reloads_in_a_new_process,
+    contract.model_reloads_in_a_new_process,
+]
+MODELS = {
+    "Forecaster": contract.Model(lambda: made("Forecaster"), one_column, MSE),
+    "Projector": contract.Model(lambda: made("Projector", units=5), data, MSE),
+    "Tagger": contract.Model(lambda: made("Tagger", units=5, rate=0.2), data, MSE),
+    "Encoder": contract.Model(lambda: made("Encoder"), two_columns, MSE),
+}
+LAYERS = {"Doubled": contract.Layer(lambda **options: made("Doubled", **options), inputs=[(4,), (7, 4)])}
+
+
+def name_of(check) -> str:
+    return check.__name__
+
+
+@pytest.mark.parametrize("check", [one for one in contract.LAYER if one not in LEFT_OUT], ids=name_of)
+@pytest.mark.parametrize("case", LAYERS.values(), ids=LAYERS)
+def test_layer(case, check):
+    check(case)
+
+
+@pytest.mark.parametrize("check", [one for one in contract.MODEL if one not in LEFT_OUT], ids=name_of)
+@pytest.mark.parametrize("case", MODELS.values(), ids=MODELS)
+def test_model(case, check):
+    check(case)
+
+
+@pytest.mark.parametrize("name", [*MODELS, *LAYERS])
+def test_it_reloads_in_a_new_process_as_it_was_trained(name, path, fresh_process):
+    if name in LAYERS:
+        x, model = X, sequential(made(name))
+    else:
+        (x, y), model = MODELS[name].data(), MODELS[name].make()
+        model.compile(**MSE)
+        model.fit(x, y, verbose=0)
+    expected = saved(model, path, x)
+    found = fresh_process.submit(load_and_call, path, SECTIONS[name], name, x).result()
+    contract.assert_same(found, np.asarray(expected))
+
+
+# --- could-not-locate-class -------------------------------------------------------------------------------------------
+
+NAMED_LAST = r"(?s)^<class '[\w.]+\.Sequential'> could not be deserialized properly\..*Could not locate class '{}'\."
+
+
+def unregistered() -> type[keras.layers.Layer]:
+    return section("locate_fails")["Doubled"]
+
+
+@pytest.mark.parametrize("sections", [("locate_fails",), ("locate_fails", "locate_works")], ids=["fails", "works"])
+def test_both_forms_double(sections):
+    for x in X, 10 * X[:, None]:
+        np.testing.assert_allclose(section(*sections)["Doubled"]()(x), 2 * x, rtol=1e-6)
+
+
+@pytest.mark.proves("For a layer, the message begins with the model around it, and names the class at its end.")
 def test_an_unregistered_layer_is_named_at_the_end(path):
     saved(sequential(unregistered()()), path)
-    message = (
-        r"(?s)^<class '[\w.]+\.Sequential'> could not be deserialized properly\..*Could not locate class 'Doubled'\."
-    )
-    with pytest.raises(TypeError, match=message):
+    with pytest.raises(TypeError, match=NAMED_LAST.format("Doubled")):
         loaded(path)
 
 
-def test_an_h5_file_has_an_unknown_layer(path):
-    cls = unregistered()
-    expected = saved(sequential(cls()), path.with_suffix(".h5"))
-    with pytest.raises(ValueError, match=r"^Unknown layer: 'Doubled'\."):
-        loaded(path.with_suffix(".h5"))
-    contract.assert_same(loaded(path.with_suffix(".h5"), custom_objects={"Doubled": cls})(X), expected)
-
-
-def test_an_unregistered_model_is_named_at_once(path):
-    class Unregistered(keras.Model):
-        def call(self, inputs):
-            return inputs
-
-    saved(Unregistered(), path)
-    with pytest.raises(TypeError, match=r"^Could not locate class 'Unregistered'\."):
-        loaded(path)
-
-
-def test_the_file_is_loaded_with_custom_objects_and_not_by_a_registration_under_a_package(path):
-    cls = unregistered()
-    expected = saved(sequential(cls()), path)
-    keras.saving.register_keras_serializable(package="later")(cls)
-    with pytest.raises(TypeError, match="Could not locate class 'Doubled'"):
-        loaded(path)
-    contract.assert_same(loaded(path, custom_objects={"Doubled": cls})(X), expected)
-
-
-@registered
-class Tripled(keras.layers.Layer):
-    def call(self, inputs):
-        return 3 * inputs
-
-
-def test_a_registered_class_is_found_once_its_module_is_imported(path, fresh_process):
-    expected = saved(sequential(Tripled()), path)
-    contract.assert_same(loaded(path)(X), expected)
-    with pytest.raises(TypeError, match="Could not locate class 'Tripled'"):
-        fresh_process.submit(contract.load_and_call, path, "keras", X).result()
-    found = fresh_process.submit(load_after_registering, path, X).result()
-    np.testing.assert_array_equal(found, expected)
-
-
-def load_after_registering(path, x) -> np.ndarray:
-    """Runs in the new process. This module, and with it the decorator, is imported to find this function."""
-    return np.asarray(keras.saving.load_model(path)(x))
-
-
-# --- could-not-be-deserialized ----------------------------------------------------------------------------------------
-
-
-def called(name: str, cls: type) -> type:
-    """One class before and after it is mended: the name is the same in the file."""
-    cls.__name__ = name
-    return registered(cls)
-
-
-def dense_model(name: str, with_kwargs: bool) -> type[keras.Model]:
-    class Without(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.dense = keras.layers.Dense(1)
-
-        def call(self, inputs):
-            return self.dense(inputs)
-
-    class With(Without):
-        def __init__(self, **kwargs):
-            keras.Model.__init__(self, **kwargs)
-            self.dense = keras.layers.Dense(1)
-
-    return called(name, With if with_kwargs else Without)
-
-
-def test_a_model_without_kwargs_is_refused_and_its_file_is_not_lost(path):
-    expected = saved(dense_model("Dense1", with_kwargs=False)(), path)
-    with pytest.raises(TypeError) as caught:
-        loaded(path)
-    first, *middle, last = str(caught.value).split("\n\n")
-    assert " could not be deserialized properly. " in first
-    assert any(words.startswith("Exception encountered: Unable to revive model from config. ") for words in middle)
-    assert last.endswith("__init__() got an unexpected keyword argument 'trainable'")
-
-    dense_model("Dense1", with_kwargs=True)
-    contract.assert_same(loaded(path)(X), expected)
-
-
-def layer_with_weights(name: str, with_kwargs: bool) -> type[keras.layers.Layer]:
-    class Without(keras.layers.Layer):
-        def __init__(self, units):
-            super().__init__()
-            self.units = units
-
-        def build(self, input_shape):
-            self.kernel = self.add_weight(name="kernel", shape=(input_shape[-1], self.units))
-
-        def call(self, inputs):
-            return ops.matmul(inputs, self.kernel)
-
-    class With(Without):
-        def __init__(self, units, **kwargs):
-            keras.layers.Layer.__init__(self, **kwargs)
-            self.units = units
-
-    return called(name, With if with_kwargs else Without)
-
-
-def test_so_is_a_layer(path):
-    expected = saved(sequential(layer_with_weights("Linear1", with_kwargs=False)(2)), path)
-    with pytest.raises(TypeError, match=r"could not be deserialized properly") as caught:
-        loaded(path)
-    assert str(caught.value).endswith("__init__() got an unexpected keyword argument 'trainable'")
-
-    layer_with_weights("Linear1", with_kwargs=True)
-    contract.assert_same(loaded(path)(X), expected)
-
-
-def test_keras_hands_over_trainable_and_dtype():
-    config = dense_model("Dense2", with_kwargs=False)().get_config()
-    assert set(config) == {"trainable", "dtype"}
-
-
-# --- non-serializable-arguments ---------------------------------------------------------------------------------------
-
-
-class Required(keras.Model):
-    def __init__(self, units, **kwargs):
+class Unregistered(keras.Model):
+    def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.units = units
-        self.dense = keras.layers.Dense(units)
-
-    def call(self, inputs):
-        return self.dense(inputs)
-
-
-@registered
-class RequiredWithConfig(Required):
-    def get_config(self):
-        return {**super().get_config(), "units": self.units}
-
-
-MESSAGE = r"Object {} was created by passing\s+non-serializable argument values in `__init__\(\)`"
-
-
-def test_a_required_argument_of_a_model_is_refused_and_the_file_emptied(path):
-    sequential(keras.layers.Dense(1)).save(path)
-    assert path.stat().st_size > 0
-    with pytest.raises(NotImplementedError, match=MESSAGE.format("Required")):
-        saved(Required(5), path)
-    assert path.stat().st_size == 0
-
-
-def test_get_config_saves_it(path):
-    expected = saved(RequiredWithConfig(5, name="projector"), path)
-    model = loaded(path)
-    assert (model.units, model.name) == (5, "projector")
-    contract.assert_same(model(X), expected)
-
-
-def test_a_layers_simple_arguments_are_recorded_and_others_are_not():
-    class Holds(keras.layers.Layer):
-        def __init__(self, value, **kwargs):
-            super().__init__(**kwargs)
-
-    for value in (5, 0.5, "relu", True, None):
-        assert Holds(value).get_config()["value"] == value
-    for value in (keras.activations.relu, keras.regularizers.L2(0.1), keras.layers.Dense(1)):
-        with pytest.raises(NotImplementedError, match=MESSAGE.format("Holds")):
-            Holds(value).get_config()
-
-
-# --- default-arguments-saved ------------------------------------------------------------------------------------------
-
-
-@registered
-class Defaults(keras.Model):
-    def __init__(self, units=3, rate=0.1, **kwargs):
-        super().__init__(**kwargs)
-        self.units = units
-        self.dropout = keras.layers.Dropout(rate)
-        self.scores = keras.layers.Dense(units, name="scores")
-
-    def call(self, inputs, training=False):
-        return self.scores(self.dropout(inputs, training=training))
-
-
-@registered
-class DefaultsWithConfig(Defaults):
-    def get_config(self):
-        return {**super().get_config(), "units": self.units, "rate": self.dropout.rate}
-
-
-def test_the_defaults_are_stored():
-    config = Defaults(units=5, rate=0.5).get_config()
-    assert (config["units"], config["rate"]) == (3, 0.1)
-
-
-def test_another_shape_fails_in_words_that_speak_of_missing_variables(path):
-    saved(Defaults(units=5), path)
-    with pytest.raises(
-        ValueError, match="Layer 'scores' expected 2 variables, but received 0 variables during loading"
-    ):
-        loaded(path)
-
-
-def test_the_same_words_are_raised_for_any_weights_of_another_shape(tmp_path):
-    """So the variables aren't missing: they have another shape."""
-    model, other = Defaults(units=5), Defaults(units=3)
-    model(X), other(X)
-    model.save_weights(tmp_path / "model.weights.h5")
-    with pytest.raises(
-        ValueError, match="Layer 'scores' expected 2 variables, but received 0 variables during loading"
-    ):
-        other.load_weights(tmp_path / "model.weights.h5")
-
-
-def test_the_same_shape_raises_nothing_and_is_another_model(path):
-    saved(Defaults(rate=0.5), path)
-    assert loaded(path).dropout.rate == 0.1
-
-
-def test_get_config_keeps_every_argument(path):
-    expected = saved(DefaultsWithConfig(units=5, rate=0.5), path)
-    model = loaded(path)
-    assert (model.units, model.dropout.rate) == (5, 0.5)
-    contract.assert_same(model(X), expected)
-
-
-# --- build-then-load-weights ------------------------------------------------------------------------------------------
-
-
-class Encoder(keras.Model):
-    def __init__(self):
-        super().__init__()
         self.dense = keras.layers.Dense(2)
 
     def call(self, inputs):
         return self.dense(inputs)
 
 
-class EncoderWithBuild(Encoder):
+class OwnLoss(keras.losses.Loss):
+    def call(self, y_true, y_pred):
+        return ops.mean(ops.abs(y_true - y_pred), axis=-1)
+
+
+class OwnMetric(keras.metrics.Mean):
+    pass
+
+
+class OwnOptimizer(keras.optimizers.SGD):
+    pass
+
+
+def own_function(values):
+    return 2 * values
+
+
+@pytest.mark.proves(
+    "A model, loss, metric or optimizer is named at once, and a function as `Could not locate function`.",
+    "`compile=False` loads a model without its custom loss, metrics and optimizer.",
+)
+def test_other_classes_are_named_at_once_and_functions_as_functions(path):
+    saved(Unregistered(), path)
+    with pytest.raises(TypeError, match=r"^Could not locate class 'Unregistered'\."):
+        loaded(path)
+    for options, name in [
+        ({"loss": OwnLoss()}, "class 'OwnLoss'"),
+        ({"loss": "mse", "metrics": [OwnMetric()]}, "class 'OwnMetric'"),
+        ({"loss": "mse", "optimizer": OwnOptimizer()}, "class 'OwnOptimizer'"),
+        ({"loss": own_function}, "function 'own_function'"),
+    ]:
+        model = sequential(keras.layers.Dense(2))
+        model.compile(**options)
+        expected = saved(model, path)
+        with pytest.raises(TypeError, match=rf"^Could not locate {re.escape(name)}\."):
+            loaded(path)
+        contract.assert_same(loaded(path, compile=False)(X), expected)
+    saved(sequential(keras.layers.Dense(2, activation=own_function)), path)
+    with pytest.raises(TypeError, match=r"Could not locate function 'own_function'\."):
+        loaded(path)
+
+
+@pytest.mark.proves(
+    "For an `.h5` file it is `Unknown layer`, which is also said of a registered subclassed model.",
+    "Save a subclassed model as `.keras`: from an `.h5` file only `load_weights` works, after a call.",
+)
+def test_an_h5_file_has_an_unknown_layer(path):
+    path = path.with_suffix(".h5")
+    cls = unregistered()
+    expected = saved(sequential(cls()), path)
+    with pytest.raises(ValueError, match=r"^Unknown layer: 'Doubled'\."):
+        loaded(path)
+    contract.assert_same(loaded(path, custom_objects={"Doubled": cls})(X), expected)
+
+    model = made("Encoder")
+    expected = saved(model, path)
+    with pytest.raises(ValueError, match=r"^Unknown layer: 'Encoder'\."):
+        loaded(path)
+    with pytest.raises(ValueError, match=r"^Layer count mismatch"):
+        loaded(path, custom_objects={"Encoder": type(model)})
+    other = called(made("Encoder"))
+    other.load_weights(path)
+    contract.assert_same(other(X), expected)
+
+
+def tripled(package: str | None) -> type[keras.layers.Layer]:
+    class Tripled(keras.layers.Layer):
+        def call(self, inputs):
+            return 3 * inputs
+
+    return keras.saving.register_keras_serializable(package=package)(Tripled) if package else Tripled
+
+
+@pytest.mark.proves(
+    "Load a file that exists with `custom_objects`.",
+    "Its keys are the names in the file: `Doubled` for a class that wasn't registered, `guide>Doubled` for one that "
+    "was, under the package `guide`.",
+    "The file holds the name under which the class was registered, and no class goes by it: the class isn't "
+    "registered, its module isn't imported, or its package has another name now.",
+)
+@pytest.mark.parametrize(("package", "later", "key"), [
+    (None, "tests_later", "Tripled"),
+    (None, "Custom", "Tripled"),
+    ("tests_before", "tests_later", "tests_before>Tripled"),
+])  # fmt: skip
+def test_the_file_is_loaded_under_the_name_that_it_holds_and_not_by_another_registration(path, package, later, key):
+    expected = saved(sequential(tripled(package)()), path)
+    if package:
+        keras.saving.get_custom_objects().pop(key)
+    cls = tripled(later)
+    with pytest.raises(TypeError, match=NAMED_LAST.format("Tripled")):
+        loaded(path)
+    if package:
+        with pytest.raises(TypeError, match=NAMED_LAST.format("Tripled")):
+            loaded(path, custom_objects={"Tripled": cls})
+    contract.assert_same(loaded(path, custom_objects={key: cls})(X), expected)
+
+
+@pytest.mark.proves("For the next file register the class, and import its module before you load.")
+def test_a_registered_class_is_found_once_it_is_defined(path, fresh_process):
+    expected = saved(sequential(made("Doubled")), path)
+    contract.assert_same(loaded(path)(X), expected)
+    (name,) = [name for name in keras.saving.get_custom_objects() if name.endswith(">Doubled")]
+    assert name == "guide>Doubled"
+    cls = keras.saving.get_custom_objects().pop(name)
+    with pytest.raises(TypeError, match="Could not locate class 'Doubled'"):
+        loaded(path)
+    keras.saving.get_custom_objects()[name] = cls
+
+
+# --- could-not-be-deserialized ----------------------------------------------------------------------------------------
+
+
+def named(name: str, cls: type) -> type:
+    """One class before and after it is corrected: the name is the same in the file."""
+    cls.__name__ = name
+    return registered(cls)
+
+
+def paragraphs(path: Path, error: type[Exception] = TypeError) -> list[str]:
+    with pytest.raises(error) as caught:
+        loaded(path)
+    return str(caught.value).split("\n\n")
+
+
+@pytest.mark.proves("Take `**kwargs` and pass it to `super().__init__`.")
+def test_the_form_that_works_keeps_name_dtype_and_trainable(path):
+    model = made("Forecaster", name="tomorrow", dtype="mixed_bfloat16", trainable=False)
+    saved(model, path)
+    again = loaded(path)
+    assert (again.dtype_policy.name, again.trainable) == ("mixed_bfloat16", False)
+    copy = type(model).from_config(model.get_config())
+    assert (copy.dtype_policy.name, copy.trainable) == ("mixed_bfloat16", False)
+    assert model.name == "tomorrow"
+
+
+def test_both_forms_are_one_dense_layer():
+    for sections in ("deserialize_fails",), SECTIONS["Forecaster"]:
+        model = called(made("Forecaster", *sections))
+        kernel, bias = np.array([[1.0], [-2.0], [0.5]]), np.array([0.25])
+        model.set_weights([kernel, bias])
+        np.testing.assert_allclose(model(X), X @ kernel + bias, rtol=1e-5)
+
+
+@pytest.mark.proves(
+    "The class was found, and its constructor refuses what Keras passes to it.",
+    "The last line names the class and the argument.",
+    "The file isn't lost: the corrected class loads it.",
+)
+def test_a_model_without_kwargs_is_refused_and_its_file_is_not_lost(path):
+    model = made("Forecaster", "deserialize_fails")
+    model = called(model)
+    model.set_weights([np.array([[1.0], [-2.0], [0.5]]), np.array([0.25])])
+    expected = saved(model, path)
+    first, *middle, last = paragraphs(path)
+    assert " could not be deserialized properly. " in first
+    assert any(words.startswith("Exception encountered: Unable to revive model from config. ") for words in middle)
+    assert last.endswith("Forecaster.__init__() got an unexpected keyword argument 'trainable'")
+
+    cls_of("Forecaster")
+    contract.assert_same(loaded(path)(X), expected)
+
+
+@pytest.mark.proves(
+    "That is `trainable` and `dtype` for each layer and model without a `get_config`, and `name` before them if "
+    "`get_config` starts from `super().get_config()`."
+)
+@pytest.mark.parametrize("base", [keras.Model, keras.layers.Layer])
+def test_what_keras_passes_depends_on_get_config(base, path):
+    class Plain(base):
+        def __init__(self):
+            super().__init__()
+
+        def call(self, inputs):
+            return inputs
+
+    class WithConfig(Plain):
+        def get_config(self):
+            return {**super().get_config()}
+
+    class TakesTrainable(Plain):
+        def __init__(self, trainable=True):
+            super().__init__()
+
+    cases = [(Plain, ["trainable", "dtype"]), (TakesTrainable, ["dtype"]), (WithConfig, ["name", "trainable", "dtype"])]
+    for cls, refused in cases:
+        one = registered(cls)()
+        assert [key for key in one.get_config() if key in refused] == refused
+        saved(one if base is keras.Model else sequential(one), path)
+        assert paragraphs(path)[-1].endswith(f"__init__() got an unexpected keyword argument '{refused[0]}'")
+
+
+class Holds(keras.layers.Layer):
+    """A layer with one argument, and without a `get_config`."""
+
+    def __init__(self, value, **kwargs):
+        super().__init__(**kwargs)
+        self.value = value
+
+    def call(self, inputs):
+        return inputs
+
+
+registered(Holds)
+
+
+@pytest.mark.proves("`Could not locate class` | The class isn't registered | The entry above")
+def test_an_unregistered_class_is_the_end_of_the_same_words(path):
+    saved(sequential(unregistered()()), path)
+    first, *_, last = paragraphs(path)
+    assert " could not be deserialized properly. " in first
+    assert last.startswith("Exception encountered: Could not locate class 'Doubled'")
+
+
+@pytest.mark.proves(
+    "`missing 1 required positional argument: 'units'` | `get_config` leaves the argument out, or calls it by another "
+    "name | Return it under the name that the constructor gives it"
+)
+@pytest.mark.parametrize("base", [keras.Model, keras.layers.Layer])
+def test_an_argument_that_the_config_lacks_is_missing(base, path):
+    class Sized(base):
+        def __init__(self, units, **kwargs):
+            super().__init__(**kwargs)
+            self.units = units
+
+        def call(self, inputs):
+            return self.units * inputs
+
+    class LeavesOut(Sized):
+        def get_config(self):
+            return super().get_config()
+
+    class CallsOtherwise(Sized):
+        def get_config(self):
+            return {**super().get_config(), "size": self.units}
+
+    class Returns(Sized):
+        def get_config(self):
+            return {**super().get_config(), "units": self.units}
+
+    for cls in LeavesOut, CallsOtherwise, Returns:
+        one = named(f"{cls.__name__}{base.__name__}", cls)(4)
+        expected = saved(one if base is keras.Model else sequential(one), path)
+        if cls is Returns:
+            contract.assert_same(loaded(path)(X), expected)
+        else:
+            first, *_, last = paragraphs(path)
+            assert " could not be deserialized properly. " in first
+            assert last.endswith("__init__() missing 1 required positional argument: 'units'")
+
+
+@pytest.mark.proves(
+    "`Unrecognized keyword arguments passed to` | `get_config` of a layer returns a key that its constructor doesn't "
+    "take | Take it, or leave it out"
+)
+def test_a_key_that_the_constructor_does_not_take_is_unrecognized(path):
+    class Extra(Holds):
+        def get_config(self):
+            return {**super().get_config(), "value": self.value, "size": 3}
+
+    registered(Extra)
+    saved(sequential(Extra(2)), path)
+    first, *_, last = paragraphs(path)
+    assert " could not be deserialized properly. " in first
+    assert last.startswith("Exception encountered: Unrecognized keyword arguments passed to Extra: {'size': 3}")
+
+
+class Wraps(keras.layers.Layer):
+    def __init__(self, inner, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = inner
+
+    def call(self, inputs):
+        return self.inner(inputs)
+
+    def get_config(self):
+        return {**super().get_config(), "inner": self.inner}
+
+
+class WrapsAgain(Wraps):
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.saving.deserialize_keras_object(config.pop("inner")), **config)
+
+
+@pytest.mark.proves(
+    "`'TrackedDict' object is not callable`, then `Arguments received by` | An argument that is a layer comes back as "
+    "its config | `keras.saving.deserialize_keras_object` in `from_config`"
+)
+def test_a_layer_as_an_argument_comes_back_as_its_config(path):
+    expected = saved(sequential(named("WrapsOne", Wraps)(keras.layers.Dense(2))), path)
+    first, *_, cause, last = paragraphs(path)
+    assert " could not be deserialized properly. " in first
+    assert cause.startswith("'TrackedDict' object is not callable")
+    assert last.startswith("Arguments received by")
+    named("WrapsOne", WrapsAgain)
+    contract.assert_same(loaded(path)(X), expected)
+
+
+# --- non-serializable-arguments ---------------------------------------------------------------------------------------
+
+MESSAGE = r"Object {} was created by passing\s+non-serializable argument values in `__init__\(\)`"
+
+
+@pytest.mark.proves("Return the arguments in `get_config`.")
+def test_both_forms_project_and_the_one_that_works_keeps_its_options(path):
+    kernel, bias = np.linspace(-1, 2, 21).reshape(3, 7), np.linspace(0, 1, 7)
+    for sections in ("required_fails",), ("required_works",):
+        model = called(made("Projector", *sections, units=7))
+        model.set_weights([kernel, bias])
+        np.testing.assert_allclose(model(X), X @ kernel + bias, rtol=1e-4, atol=1e-5)
+    model = made("Projector", units=7, name="seven", dtype="mixed_bfloat16", trainable=False)
+    saved(model, path)
+    for again in loaded(path), type(model).from_config(model.get_config()):
+        assert (again.units, again.name, again.trainable) == (7, "seven", False)
+        assert again.dtype_policy.name == "mixed_bfloat16"
+
+
+@pytest.mark.proves(
+    "A model with a required argument can't be saved, even if the argument is a number; nor can a model with a default "
+    "that isn't a plain value.",
+    "The attempt empties a `.keras` file of that name, so an earlier model in it is lost.",
+)
+def test_a_required_argument_of_a_model_is_refused_and_the_file_emptied(path):
+    class Activated(keras.Model):
+        def __init__(self, activation=keras.activations.relu, **kwargs):
+            super().__init__(**kwargs)
+
+        def call(self, inputs):
+            return inputs
+
+    for model in made("Projector", "required_fails", units=5), Activated():
+        sequential(keras.layers.Dense(1)).save(path)
+        assert path.stat().st_size > 0
+        with pytest.raises(NotImplementedError, match=MESSAGE.format(type(model).__name__)):
+            saved(model, path)
+        assert path.stat().st_size == 0
+
+    h5 = path.with_suffix(".h5")
+    sequential(keras.layers.Dense(1)).save(h5)
+    with pytest.raises(NotImplementedError, match=MESSAGE.format("Activated")):
+        saved(Activated(), h5)
+    assert h5.stat().st_size > 0
+
+
+@pytest.mark.proves("If the class calls `super().__init__(inputs, outputs)`, the model is saved and can't be loaded.")
+def test_a_functional_subclass_is_saved_and_not_loaded(path):
+    @registered
+    class Functional(keras.Model):
+        def __init__(self, units, **kwargs):
+            inputs = keras.Input((3,))
+            super().__init__(inputs, keras.layers.Dense(units)(inputs), **kwargs)
+
+    saved(Functional(4), path)
+    assert paragraphs(path)[-1].endswith("__init__() missing 1 required positional argument: 'units'")
+
+
+PLAIN = [5, 0.5, "relu", True, None, (1, 2), [1, 2], {"a": 1}, [[1], [2]], {"a": [1, {"b": None}]}]
+NOT_PLAIN = [np.int64(3), np.float32(0.5), np.array([1]), [np.int64(1)], {1, 2}, keras.activations.relu]
+
+
+@pytest.mark.proves(
+    "Keras records the arguments of a layer if they are plain values, and not those of a subclassed model.",
+    "A layer needs it too, unless its arguments are strings, booleans, `None`, numbers of Python, or lists, tuples and "
+    "dicts of these.",
+)
+@pytest.mark.parametrize("value", PLAIN, ids=repr)
+def test_a_layers_plain_arguments_are_recorded_and_come_back(value, path):
+    assert Holds(value).get_config()["value"] == value
+    saved(sequential(Holds(value)), path)
+    found = loaded(path).layers[-1].value
+    assert found == (list(value) if isinstance(value, tuple) else value)
+
+
+@pytest.mark.proves(
+    "It needs it for `np.int64(3)` and `np.float32(0.5)`, for a function or a layer, and for `dtype` or "
+    "`activity_regularizer` given as an object."
+)
+def test_other_arguments_of_a_layer_are_not_recorded(path):
+    for value in [*NOT_PLAIN, keras.layers.Dense(1), keras.regularizers.L2(0.1)]:
+        with pytest.raises(NotImplementedError, match=MESSAGE.format("Holds")):
+            Holds(value).get_config()
+    for options in {"dtype": keras.DTypePolicy("float32")}, {"activity_regularizer": keras.regularizers.L2(0.1)}:
+        with pytest.raises(NotImplementedError, match=MESSAGE.format("Holds")):
+            sequential(Holds(3, **options)).save(path)
+    for options in {"dtype": "float32"}, {"activity_regularizer": "l2"}:
+        sequential(Holds(3, **options)).save(path)
+
+    @registered
+    class Returns(Holds):
+        def get_config(self):
+            return {**super().get_config(), "value": self.value}
+
+    for value in np.int64(3), np.float32(0.5):
+        sequential(Returns(value, dtype=keras.DTypePolicy("float32"))).save(path)
+        assert loaded(path).layers[-1].value == value
+
+
+@pytest.mark.proves("A tuple comes back as a list, and the integer keys of a dict as strings.")
+def test_tuples_and_integer_keys_change_on_the_way(path):
+    for value, expected in ((1, 2), [1, 2]), ({1: 2.0}, {"1": 2.0}):
+        saved(sequential(Holds(value)), path)
+        found = loaded(path).layers[-1].value
+        assert found == expected
+        assert isinstance(found, type(expected))
+
+
+# --- default-arguments-saved ------------------------------------------------------------------------------------------
+
+WORDS = "Layer '{}' expected {} variables, but received 0 variables during loading"
+SCORES = WORDS.format("scores", 2)
+IDENTITY = [np.eye(3), np.zeros(3)]
+
+
+def tagger(form: str, **options) -> keras.Model:
+    return made("Tagger", f"default_{form}", **options)
+
+
+def test_the_class_has_the_same_defaults_before_and_after():
+    for form in "fails", "works":
+        model = tagger(form)
+        assert (model.units, model.dropout.rate, model.scores.units) == (3, 0.1, 3)
+
+
+def test_in_inference_both_forms_compute_the_same():
+    kernel, bias = np.linspace(-1, 2, 12).reshape(3, 4), np.linspace(0, 1, 4)
+    for form in "fails", "works":
+        model = called(tagger(form, units=4, rate=0.7))
+        model.set_weights([kernel, bias])
+        for outputs in model(X), model.predict(X, verbose=0), model(X, training=False):
+            np.testing.assert_allclose(outputs, X @ kernel + bias, rtol=1e-4, atol=1e-5)
+
+
+def test_in_training_both_forms_drop_their_rate_and_scale_the_rest():
+    x = np.random.default_rng(1).uniform(1, 2, size=(400, 3)).astype("float32")
+    for form in "fails", "works":
+        model = called(tagger(form, rate=0.25))
+        model.set_weights(IDENTITY)
+        outputs = np.asarray(model(x, training=True))
+        kept = outputs != 0
+        assert 0.7 < kept.mean() < 0.8
+        np.testing.assert_allclose(outputs[kept], x[kept] / 0.75, rtol=1e-5)
+
+
+@pytest.mark.proves(
+    "A model without `get_config` is saved with the defaults of its arguments, not with the values it was built with.",
+    "Where that changes the shape of a weight, loading raises; where it doesn't, the loaded model silently is another "
+    "one.",
+)
+def test_the_defaults_are_stored(path):
+    config = tagger("fails", units=6, rate=0.3).get_config()
+    assert (config["units"], config["rate"]) == (3, 0.1)
+    saved(tagger("fails", units=6), path)
+    with pytest.raises(ValueError, match=SCORES):
+        loaded(path)
+    saved(tagger("fails", rate=0.3), path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        assert loaded(path).dropout.rate == 0.1
+
+
+@pytest.mark.proves("Return every argument in `get_config`.")
+def test_get_config_keeps_every_argument(path):
+    model = tagger("works", units=6, rate=0.3, name="tags", dtype="mixed_bfloat16", trainable=False)
+    saved(model, path)
+    for again in loaded(path), type(model).from_config(model.get_config()):
+        assert (again.units, again.scores.units, again.dropout.rate, again.name) == (6, 6, 0.3, "tags")
+        assert (again.dtype_policy.name, again.trainable) == ("mixed_bfloat16", False)
+    expected = saved(tagger("works", units=6, rate=0.3), path)
+    contract.assert_same(loaded(path)(X), expected)
+
+
+@pytest.mark.proves(
+    "The file that is already written loads as weights: make the model with its own arguments, call it, then "
+    '`load_weights("tagger.keras")`.'
+)
+def test_the_file_that_is_written_loads_as_weights(path):
+    expected = saved(tagger("fails", units=6), path)
+    again = called(tagger("fails", units=6))
+    again.load_weights(path)
+    contract.assert_same(again(X), expected)
+
+
+@pytest.mark.proves(
+    "The file has no weights for this layer, or weights of another shape.",
+    "`load_weights` into a model that was called on inputs of another width, or made with other arguments | Make it "
+    "and call it as the one that was saved",
+)
+def test_another_width_or_another_argument_has_the_same_words(weights):
+    expected = (one := called(tagger("fails", units=6)))(X)
+    one.save_weights(weights)
+    wide = np.ones((1, 4))
+    for other in called(tagger("fails", units=6), wide), called(tagger("fails", units=5)):
+        with pytest.raises(ValueError, match=SCORES):
+            other.load_weights(weights)
+    other = called(tagger("fails", units=6))
+    other.load_weights(weights)
+    contract.assert_same(other(X), expected)
+
+
+@pytest.mark.proves(
+    "A layer was replaced after the constructor, as in `model.scores = Dense(7)`; one of the same shape may silently "
+    "give its weights to the constructor's layer | Replace it again in a new model, call that, then `load_weights`"
+)
+@pytest.mark.filterwarnings("ignore:`build:UserWarning")
+def test_a_replaced_layer_has_the_same_words_or_is_silently_another_one(path):
+    def replaced(units: int) -> keras.Model:
+        model = tagger("works")
+        model.scores = keras.layers.Dense(units, activation="tanh")
+        return called(model)
+
+    expected = saved(replaced(7), path)
+    with pytest.raises(ValueError, match=SCORES):
+        loaded(path)
+    again = replaced(7)
+    again.load_weights(path)
+    contract.assert_same(again(X), expected)
+
+    model = registered(HasHead)()
+    model.head = keras.layers.Dense(3, activation="tanh")
+    expected = saved(model, path)
+    contract.assert_same(np.tanh(loaded(path)(X)), np.asarray(expected))
+
+
+class HasHead(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.head = keras.layers.Dense(3)
+
+    def call(self, inputs):
+        return self.head(inputs)
+
+
+class Plain(keras.Model):
+    def __init__(self, bias=True, **kwargs):
+        super().__init__(**kwargs)
+        self.scores = keras.layers.Dense(3, use_bias=bias, name="scores")
+
+    def call(self, inputs):
+        return self.scores(inputs)
+
+
+class Named(keras.Model):
+    def __init__(self, attribute="head", **kwargs):
+        super().__init__(**kwargs)
+        self.attribute = attribute
+        self.hidden = keras.layers.Dense(4)
+        setattr(self, attribute, keras.layers.Dense(3, name="scores"))
+
+    def call(self, inputs):
+        return getattr(self, self.attribute)(self.hidden(inputs))
+
+
+class Longer(Plain):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.again = keras.layers.Dense(3, name="again")
+
+    def call(self, inputs):
+        return self.again(self.scores(inputs))
+
+
+@pytest.mark.proves(
+    "Since the file was written, the class got another layer, or another name for the attribute that holds it | Load "
+    "with the class as it was"
+)
+def test_a_class_that_has_changed_has_the_same_words(weights):
+    for before, after, name in [
+        (Named, lambda: Named("out"), "scores"),
+        (Plain, Longer, "again"),
+    ]:
+        one = called(before())
+        one.save_weights(weights)
+        with pytest.raises(ValueError, match=WORDS.format(name, 2)):
+            called(after()).load_weights(weights)
+        same = called(before())
+        same.load_weights(weights)
+        contract.assert_same(same(X), one(X))
+
+
+@pytest.mark.proves("The file was written before the model had weights | Call the model before you save it")
+def test_a_file_without_weights_has_the_same_words(path, weights):
+    model = Plain()
+    with pytest.warns(UserWarning, match=r"^You are saving a model that has not yet been built"):
+        model.save(path)
+    with pytest.raises(ValueError, match=SCORES):
+        called(Plain()).load_weights(path)
+    with pytest.warns(UserWarning, match=r"^`build\(\)` was called on layer"):
+        model.build((None, 3))
+    model.save_weights(weights)
+    with pytest.raises(ValueError, match=SCORES):
+        called(Plain()).load_weights(weights)
+
+
+@pytest.mark.proves(
+    "`use_bias` or another option changes the number of the layer's weights | Make the layer as the one that was saved"
+)
+@pytest.mark.parametrize("bias", [True, False])
+def test_another_number_of_weights_has_the_same_words(bias, weights):
+    called(Plain(bias)).save_weights(weights)
+    with pytest.raises(ValueError, match=WORDS.format("scores", 1 if bias else 2)):
+        called(Plain(not bias)).load_weights(weights)
+
+
+class Forgets(keras.layers.Layer):
+    """A layer whose `build` leaves out the layer inside it."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = keras.layers.Dense(2)
+
+    def build(self, input_shape):
+        self.scale = self.add_weight(name="scale", shape=(input_shape[-1],), initializer="ones")
+
+    def call(self, inputs):
+        return self.inner(inputs * self.scale)
+
+
+class HasForgetful(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.forgets = Forgets(name="forgets")
+
+    def call(self, inputs):
+        return self.forgets(inputs)
+
+
+class BuildsForgetful(HasForgetful):
+    def build(self, input_shape):
+        self.forgets.build(input_shape)
+
+
+@pytest.mark.proves("The model has a `build` that doesn't build all its layers | Leave it out")
+def test_a_build_that_does_not_build_all_has_the_same_words(path):
+    registered(Forgets)
+    saved(named("HasOne", BuildsForgetful)(), path)
+    with pytest.raises(ValueError, match=WORDS.format("forgets", 1)):
+        loaded(path)
+    expected = saved(named("HasOne", HasForgetful)(), path)
+    contract.assert_same(loaded(path)(X), expected)
+
+
+@pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning")
+@pytest.mark.proves(
+    "A functional or Sequential model names the two shapes instead, after `The shape of the target variable and the "
+    "shape of the target value`."
+)
+def test_a_functional_or_sequential_model_names_the_shapes(weights):
+    def functional(units: int) -> keras.Model:
+        inputs = keras.Input((3,))
+        return keras.Model(inputs, keras.layers.Dense(units)(inputs))
+
+    for make in functional, lambda units: sequential(keras.layers.Dense(units)):
+        make(2).save_weights(weights)
+        with pytest.raises(
+            ValueError, match=r"The shape of the target variable and the shape of the target value.*must"
+        ):
+            make(4).load_weights(weights)
+
+
+# --- build-then-load-weights ------------------------------------------------------------------------------------------
+
+
+def encoder() -> keras.Model:
+    return made("Encoder")
+
+
+@pytest.fixture
+def trained(weights) -> tuple[Path, tf.Tensor]:
+    model = encoder()
+    expected = model(X)
+    model.save_weights(weights)
+    return weights, expected
+
+
+def test_it_is_one_dense_layer():
+    model = called(encoder())
+    kernel, bias = np.linspace(-1, 2, 6).reshape(3, 2), np.array([0.5, -0.5])
+    model.set_weights([kernel, bias])
+    np.testing.assert_allclose(model(X), X @ kernel + bias, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.proves("Loading into a new subclassed model raises, and the message recommends `build`.")
+def test_the_message_for_a_new_model_recommends_build(trained):
+    with pytest.raises(ValueError, match=r"not yet been built\..*or by using `build\(\)`\.$"):
+        encoder().load_weights(trained[0])
+
+
+@pytest.mark.proves(
+    "On a class without a `build` of its own that creates no weights, warns once, and marks the model as built: the "
+    "next `load_weights` silently loads nothing."
+)
+def test_build_warns_once_creates_nothing_and_load_weights_loads_nothing(trained):
+    file, expected = trained
+    model = encoder()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.build((None, 3))
+        model.load_weights(file)
+    (warning,) = [str(one.message) for one in caught if one.category is UserWarning]
+    assert warning.startswith("`build()` was called on layer ")
+    assert (model.built, model.dense.built, len(model.weights)) == (True, False, 0)
+    assert differs(model(X), expected)
+
+
+class Empty(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(2)
+
+    def build(self, input_shape):
+        pass
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+
+class CallsSuper(Empty):
+    def build(self, input_shape):
+        super(Empty, self).build(input_shape)
+
+
+class CreatesUnbuilt(keras.Model):
+    def build(self, input_shape):
+        self.dense = keras.layers.Dense(2)
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+
+class Builds(Empty):
     def build(self, input_shape):
         self.dense.build(input_shape)
 
 
-@pytest.fixture
-def weights(tmp_path):
-    model = Encoder()
-    expected = model(X)
-    model.save_weights(tmp_path / "encoder.weights.h5")
-    return tmp_path / "encoder.weights.h5", np.asarray(expected)
+@pytest.mark.proves(
+    "One that doesn't build each layer, be it empty or `super().build(input_shape)`, has the same effect without the "
+    "warning, and `load_model` silently returns a model without those weights.",
+    "`load_weights` after `build` loads nothing: `weights after loading: 0`",
+)
+@pytest.mark.parametrize("cls", [Empty, CallsSuper, CreatesUnbuilt], ids=lambda cls: cls.__name__)
+def test_a_build_that_builds_no_layer_loses_the_weights_silently(cls, path, weights):
+    model = registered(cls)()
+    expected = saved(model, path)
+    model.save_weights(weights)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        again, other = loaded(path), cls()
+        other.build((None, 3))
+        other.load_weights(weights)
+    for one in again, other:
+        assert (len(model.weights), len(one.weights)) == (2, 0)
+        assert differs(one(X), expected)
 
 
-def test_the_message_for_a_new_model_recommends_build(weights):
-    with pytest.raises(ValueError, match=r"not yet been built\..*or by using `build\(\)`\.$"):
-        Encoder().load_weights(weights[0])
+@pytest.mark.proves(
+    "A file that came back without weights still has them: call the loaded model, then `load_weights` from the same "
+    "file."
+)
+@pytest.mark.parametrize("cls", [Empty, CallsSuper, CreatesUnbuilt], ids=lambda cls: cls.__name__)
+def test_the_file_still_has_the_weights(cls, path):
+    expected = saved(registered(cls)(), path)
+    again = called(loaded(path))
+    assert differs(again(X), expected)
+    again.load_weights(path)
+    contract.assert_same(again(X), expected)
 
 
-def test_build_warns_once_creates_nothing_and_load_weights_loads_nothing(weights, recwarn):
-    file, expected = weights
-    recwarn.clear()
-    model = Encoder()
-    model.build((None, 3))
-    model.load_weights(file)
-    (warning,) = [str(w.message) for w in recwarn if w.category is UserWarning]
-    assert warning.startswith("`build()` was called on layer ")
-    assert (model.built, model.dense.built, len(model.weights)) == (True, False, 0)
-    assert not np.allclose(model(X), expected)
+def test_the_shown_build_is_one_of_them(path):
+    model = section("build_fails")["WithBuild"]()
+    expected = saved(model, path)
+    again = loaded(path)
+    assert again.weights == []
+    assert differs(again(X), expected)
 
 
+class Block(keras.layers.Layer):
+    def build(self, input_shape):
+        self.inner = keras.layers.Dense(4)
+
+    def call(self, inputs):
+        return self.inner(inputs)
+
+
+class BuiltBlock(Block):
+    def build(self, input_shape):
+        self.inner = keras.layers.Dense(4)
+        self.inner.build(input_shape)
+
+
+@pytest.mark.proves(
+    "A `build` of its own isn't the cure.",
+    "A model that needs a `build` has to build each layer in it, and each layer in turn the layers inside it.",
+)
+@pytest.mark.parametrize(("block", "found"), [(Block, 2), (BuiltBlock, 4)])
+def test_a_build_has_to_build_the_layers_in_its_layers_too(block, found, path):
+    class HasBlock(keras.Model):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.block = block()
+            self.head = keras.layers.Dense(2)
+
+        def build(self, input_shape):
+            self.block.build(input_shape)
+            self.head.build((None, 4))
+
+        def call(self, inputs):
+            return self.head(self.block(inputs))
+
+    registered(block)
+    model = registered(HasBlock)()
+    expected = saved(model, path)
+    again = loaded(path)
+    assert (len(model.weights), len(again.weights)) == (4, found)
+    assert differs(again(X), expected) is (found < 4)
+
+
+def test_a_build_that_builds_its_layers_works(path, weights):
+    model = registered(Builds)()
+    expected = saved(model, path)
+    model.save_weights(weights)
+    other = Builds()
+    other.build((None, 3))
+    other.load_weights(weights)
+    for again in loaded(path), other:
+        contract.assert_same(again(X), expected)
+
+
+@pytest.mark.proves(
+    "Create the layers in `__init__` and write no `build` in a model.",
+    "Before `load_weights`, call the model once, on data or on a `keras.Input`.",
+)
 @pytest.mark.parametrize("inputs", [lambda: keras.Input((3,)), lambda: X], ids=["Input", "data"])
-def test_a_call_creates_the_weights_and_they_are_loaded(weights, inputs):
-    file, expected = weights
-    model = Encoder()
+def test_a_call_creates_the_weights_and_they_are_loaded(trained, inputs, path):
+    file, expected = trained
+    model = encoder()
     model(inputs())
     assert len(model.weights) == 2
-    assert not np.allclose(model(X), expected)
+    assert differs(model(X), expected)
     model.load_weights(file)
-    np.testing.assert_array_equal(model(X), expected)
+    contract.assert_same(model(X), expected)
+    model.save(path)
+    contract.assert_same(loaded(path)(X), expected)
 
 
-def test_a_build_of_its_own_works_too(weights):
-    file, expected = weights
-    model = EncoderWithBuild()
-    model.build((None, 3))
-    model.load_weights(file)
-    np.testing.assert_array_equal(model(X), expected)
+class TwoTensors(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(2)
+
+    def call(self, left, right):
+        return self.dense(left) - self.dense(2 * right)
+
+
+class OneList(TwoTensors):
+    def call(self, both):
+        return super().call(*both)
+
+
+class OneDict(TwoTensors):
+    def call(self, both):
+        return super().call(both["left"], both["right"])
+
+
+@pytest.mark.proves(
+    "`call` takes two tensors: `call(self, left, right)` | `had a build config, but the model cannot be built "
+    "automatically`, when loading | Take them as one list or dict"
+)
+def test_a_call_of_two_tensors_comes_back_without_weights(path):
+    expected = saved(registered(TwoTensors)(), path, X, X + 1)
+    with pytest.warns(UserWarning, match="had a build config, but the model cannot be built automatically"):
+        again = loaded(path)
+    assert again.weights == []
+    assert differs(again(X, X + 1), expected)
+    for cls, both in (OneList, [X, X + 1]), (OneDict, {"left": X, "right": X + 1}):
+        expected = saved(registered(cls)(), path, both)
+        contract.assert_same(loaded(path)(both), expected)
+
+
+@pytest.mark.proves(
+    "It was saved before its first call | `You are saving a model that has not yet been built`, when saving | Call it, "
+    "then save"
+)
+def test_a_model_that_was_never_called_is_saved_without_weights(path):
+    model = encoder()
+    with pytest.warns(UserWarning, match=r"^You are saving a model that has not yet been built"):
+        model.save(path)
+    assert loaded(path).weights == []
+
+
+@registered
+class InDeque(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.layers_of_its_own = collections.deque([keras.layers.Dense(2)])
+
+    def call(self, inputs):
+        return self.layers_of_its_own[0](inputs)
+
+
+@pytest.mark.proves(
+    "`load_model` returns a model without weights in these cases too:",
+    "Its weights aren't tracked | None | Let Keras track them",
+    "Compare outputs afterwards; that no exception was raised proves nothing.",
+)
+def test_weights_that_are_not_tracked_are_not_in_the_file(path):
+    expected = saved(InDeque(), path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        again = loaded(path)
+    assert again.weights == []
+    assert differs(again(X), expected)
