@@ -3,11 +3,12 @@
 PORT ?= 8000
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: help serve test seeds build outputs lock
+.PHONY: help serve test seeds bench build outputs lock
 help:
 	@echo "make serve    show the site on 127.0.0.1:$(PORT), rebuilt at each save (PORT=8001 for another port)"
 	@echo "make test     run every block and prove every claim"
 	@echo "make seeds    prove what depends on chance with five other seeds, and print what held"
+	@echo "make bench    time a build, a save until it shows, a search and a first visit"
 	@echo "make build    build the site into site/, strictly"
 	@echo "make outputs  run every block and record what it prints"
 	@echo "make lock     resolve requirements.in into requirements.txt"
@@ -23,6 +24,10 @@ test: .venv/ready
 seeds: .venv/ready
 	@echo "Proving what depends on chance with five other seeds"
 	@.venv/bin/pytest tests -m chance --seeds 2,3,4,5,6 --numprocesses 2 --quiet
+
+bench: .venv/ready
+	@echo "Timing a build, a save until it shows, a search and a first visit (minutes; best on an idle machine)"
+	@.venv/bin/pytest tests/browser/bench.py --capture=no --quiet
 
 build: .venv/ready
 	@echo "Building the site into site/"

@@ -9,9 +9,9 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="guide")
 class SkipBlock(keras.layers.Layer):
-    """``inputs + back(hidden(inputs))``: two dense layers and a way past them.
+    """``inputs + back(hidden(inputs))``: a skip connection around two layers.
 
-    It starts as the identity, because the way back starts at zero.
+    ``back`` starts at zero, so that a new block returns its inputs.
 
     Args:
         units: Width of the hidden layer.
@@ -23,12 +23,12 @@ class SkipBlock(keras.layers.Layer):
     def __init__(self, units, **kwargs):
         super().__init__(**kwargs)
         self.units = units
+        # Without `dtype`, a layer in it would have the dtype set globally.
+        self.hidden = keras.layers.Dense(
+            units, activation="relu", dtype=self.dtype_policy
+        )
 
     def build(self, input_shape):
-        # A layer inside a layer computes in the dtype of the outer one.
-        self.hidden = keras.layers.Dense(
-            self.units, activation="relu", dtype=self.dtype_policy
-        )
         self.back = keras.layers.Dense(
             input_shape[-1], kernel_initializer="zeros", dtype=self.dtype_policy
         )
@@ -37,6 +37,9 @@ class SkipBlock(keras.layers.Layer):
 
     def call(self, inputs):
         return inputs + self.back(self.hidden(inputs))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
 
 
 # --8<-- [end:skip_block]
@@ -61,31 +64,35 @@ class Snake(keras.layers.Layer):
     and How to Fix It", 2020, arXiv:2006.08195.
 
     Args:
-        alpha: What each feature's ``alpha`` starts from.
+        initial_alpha: What each feature's ``alpha`` starts from.
 
     Shapes:
         ``(batch, ..., features)`` to ``(batch, ..., features)``.
 
     Raises:
-        ValueError: If ``alpha`` is 0, by which the formula divides.
+        ValueError: If ``initial_alpha`` is 0, where ``alpha`` has no gradient.
     """
 
-    def __init__(self, alpha=1.0, **kwargs):
+    def __init__(self, initial_alpha=1.0, **kwargs):
         super().__init__(**kwargs)
-        if alpha == 0:
-            raise ValueError("`alpha` must not be 0.")
-        self.start = alpha
+        if initial_alpha == 0:
+            raise ValueError("`initial_alpha` must not be 0.")
+        self.initial_alpha = initial_alpha
 
     def build(self, input_shape):
         self.alpha = self.add_weight(
             name="alpha",
             shape=(input_shape[-1],),
-            initializer=keras.initializers.Constant(self.start),
+            initializer=keras.initializers.Constant(self.initial_alpha),
         )
 
     def call(self, inputs):
         wave = ops.square(ops.sin(self.alpha * inputs))
-        return inputs + wave / self.alpha
+        # An `alpha` of 0 adds 0, the limit of the formula, and not NaN.
+        return inputs + ops.divide_no_nan(wave, self.alpha)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
 
 
 # --8<-- [end:snake]
@@ -94,9 +101,9 @@ class Snake(keras.layers.Layer):
 # --8<-- [start:adversarial]
 @keras.saving.register_keras_serializable(package="guide")
 class AdversarialClassifier(keras.Model):
-    """Two classes, learnt from inputs that are moved against the model.
+    """A classifier of two classes, trained on inputs that raise its loss.
 
-    The inputs move by ``epsilon`` in the direction that raises the loss:
+    Each feature moves by ``epsilon`` in the direction that raises the loss:
     Goodfellow, Shlens and Szegedy 2014, arXiv:1412.6572.
 
     Args:
@@ -109,23 +116,36 @@ class AdversarialClassifier(keras.Model):
     def __init__(self, epsilon, **kwargs):
         super().__init__(**kwargs)
         self.epsilon = epsilon
-        self.hidden = keras.layers.Dense(16, activation="relu")
-        self.logit = keras.layers.Dense(1)
+        self.hidden = keras.layers.Dense(
+            16, activation="relu", dtype=self.dtype_policy
+        )
+        self.logit = keras.layers.Dense(1, dtype=self.dtype_policy)
 
     def call(self, inputs):
         return self.logit(self.hidden(inputs))
 
-    def attack(self, x, y, epsilon):
-        x = tf.convert_to_tensor(x)
+    def attack(self, x, y, epsilon, sample_weight=None):
+        """Return ``x``, each feature moved by ``epsilon`` to raise the loss.
+
+        A feature without influence on the loss stays, and so does a sample
+        with a weight of 0.
+        """
+        x = tf.cast(x, self.variable_dtype)
         with tf.GradientTape() as tape:
             tape.watch(x)  # the inputs, not the weights
-            loss = self.compute_loss(x=x, y=y, y_pred=self(x))
+            loss = self.compute_loss(
+                x=x, y=y, y_pred=self(x), sample_weight=sample_weight
+            )
+            # Keeps small gradients from becoming 0 under mixed_float16.
+            loss = self.optimizer.scale_loss(loss)
         return x + epsilon * tf.sign(tape.gradient(loss, x))
 
     def train_step(self, data):
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        x = self.attack(x, y, self.epsilon)
-        return super().train_step((x, y, sample_weight))
+        if self.epsilon:
+            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+            x = self.attack(x, y, self.epsilon, sample_weight)
+            data = (x, y, sample_weight)
+        return super().train_step(data)
 
     def get_config(self):
         return {**super().get_config(), "epsilon": self.epsilon}
@@ -190,23 +210,23 @@ if __name__ == "__main__":
 
     # --8<-- [start:periodic]
     keras.utils.set_random_seed(7)
-    inside = np.random.uniform(-6, 6, size=(1000, 1)).astype("float32")
-    beyond = np.random.uniform(6, 12, size=(1000, 1)).astype("float32")
+    inside = np.random.uniform(-3, 3, size=(1000, 1)).astype("float32")
+    beyond = np.random.uniform(3, 6, size=(1000, 1)).astype("float32")
 
-    activations = {
+    for name, activation in {
         "relu": keras.layers.ReLU(),
-        "wave": keras.layers.Activation(wave),
-        "Snake": Snake(),
-    }
-    for name, activation in activations.items():
+        "Snake(1.0)": Snake(1.0),
+        "Snake(3.0)": Snake(3.0),
+    }.items():
         model = keras.Sequential(
             [keras.layers.Dense(16), activation, keras.layers.Dense(1)]
         )
-        model.compile(keras.optimizers.Adam(0.02), loss="mse")
-        model.fit(inside, np.sin(inside), batch_size=50, epochs=20, verbose=0)
-        near = np.mean(np.square(model(inside) - np.sin(inside)))
-        far = np.mean(np.square(model(beyond) - np.sin(beyond)))
-        print(f"{name}: loss {near:.2f} in -6 … 6, {far:.2f} in 6 … 12")
+        model.compile(optimizer=keras.optimizers.Adam(0.03), loss="mse")
+        target = np.sin(3 * inside)
+        model.fit(inside, target, batch_size=100, epochs=20, verbose=0)
+        near = np.mean(np.square(model(inside) - target))
+        far = np.mean(np.square(model(beyond) - np.sin(3 * beyond)))
+        print(f"{name}: loss {near:.1f} in -3 … 3, {far:.1f} in 3 … 6")
     # --8<-- [end:periodic]
 
     # --8<-- [start:two_and_two]
@@ -224,7 +244,7 @@ if __name__ == "__main__":
 
     # --8<-- [start:fit]
     keras.utils.set_random_seed(7)
-    x = np.random.uniform(-1, 1, size=(320, 1)).astype("float32")
+    x = np.random.uniform(-1, 1, size=(330, 1)).astype("float32")
     y = 3 * x + 1 + np.random.normal(0, 0.1, x.shape).astype("float32")
 
     def make_line(**options):
@@ -232,7 +252,7 @@ if __name__ == "__main__":
         return keras.Sequential([keras.Input((1,)), dense])
 
     model = make_line(kernel_regularizer="l2")
-    model.compile(keras.optimizers.SGD(0.1), loss="mse")
+    model.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse")
     reported = model.fit(
         x, y, batch_size=32, epochs=20, shuffle=False, verbose=0
     ).history["loss"]
@@ -250,13 +270,16 @@ if __name__ == "__main__":
         with tf.GradientTape() as tape:
             loss = mean_squared_error(y, model(x, training=True))
             loss += sum(model.losses)  # the kernel's penalty
-        optimizer.apply(tape.gradient(loss, weights), weights)
+            scaled = optimizer.scale_loss(loss)  # for mixed_float16
+        optimizer.apply(tape.gradient(scaled, weights), weights)
         return loss
 
     batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(32)
+    sizes = [len(inputs) for inputs, _ in batches]  # the last one is 10
     losses = []
     for _ in range(20):
-        losses.append(np.mean([step(*batch) for batch in batches]))
+        of_batches = [step(*batch) for batch in batches]
+        losses.append(np.average(of_batches, weights=sizes))
 
     difference = np.max(np.abs(np.subtract(losses, reported)))
     print(f"loss in epoch 1: {losses[0]:.2f}, in epoch 20: {losses[-1]:.2f}")
@@ -265,14 +288,15 @@ if __name__ == "__main__":
 
     # --8<-- [start:clip_the_mean]
     wrong = y.copy()
-    wrong[::40] += 100  # 8 of the 320 labels
+    wrong[::42] += 100  # 8 of the 330 labels
 
-    for clipnorm in (None, 1.0):
+    for options in ({}, {"clipnorm": 1.0}, {"global_clipnorm": 1.0}):
         model = make_line()
-        model.compile(keras.optimizers.SGD(0.1, clipnorm=clipnorm), loss="mse")
+        optimizer = keras.optimizers.SGD(0.1, **options)
+        model.compile(optimizer=optimizer, loss="mse")
         model.fit(x, wrong, batch_size=32, epochs=20, shuffle=False, verbose=0)
         slope, intercept = (weight.numpy().item() for weight in model.weights)
-        print(f"clipnorm={clipnorm}: {slope:.1f} x + {intercept:.1f}")
+        print(f"{options or None}: {slope:.1f} x + {intercept:.1f}")
     # --8<-- [end:clip_the_mean]
 
     # --8<-- [start:clip_each_sample]
@@ -286,12 +310,16 @@ if __name__ == "__main__":
         with tf.GradientTape() as tape:
             predicted = model(x, training=True)
             losses = keras.losses.mean_squared_error(y, predicted)  # (batch,)
-        # One gradient for each sample, (batch, *weight.shape).
+        # A gradient for each sample: the shape of the weight behind the batch.
         gradients = tape.jacobian(losses, [w.value for w in weights])
-        flat = [ops.reshape(g, (x.shape[0], -1)) for g in gradients]
-        norms = ops.norm(ops.concatenate(flat, axis=1), axis=1)
-        scales = ops.minimum(1.0, 1.0 / norms) / x.shape[0]  # (batch,)
-        means = [ops.tensordot(scales, g, axes=1) for g in gradients]
+        squares = [
+            ops.sum(ops.square(g), axis=tuple(range(1, len(g.shape))))
+            for g in gradients
+        ]
+        norms = ops.sqrt(sum(squares))  # (batch,)
+        scales = ops.minimum(1.0, 1.0 / norms)  # (batch,)
+        size = ops.cast(ops.shape(x)[0], scales.dtype)
+        means = [ops.tensordot(scales, g, axes=1) / size for g in gradients]
         optimizer.apply(means, weights)
 
     batches = tf.data.Dataset.from_tensor_slices((x, wrong)).batch(32)

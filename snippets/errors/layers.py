@@ -1,4 +1,4 @@
-"""Errors of custom layers: each fails as met, then is mended."""
+"""Errors of custom layers: each fails as met, then works."""
 
 # --8<-- [start:imports]
 import warnings
@@ -95,9 +95,10 @@ if __name__ == "__main__":
         def call(self, inputs):
             return inputs**self.exponent
 
-    layer = Power(2, name="square")
+    layer = Power(3, name="cube")
     copy = Power.from_config(layer.get_config())
     print("the copy:", copy.name, copy.exponent)
+    print("2 and 3:", copy(np.array([2.0, 3.0])).numpy())
     # --8<-- [end:kwargs_works]
 
     # --8<-- [start:axis_fails]
@@ -157,9 +158,10 @@ if __name__ == "__main__":
     class Stack(keras.layers.Layer):
         def __init__(self, **kwargs):
             super().__init__(**kwargs)
+            policy = self.dtype_policy
             self.blocks = [None, None]
-            for index in range(2):  # nor these
-                self.blocks[index] = keras.layers.Dense(3)
+            for i in range(2):  # nor these
+                self.blocks[i] = keras.layers.Dense(3, dtype=policy)
 
         def call(self, inputs):
             for block in self.blocks:
@@ -186,7 +188,11 @@ if __name__ == "__main__":
     class Stack(keras.layers.Layer):
         def __init__(self, **kwargs):
             super().__init__(**kwargs)
-            self.blocks = [keras.layers.Dense(3) for _ in range(2)]
+            policy = self.dtype_policy
+            self.blocks = [
+                keras.layers.Dense(3, dtype=policy)
+                for _ in range(2)
+            ]
 
         def call(self, inputs):
             for block in self.blocks:
@@ -217,7 +223,8 @@ if __name__ == "__main__":
     sums = [ops.sum(inputs, axis=-1), Sum()(inputs)]
     model = keras.Model(inputs, sums)
     print("by keras.ops and by a layer:", model.output_shape)
-    print("sums:", [float(s[0]) for s in model(np.ones((1, 3)))])
+    x = np.array([[1.0, 2.0, 4.0]])
+    print("sums:", [float(total[0]) for total in model(x)])
     # --8<-- [end:kerastensor_works]
 
     # --8<-- [start:mask_fails]
@@ -225,14 +232,21 @@ if __name__ == "__main__":
         def call(self, inputs):
             return inputs * 1.0
 
+    def attend(steps):
+        attention = keras.layers.MultiHeadAttention(1, 1)
+        attention(steps, steps)
+        return steps
+
     x = np.array([[[2.0], [4.0], [0.0], [0.0]]])
-    masked = keras.layers.Masking()(x)  # the zeros are padding
+    mask_zeros = keras.layers.Masking()  # they are padding
     mean = keras.layers.GlobalAveragePooling1D()
 
     for name, operation in [
         ("a layer", TimesOne()),
-        ("an operation", lambda h: h * 1.0),
+        ("an operation", lambda steps: steps * 1.0),
+        ("the input of attention", attend),
     ]:
+        masked = mask_zeros(x)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             lost = operation(masked)
@@ -251,10 +265,21 @@ if __name__ == "__main__":
         def call(self, inputs):
             return inputs * 1.0
 
+    masked = mask_zeros(x)
     for layer in TimesOne(), keras.layers.Rescaling(1.0):
         print(type(layer).__name__, end=", ")
         kept = layer(masked)
         print("mean of 2 and 4:", mean(kept).numpy().item())
+
+    attention = keras.layers.MultiHeadAttention(1, 1)
+    copy = keras.layers.Rescaling(1.0)(masked)
+    attention(copy, copy)  # removes the mask of the copy
+    print("copied, mean of 2 and 4:", mean(masked).numpy().item())
+
+    mask = mask_zeros.compute_mask(x)
+    attention(masked, masked)
+    told = mean(masked, mask=mask)
+    print("told, mean of 2 and 4:", told.numpy().item())
     # --8<-- [end:mask_works]
 
     # --8<-- [start:late_fails]
@@ -301,7 +326,8 @@ if __name__ == "__main__":
     class Project(keras.layers.Layer):
         def __init__(self, **kwargs):
             super().__init__(**kwargs)
-            self.dense = keras.layers.Dense(2)
+            policy = self.dtype_policy
+            self.dense = keras.layers.Dense(2, dtype=policy)
 
         def call(self, inputs):
             return self.dense(inputs)

@@ -16,9 +16,12 @@ class Classifier(keras.Model):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.hidden = keras.layers.Dense(128, activation="relu")
-        self.dropout = keras.layers.Dropout(0.5)
-        self.classify = keras.layers.Dense(10, activation="softmax")
+        dtype = self.dtype_policy
+        self.hidden = keras.layers.Dense(128, activation="relu", dtype=dtype)
+        self.dropout = keras.layers.Dropout(0.5, dtype=dtype)
+        self.classify = keras.layers.Dense(
+            10, activation="softmax", dtype=dtype
+        )
 
     def call(self, inputs, training=False):
         x = self.hidden(inputs)  # (batch, 128)
@@ -41,13 +44,15 @@ class PriceAndRisk(keras.Model):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.stem = keras.layers.Dense(8, activation="relu")
+        dtype = self.dtype_policy
+        self.stem = keras.layers.Dense(8, activation="relu", dtype=dtype)
         self.hidden = [
-            keras.layers.Dense(8, activation="relu") for _ in range(3)
+            keras.layers.Dense(8, activation="relu", dtype=dtype)
+            for _ in range(3)
         ]
         self.heads = {
-            "price": keras.layers.Dense(1),
-            "risk": keras.layers.Dense(1, activation="sigmoid"),
+            "price": keras.layers.Dense(1, dtype=dtype),
+            "risk": keras.layers.Dense(1, activation="sigmoid", dtype=dtype),
         }
 
     def call(self, inputs):
@@ -58,6 +63,33 @@ class PriceAndRisk(keras.Model):
 
 
 # --8<-- [end:price_and_risk]
+
+
+# --8<-- [start:own_build]
+@keras.saving.register_keras_serializable(package="guide")
+class AsWideAsItsInput(keras.Model):
+    """Probabilities of 10 classes, through as many units as features.
+
+    Shapes:
+        ``(batch, features)`` to ``(batch, 10)``.
+    """
+
+    def build(self, input_shape):
+        units = input_shape[-1]
+        dtype = self.dtype_policy
+        self.hidden = keras.layers.Dense(units, activation="relu", dtype=dtype)
+        self.classify = keras.layers.Dense(
+            10, activation="softmax", dtype=dtype
+        )
+        self.hidden.build(input_shape)
+        self.classify.build(input_shape)  # hidden keeps the shape
+
+    def call(self, inputs):
+        x = self.hidden(inputs)  # (batch, features)
+        return self.classify(x)  # (batch, 10)
+
+
+# --8<-- [end:own_build]
 
 
 # --8<-- [start:sized]
@@ -79,13 +111,17 @@ class SizedClassifier(keras.Model):
         self.units = units
         self.classes = classes
         self.rate = rate
-        self.hidden = keras.layers.Dense(units, activation="relu")
-        self.dropout = keras.layers.Dropout(rate)
-        self.classify = keras.layers.Dense(classes, activation="softmax")
+        dtype = self.dtype_policy
+        self.hidden = keras.layers.Dense(units, activation="relu", dtype=dtype)
+        self.dropout = keras.layers.Dropout(rate, dtype=dtype)
+        self.classify = keras.layers.Dense(
+            classes, activation="softmax", dtype=dtype
+        )
 
     def call(self, inputs, training=False):
-        x = self.dropout(self.hidden(inputs), training=training)
-        return self.classify(x)
+        x = self.hidden(inputs)  # (batch, units)
+        x = self.dropout(x, training=training)
+        return self.classify(x)  # (batch, classes)
 
     def get_config(self):
         return {
@@ -117,7 +153,7 @@ if __name__ == "__main__":
     loss, accuracy = model.evaluate(x[800:], y[800:], verbose=0)
 
     first, *_, last = history["loss"]
-    print(f"loss in the first epoch {first:.2f}, in the last {last:.2f}")
+    print(f"loss in the first epoch {first:.1f}, in the last {last:.1f}")
     print(f"accuracy on 200 unseen samples: {accuracy:.2f}")
     print("predicted:", model.predict(x[800:808], verbose=0).argmax(axis=-1))
     print("true:     ", classes[800:808])
@@ -152,7 +188,7 @@ if __name__ == "__main__":
     print("weights to train:", len(hides.trainable_weights))
 
     kernel = hides.hidden[0].kernel.numpy()
-    hides.compile("adam", "mse")
+    hides.compile(optimizer="adam", loss="mse")
     hides.fit(x, x[:, :1], verbose=0)
     moved = np.abs(hides.hidden[0].kernel.numpy() - kernel).max()
     print(f"its first kernel has moved in fit by {moved:.2f}")
@@ -172,7 +208,7 @@ if __name__ == "__main__":
     print("weights to train:", len(shows.trainable_weights))
 
     kernel = shows.hidden[0].kernel.numpy()
-    shows.compile("adam", "mse")
+    shows.compile(optimizer="adam", loss="mse")
     shows.fit(x, x[:, :1], verbose=0)
     moved = np.abs(shows.hidden[0].kernel.numpy() - kernel).max()
     print(f"its first kernel has moved in fit by {moved:.2f}")
@@ -183,15 +219,17 @@ if __name__ == "__main__":
     for training in (True, False):
         one, other = (model(batch, training=training) for _ in range(2))
         difference = float(ops.max(ops.abs(one - other)))
-        print(f"training={training}: two calls differ by {difference:.2f}")
+        print(f"training={training}: two calls differ by {difference:.1g}")
 
-    difference = ops.max(
-        ops.abs(model.predict(batch, verbose=0) - model(batch))
-    )
-    print(f"predict and model(batch) differ by {float(difference):.2f}")
+    predicted = model.predict(batch, verbose=0)
+    same = np.allclose(predicted, model(batch), atol=1e-6)
+    print("predict returns what model(batch) does:", same)
 
     still = Classifier()  # a learning rate of 0 leaves its weights alone
-    still.compile(keras.optimizers.SGD(0.0), loss="categorical_crossentropy")
+    still.compile(
+        optimizer=keras.optimizers.SGD(learning_rate=0.0),
+        loss="categorical_crossentropy",
+    )
     (loss,) = still.fit(x, y, verbose=0).history["loss"]
     print(f"same weights: loss in fit {loss:.2f}, ", end="")
     print(f"in evaluate {still.evaluate(x, y, verbose=0):.2f}")
@@ -211,14 +249,54 @@ if __name__ == "__main__":
     print("numbers to train:", fresh.count_params())
     # --8<-- [end:build]
 
+    # --8<-- [start:builds_no_layer]
+    @keras.saving.register_keras_serializable(package="guide")
+    class BuildsNoLayer(AsWideAsItsInput):
+        def build(self, input_shape):
+            units = input_shape[-1]
+            self.hidden = keras.layers.Dense(units, activation="relu")
+            self.classify = keras.layers.Dense(10, activation="softmax")
+
+    for cls in (BuildsNoLayer, AsWideAsItsInput):
+        saved = cls()
+        outputs = saved(batch)
+        saved.save("built.keras")
+        reloaded = keras.saving.load_model("built.keras")
+        loaded = len(reloaded.weights)
+        same = np.allclose(reloaded(batch), outputs, atol=1e-6)
+        print(f"{cls.__name__}: {len(saved.weights)} weights saved, ", end="")
+        print(f"{loaded} loaded, same outputs: {same}")
+    # --8<-- [end:builds_no_layer]
+
     # --8<-- [start:save]
     model.save("classifier.keras")
     reloaded = keras.saving.load_model("classifier.keras")
 
-    difference = ops.max(ops.abs(model(batch) - reloaded(batch)))
-    print(f"largest difference after reloading: {float(difference):.1f}")
+    same = np.allclose(reloaded(batch), model(batch), atol=1e-6)
+    print("same outputs after reloading:", same)
     print("class:", type(reloaded).__name__, "- compiled:", reloaded.compiled)
     # --8<-- [end:save]
+
+    # --8<-- [start:two_arguments]
+    @keras.saving.register_keras_serializable(package="guide")
+    class TwoArguments(keras.Model):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.of_left = keras.layers.Dense(4)
+            self.of_right = keras.layers.Dense(4)
+
+        def call(self, left, right=None):
+            x = self.of_left(left)
+            return x if right is None else x + self.of_right(right)
+
+    saved = TwoArguments()
+    outputs = saved(batch, batch)
+    saved.save("two.keras")
+    reloaded = keras.saving.load_model("two.keras")
+    print(len(saved.weights), "weights saved,", len(reloaded.weights), "loaded")
+    same = np.allclose(reloaded(batch, batch), outputs, atol=1e-6)
+    print("same outputs:", same)
+    # --8<-- [end:two_arguments]
 
     # --8<-- [start:save_sized]
     sized = SizedClassifier(32, classes=4, rate=0.1, name="sized")
@@ -226,8 +304,8 @@ if __name__ == "__main__":
     sized.save("sized.keras")
     reloaded = keras.saving.load_model("sized.keras")
 
-    difference = ops.max(ops.abs(sized(batch) - reloaded(batch)))
-    print(f"largest difference after reloading: {float(difference):.1f}")
+    same = np.allclose(reloaded(batch), sized(batch), atol=1e-6)
+    print("same outputs after reloading:", same)
     print(reloaded.name, reloaded.units, reloaded.classes, reloaded.rate)
     # --8<-- [end:save_sized]
 
@@ -249,6 +327,23 @@ if __name__ == "__main__":
     print("rate after reloading:", reloaded.dropout.rate)
     # --8<-- [end:forgets]
 
+    # --8<-- [start:replace]
+    try:
+        model.classify = keras.layers.Dense(2, activation="softmax")
+    except ValueError as error:
+        print("ValueError:", error)
+
+    model.hidden.trainable = False
+    tuned = keras.Sequential(
+        [model.hidden, keras.layers.Dense(2, activation="softmax")]
+    )
+    tuned.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
+    kernel = model.hidden.kernel.numpy()
+    tuned.fit(x, classes % 2, verbose=0)
+    print("weights to train:", len(tuned.trainable_weights))
+    print("hidden moved:", bool((model.hidden.kernel.numpy() != kernel).any()))
+    # --8<-- [end:replace]
+
     # --8<-- [start:seen_init]
     class MyCustomModel(keras.Model):
         def __init__(self):
@@ -268,7 +363,9 @@ if __name__ == "__main__":
         print("TypeError:", str(error).split(". ")[0])
 
     try:
-        keras.saving.load_model("old.keras", {"MyCustomModel": MyCustomModel})
+        keras.saving.load_model(
+            "old.keras", custom_objects={"MyCustomModel": MyCustomModel}
+        )
     except TypeError as error:
         print("TypeError:", str(error).splitlines()[-1])
     # --8<-- [end:seen_init]
@@ -291,7 +388,7 @@ if __name__ == "__main__":
     total = around_five.sum(axis=-1, keepdims=True)
     for cls in (Untold, Told):
         regressor = cls()
-        regressor.compile("sgd", "mse")
+        regressor.compile(optimizer="sgd", loss="mse")
         regressor.fit(around_five, total, epochs=3, verbose=0)
         mean = float(ops.mean(regressor.norm.moving_mean))
         print(f"{cls.__name__}: moving mean after fit {mean:.1f}")

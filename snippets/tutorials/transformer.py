@@ -166,7 +166,8 @@ class SelfAttention(keras.layers.Layer):
 
     Shapes:
         ``(batch, time, features)`` to ``(batch, time, features)``. The
-        attention scores are ``(batch, heads, time, time)``: the query's place, then the key's.
+        attention scores are ``(batch, heads, time, time)``: the query's
+        place, then the key's.
     """
 
     def __init__(self, heads, size, **kwargs):
@@ -392,7 +393,7 @@ plt.show()
 # %% [markdown]
 # The loss is the cross-entropy of each place. The logits carry the mask, because every
 # layer down to the last hands it on, and Keras applies it to the loss and to the
-# accuracy: padded places count in neither. No sequence is seen twice in these 360 steps.
+# accuracy: padded places count in neither.
 
 # %%
 steps, rounds = 15, 24
@@ -495,8 +496,8 @@ plt.show()
 
 # %% [markdown]
 # With 12 digits it is the antidiagonal of a 12 by 12 map. The place asked for moved from
-# 4 to 11 in the first row, and the only thing that tells the second block so is what the
-# first one brought: its first rows look for the end of the sequence.
+# 4 to 11 in the first row. Most of what tells the second block so is what the first one
+# brought: its first rows look for the end of the sequence.
 
 # %% alt="Four maps of 12 by 12 weights for a sequence of 12 digits. Both heads of block 2 follow the antidiagonal from corner to corner, with a little weight on the cells beside it. In block 1 the first rows look at the last tokens and the last rows at the first tokens, the rows between are spread out."
 fig, axes = plt.subplots(2, 2, figsize=(7, 6), layout="constrained")
@@ -531,10 +532,17 @@ class Scale(keras.layers.Layer):
     def call(self, inputs):
         return inputs * self.factor
 
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
 
 @keras.saving.register_keras_serializable(package="guide")
 class MaskedScale(Scale):
-    """The same, and it hands the mask on."""
+    """The same, and it propagates the mask.
+
+    Shapes:
+        ``(...)`` to ``(...)``.
+    """
 
     def __init__(self, factor, **kwargs):
         super().__init__(factor, **kwargs)

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-from tests.site import DESKTOP, MISSING
+from tests.site import DESKTOP, MISSING, SITE
+
+expect.set_options(timeout=30_000)  # as long as Playwright waits for anything else: a busy machine isn't a wrong page
 
 
 @pytest.fixture(scope="session")
@@ -26,11 +36,10 @@ def chromium() -> str:
 
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
+    quiet = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    menu = "--blink-settings=javaScriptCanAccessClipboard=true,DOMPasteAllowed=true"  # a test pastes as a menu does
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-        )
+        browser = playwright.chromium.launch(executable_path=chromium, args=[*quiet, menu])
         yield browser
         browser.close()
 
@@ -62,3 +71,51 @@ def open_page(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
 @pytest.fixture
 def page(open_page: Callable[..., Page]) -> Page:
     return open_page()
+
+
+COMMANDS = {
+    "make serve": ["make", "--assume-old=.venv/ready", "serve", "PORT={port}"],
+    "mkdocs serve": [".venv/bin/mkdocs", "serve", "--dev-addr", "127.0.0.1:{port}"],
+}
+MADE_OF = ("Makefile", "mkdocs.yml", "mkdocs_hooks.py", "requirements.txt", "docs", "snippets", "engine", "theme")
+
+
+@dataclass(frozen=True)
+class Served:
+    """A copy of the site that may be edited while it is served."""
+
+    folder: Path
+    address: str
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Save a file with the first match of a pattern replaced."""
+        text, times = re.subn(old, new, (self.folder / file).read_text(encoding="utf-8"), count=1)
+        assert times, f"{old!r} doesn't stand in {file}"
+        (self.folder / file).write_text(text, encoding="utf-8")
+
+    def wait_until_told(self, words: str) -> None:
+        """Until the terminal shows what a pattern matches."""
+        end = time.monotonic() + 120
+        while not re.search(words, told := (self.folder / "terminal.txt").read_text(encoding="utf-8")):
+            assert time.monotonic() < end, told
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="module", params=COMMANDS.values(), ids=COMMANDS)
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("copy")
+    for name in MADE_OF:
+        copy = shutil.copytree if (SITE.root / name).is_dir() else shutil.copy
+        copy(SITE.root / name, folder / name)
+    (folder / ".venv").symlink_to(sys.prefix)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [part.format(port=port) for part in request.param]
+    with (folder / "terminal.txt").open("w") as terminal:
+        server = subprocess.Popen(command, cwd=folder, stdout=terminal, stderr=terminal, start_new_session=True)
+    site = Served(folder, f"http://127.0.0.1:{port}/")
+    site.wait_until_told("Serving on http")
+    yield site
+    os.killpg(server.pid, signal.SIGTERM)
+    server.wait()

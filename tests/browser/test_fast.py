@@ -18,6 +18,10 @@ SHIFTS = """
         for (const entry of list.getEntries()) self.shift += entry.value;
     }).observe({ type: "layout-shift", buffered: true });
 """
+TWELVE_FRAMES = """(left = 12) => new Promise(function frame(done) {
+    if (left--) requestAnimationFrame(() => frame(done));
+    else done();
+})"""
 
 
 @dataclass
@@ -70,7 +74,7 @@ def test_nothing_moves_while_it_loads(browser, address, size):
         page = context.new_page()
         page.goto(path)
         page.mouse.wheel(0, 100_000)
-        page.wait_for_timeout(200)
+        page.evaluate(TWELVE_FRAMES)
         assert page.evaluate("self.shift") == 0, path
         context.close()
 
@@ -87,8 +91,8 @@ def test_the_next_page_comes_without_a_reload(page, address):
     page.evaluate("self.stayed = true")
     page.on("response", lambda response: sizes.update({response.url: int(response.headers["content-length"])}))
     link = page.locator(".md-content a[href$='tutorials/equation_to_layer.html']").first
-    link.hover()
-    page.wait_for_timeout(500)
+    with page.expect_response("**/equation_to_layer.html"):
+        link.hover()
     assert [url.removeprefix(address) for url in sizes] == ["tutorials/equation_to_layer.html"], "prefetched"
     link.click()
     page.get_by_role("heading", name="From an equation to a trained layer").wait_for()

@@ -40,7 +40,7 @@ def test_what_the_site_did_not_write_is_kept_out(browser, address, path, what, c
     page.goto(path)
     page.evaluate("self.kept = []; document.addEventListener('securitypolicyviolation', e => kept.push(e.blockedURI))")
     page.evaluate(f"{{ {code}; document.body.append(it); }}")
-    page.wait_for_function("self.kept.length > 0", timeout=2000)
+    page.wait_for_function("self.kept.length > 0")
     assert page.evaluate("self.intruded") is None, what
     page.close()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ from keras import ops
 
 from snippets.decisions.when_to_use import AdversarialClassifier, SkipBlock, Snake, wave
 from tests import contract
+from tests.shown import shown
 
+MODULE = "snippets.decisions.when_to_use"
 CASES = {
     "SkipBlock": contract.Layer(lambda **kw: SkipBlock(6, **kw), inputs=[(4,), (None, 4)]),
     "Snake": contract.Layer(lambda **kw: Snake(2.0, **kw), inputs=[(4,), (7, 4)]),
@@ -30,7 +34,7 @@ def classes() -> tuple[np.ndarray, np.ndarray]:
 
 
 COMPILE = {"optimizer": "sgd", "loss": keras.losses.BinaryCrossentropy(from_logits=True)}
-MODELS = {"AdversarialClassifier": contract.Model(lambda: AdversarialClassifier(0.1), classes, COMPILE)}
+MODELS = {"AdversarialClassifier": contract.Model(lambda **kw: AdversarialClassifier(0.1, **kw), classes, COMPILE)}
 
 
 @pytest.mark.parametrize("check", contract.MODEL, ids=lambda check: check.__name__)
@@ -39,26 +43,165 @@ def test_model_contract(case, check, tmp_path, fresh_process):
     check(case, tmp_path=tmp_path, fresh_process=fresh_process)
 
 
+def figures(printed: str) -> list[list[float]]:
+    """The numbers behind the first colon of each line."""
+    return [
+        [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", line.split(":", 1)[1])]
+        for line in printed.splitlines()
+    ]
+
+
+# --- choose the smallest thing ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.proves(
+    "Not if it behaves differently in training, draws random numbers, or reads a mask: that takes a layer."
+)
+def test_a_function_knows_no_training_draws_once_and_sees_no_mask():
+    given = []
+
+    def curious(inputs, training=None, mask=None):
+        given.append((training, mask))
+        return inputs
+
+    embed = keras.layers.Embedding(5, 3, mask_zero=True)
+    model = keras.Sequential([embed, keras.layers.Activation(curious), keras.layers.Dense(1)])
+    model.compile(loss="mse")
+    model.fit(np.array([[1, 0]]), np.ones((1, 2, 1)), verbose=0)
+    assert set(given) == {(None, None)}
+
+    inputs = keras.Input((4,))
+    graph = keras.Model(inputs, inputs + keras.random.normal((4,)))
+    np.testing.assert_array_equal(graph(np.ones((2, 4))), graph(np.ones((2, 4))))
+
+
+@pytest.mark.proves("Not if a loss has weights of its own: `compile` doesn't train them.")
+def test_the_weight_of_a_loss_is_not_trained():
+    class Weighed(keras.losses.Loss):
+        def __init__(self):
+            super().__init__()
+            self.factor = keras.Variable(1.0)
+
+        def call(self, y_true, y_pred):
+            return ops.mean(self.factor * ops.square(y_true - y_pred), axis=-1)
+
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(optimizer="sgd", loss=Weighed())
+    model.fit(np.ones((4, 1)), np.full((4, 1), 3.0), verbose=0)
+    assert float(model.loss.factor) == 1.0
+    assert len(model.trainable_weights) == 2
+
+
+@pytest.mark.proves("An activation may have some, if it is a layer: `Dense(3, activation=Snake())`.")
+def test_an_activation_with_a_weight_trains_and_comes_back(tmp_path):
+    x = np.random.default_rng(0).normal(size=(32, 4)).astype("float32")
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation=Snake())])
+    model.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse")
+    model.fit(x, np.ones((32, 3)), epochs=2, verbose=0)
+    alpha = model.layers[0].activation.alpha
+    assert any(weight is alpha for weight in model.trainable_weights)
+    assert np.abs(alpha - np.ones(3)).min() > 1e-4
+    model.save(tmp_path / "model.keras")
+    contract.assert_same(np.asarray(keras.saving.load_model(tmp_path / "model.keras")(x)), np.asarray(model(x)))
+
+
+@pytest.mark.proves("a functional model of built-in layers, `Lambda` aside, is saved and loaded without code of yours.")
+def test_a_graph_of_built_in_layers_is_saved_without_a_line_of_ours(tmp_path, fresh_process):
+    inputs = keras.Input((4,))
+    graph = keras.Model(inputs, keras.layers.Add()([inputs, keras.layers.Dense(4)(inputs)]))
+    graph.save(tmp_path / "graph.keras")
+    x = np.ones((2, 4), "float32")
+    reloaded = fresh_process.submit(contract.load_and_call, tmp_path / "graph.keras", "keras", x).result()
+    contract.assert_same(reloaded, np.asarray(graph(x)))
+
+    keras.Model(inputs, keras.layers.Lambda(lambda x: 2 * x)(inputs)).save(tmp_path / "lambda.keras")
+    with pytest.raises(ValueError, match="safe_mode"):
+        keras.saving.load_model(tmp_path / "lambda.keras")
+
+
+def moves(gradients: list, **options) -> list[float]:
+    variable = keras.Variable([0.0, 0.0])
+    optimizer = keras.optimizers.SGD(1.0, **options)
+    for gradient in gradients:
+        optimizer.apply([tf.constant(gradient)], [variable])
+    return variable.numpy().tolist()
+
+
+@pytest.mark.proves(
+    "Not if an option does it: `loss=`, or the optimizer's `clipnorm=`, `use_ema=`, `gradient_accumulation_steps=`."
+)
+def test_the_options_that_save_a_step_do_what_they_say():
+    assert moves([[30.0, 40.0]], clipnorm=1.0) == pytest.approx([-0.6, -0.8])
+    assert moves([[2.0, 0.0]], gradient_accumulation_steps=2) == [0, 0]
+    assert moves([[2.0, 0.0], [0.0, 4.0]], gradient_accumulation_steps=2) == [-1, -2]
+    # The average of -1 and -3, which took the place of the weight.
+    assert moves([[1.0, 0.0], [2.0, 0.0]], use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=2) == [-2, 0]
+
+
 # --- complex architecture ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.proves(
+    "In `keras.Sequential`, a layer receives the output of the layer before it, with its mask, and no earlier output."
+)
+def test_sequential_passes_one_output_and_its_mask():
+    class Records(keras.layers.Layer):
+        supports_masking = True
+
+        def call(self, inputs, mask=None):
+            received.append((inputs, mask))
+            return inputs
+
+    received = []
+    embed = keras.layers.Embedding(5, 3, mask_zero=True)
+    model = keras.Sequential([embed, Records()])
+    ids = np.array([[1, 0]])
+    model(ids)
+    inputs, mask = received[-1]
+    np.testing.assert_array_equal(inputs, embed(ids))
+    np.testing.assert_array_equal(mask, [[True, False]])
+
+
+@pytest.mark.proves(
+    "`inputs + back(hidden(inputs))`: a skip connection around two layers. "
+    "`back` starts at zero, so that a new block returns its inputs.",
+    "The block keeps the shape of its input, so blocks can be stacked.",
+)
 def test_skip_block_is_two_dense_layers_and_the_input():
     block, x = SkipBlock(6), np.random.default_rng(0).normal(size=(5, 7, 4)).astype("float32")
-    np.testing.assert_array_equal(block(x), x)  # it starts as the identity
+    np.testing.assert_array_equal(block(x), x)
     rng = np.random.default_rng(1)
     k1, b1, k2, b2 = (rng.normal(size=weight.shape) for weight in block.weights)
     block.set_weights([k1, b1, k2, b2])
     np.testing.assert_allclose(block(x), x + np.maximum(x @ k1 + b1, 0) @ k2 + b2, rtol=1e-4, atol=1e-5)
+    assert block.compute_output_shape((None, 7, 4)) == (None, 7, 4)
 
 
-def test_the_layers_inside_compute_in_the_dtype_of_the_outer_one():
+def test_skip_block_keeps_its_config():
+    copy = SkipBlock.from_config(SkipBlock(9, name="past", dtype="float64").get_config())
+    assert (copy.units, copy.name, copy.dtype_policy.name) == (9, "past", "float64")
+    assert copy.hidden.units == 9
+
+
+@pytest.mark.proves("Without `dtype`, a layer in it would have the dtype set globally.")
+def test_layers_inside_a_layer_need_its_dtype():
     block = SkipBlock(6, dtype="mixed_float16")
     block(np.ones((2, 4)))
     assert block.hidden.compute_dtype == block.back.compute_dtype == "float16"
 
+    class Outer(keras.layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.inner = keras.layers.Dense(2)
+
+        def call(self, inputs):
+            return self.inner(inputs)
+
+    assert Outer(dtype="float64")(np.ones((2, 4))).dtype == "float32"
+
 
 def test_gradients_of_a_skip_block_that_is_no_longer_the_identity():
-    """At the start the way back is zero, and so is every gradient behind it."""
+    """At the start `back` is zero, and so is every gradient behind it."""
 
     class Moved(SkipBlock):
         def build(self, input_shape):
@@ -69,145 +212,363 @@ def test_gradients_of_a_skip_block_that_is_no_longer_the_identity():
     contract.gradients_match_finite_differences(contract.Layer(lambda **kw: Moved(6, **kw), inputs=[(4,), (7, 4)]))
 
 
-def test_a_graph_of_built_in_layers_is_saved_without_a_line_of_ours(tmp_path, fresh_process):
-    inputs = keras.Input((4,))
-    graph = keras.Model(inputs, keras.layers.Add()([inputs, keras.layers.Dense(4)(inputs)]))
-    graph.save(tmp_path / "graph.keras")
-    x = np.ones((2, 4), "float32")
-    reloaded = fresh_process.submit(contract.load_and_call, tmp_path / "graph.keras", "keras", x).result()
-    contract.assert_same(reloaded, np.asarray(graph(x)))
+@pytest.mark.proves("It trains together with the layers around it:")
+def test_the_network_with_blocks_learns_the_product(seed):
+    page = shown(MODULE, "blocks", seed=seed)
+    history = page["history"]
+    assert history[-1] < history[0] / 10
+    kernels = {weight.path: np.abs(weight).max() for weight in page["model"].trainable_weights}
+    assert min(kernels.values()) > 0  # those of `back`, which start at 0, as well
+
+
+@pytest.mark.proves(
+    "With the weights of the block it returns what the block returns. "
+    "A `Sequential` of the same layers has as many weights, and returns something else:"
+)
+def test_the_graph_is_the_block_and_the_chain_is_not():
+    rng = np.random.default_rng(0)
+    block, batch = SkipBlock(32), rng.normal(size=(5, 16)).astype("float32")
+    block(batch)
+    block.set_weights([rng.normal(size=weight.shape) for weight in block.weights])
+    page = shown(MODULE, "graph", block=block, batch=batch)
+    np.testing.assert_allclose(page["graph"](batch), block(batch), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(page["chain"](batch) + batch, block(batch), rtol=1e-5, atol=1e-5)
+    assert np.abs(page["chain"](batch) - block(batch)).max() > 0.1
+    assert page["graph"].count_params() == page["chain"].count_params() == block.count_params()
 
 
 # --- non-standard operations ------------------------------------------------------------------------------------------
 
 
-def test_wave_and_snake_are_the_formula():
+@pytest.mark.proves("`inputs + sin²(inputs)`, number by number.")
+def test_wave_is_the_formula():
     x = np.linspace(-5, 5, 40, dtype="float32").reshape(-1, 4)
     np.testing.assert_allclose(wave(x), x + np.sin(x) ** 2, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(Snake()(x), wave(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.proves("Register it, and models that use it save its name:")
+def test_a_registered_function_is_saved_as_an_option(tmp_path, fresh_process):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation=wave)])
+    assert "wave" in str(model.layers[0].get_config()["activation"])
+    model.save(tmp_path / "wave.keras")
+    x = np.ones((2, 4), "float32")
+    reloaded = fresh_process.submit(contract.load_and_call, tmp_path / "wave.keras", MODULE, x).result()
+    contract.assert_same(reloaded, np.asarray(model(x)))
+
+
+@pytest.mark.proves("A built-in layer takes it as an option, and a functional model can call it:")
+def test_a_functional_model_calls_the_function():
+    page = shown(MODULE, "use_wave")
+    assert page["reloaded"].layers[0].activation is page["wave"]
+    inputs = keras.Input((7, 4))
+    x = np.linspace(-5, 5, 56, dtype="float32").reshape(2, 7, 4)
+    np.testing.assert_allclose(keras.Model(inputs, wave(inputs))(x), wave(x), rtol=1e-5)
+
+
+@pytest.mark.proves(
+    "`inputs + sin²(alpha * inputs) / alpha`, with a learnt `alpha`.",
+    "Here the frequency of the wave is trainable, one for each feature.",
+)
+def test_snake_is_the_formula():
+    x = np.linspace(-5, 5, 40, dtype="float32").reshape(-1, 4)
+    np.testing.assert_allclose(Snake()(x), x + np.sin(x) ** 2, rtol=1e-5, atol=1e-6)
     layer, alpha = Snake(), np.array([0.5, 1.0, -2.0, 3.0])
     layer(x)
     layer.set_weights([alpha])
     np.testing.assert_allclose(layer(x), x + np.sin(alpha * x) ** 2 / alpha, rtol=1e-5, atol=1e-5)
+    assert [weight.shape for weight in layer.trainable_weights] == [(4,)]
+    assert layer.compute_output_shape((None, 4)) == (None, 4)
 
 
-def test_snake_starts_where_it_is_told_and_refuses_zero():
+@pytest.mark.proves("What each feature's `alpha` starts from.")
+def test_snake_starts_where_it_is_told():
     layer = Snake(3.0)
     layer(np.ones((1, 4)))
     np.testing.assert_array_equal(layer.alpha, [3.0] * 4)
-    assert Snake.from_config(layer.get_config()).start == 3.0
-    with pytest.raises(ValueError, match="`alpha` must not be 0"):
+    assert Snake().initial_alpha == 1.0
+    copy = Snake.from_config(Snake(-0.5, name="hiss").get_config())
+    assert (copy.initial_alpha, copy.name) == (-0.5, "hiss")
+
+
+@pytest.mark.proves(
+    "ValueError: If `initial_alpha` is 0, where `alpha` has no gradient.",
+    "An `alpha` of 0 adds 0, the limit of the formula, and not NaN.",
+)
+def test_alpha_may_become_0_and_may_not_start_there():
+    with pytest.raises(ValueError, match="`initial_alpha` must not be 0"):
         Snake(0)
+    layer, x = Snake(), np.array([[0.0, 1.0, -2.0]], "float32")
+    layer(x)
+    layer.alpha.assign(np.zeros(3))
+    x = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        outputs = layer(x)
+        loss = tf.reduce_sum(outputs)
+    np.testing.assert_array_equal(outputs, x)
+    of_alpha, of_inputs = tape.gradient(loss, [layer.alpha.value, x])
+    np.testing.assert_array_equal(of_alpha, np.zeros(3))
+    np.testing.assert_array_equal(of_inputs, np.ones((1, 3)))
+    layer.alpha.assign(np.full(3, 1e-6))
+    np.testing.assert_allclose(layer(x), x, atol=1e-5)  # the limit
 
 
-def test_a_registered_function_is_saved_as_an_option(tmp_path, fresh_process):
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation=wave)])
-    model.save(tmp_path / "wave.keras")
-    x = np.ones((2, 4), "float32")
-    module = "snippets.decisions.when_to_use"
-    reloaded = fresh_process.submit(contract.load_and_call, tmp_path / "wave.keras", module, x).result()
-    contract.assert_same(reloaded, np.asarray(model(x)))
+@pytest.mark.proves(
+    "Networks of the same width learn `sin(3x)` between −3 and 3, and are then asked beyond, "  # noqa: RUF001
+    "where they weren't trained.",
+    "A model that always predicts 0 has a loss of 0.5:",
+    "`Snake(3.0)` fits the sine and continues it, with a loss below 0.2.",
+    "`Snake(1.0)` stays at a loss of about 0.4: training doesn't find a frequency that is so far away",
+)
+def test_training_finds_a_frequency_only_from_near_it(seed):
+    page = shown(MODULE, "periodic", seed=seed)
+    _relu, (one, *_), _three = figures(page.printed)
+    assert np.abs(page["inside"]).max() <= 3 <= page["beyond"].min()
+    np.testing.assert_allclose(page["target"], np.sin(3 * page["inside"]))
+    assert np.mean(np.square(np.sin(3 * page["beyond"]))) == pytest.approx(0.5, abs=0.05)
+    assert one in (0.4, 0.5)
+    assert page["near"] < 0.01  # of the last, Snake(3.0)
+    assert page["far"] < 0.2
 
 
-def test_training_finds_a_frequency_only_from_near_it():
-    """From a wrong start, the periodic network is worse than `relu`."""
-    losses = {}
-    for name, make in {"relu": keras.layers.ReLU, "1": Snake, "3": lambda: Snake(3.0)}.items():
-        keras.utils.set_random_seed(1)
-        x = np.random.uniform(-3, 3, size=(1000, 1)).astype("float32")
-        model = keras.Sequential([keras.layers.Dense(16), make(), keras.layers.Dense(1)])
-        model.compile(keras.optimizers.Adam(0.02), loss="mse")
-        model.fit(x, np.sin(3 * x), batch_size=50, epochs=20, verbose=0)
-        losses[name] = float(np.mean(np.square(model(x) - np.sin(3 * x))))
-    assert 0.35 < losses["1"] < 0.45
-    assert losses["3"] < 0.005
-    assert losses["relu"] < losses["1"] - 0.1
+# --- multiple inputs and outputs --------------------------------------------------------------------------------------
+
+
+@pytest.mark.proves(
+    "A functional model takes inputs as a dict, and returns outputs as a dict:", "A graph with two of each"
+)
+def test_two_inputs_and_two_outputs():
+    page = shown(MODULE, "two_and_two")
+    x = {"size": np.ones((2, 3)), "place": np.ones((2, 5))}
+    outputs = page["model"].predict(x, verbose=0)
+    assert {name: output.shape for name, output in outputs.items()} == {"price": (2, 1), "sold": (2, 1)}
+    far = page["model"]({"size": 1e4 * x["size"], "place": x["place"]})
+    assert float(ops.max(ops.abs(far["price"]))) > 1 >= float(ops.max(far["sold"]))
 
 
 # --- custom training loops --------------------------------------------------------------------------------------------
 
 
-def points() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(7)
-    x = rng.uniform(-1, 1, size=(320, 1)).astype("float32")
-    y = (3 * x + 1 + rng.normal(0, 0.1, x.shape)).astype("float32")
-    wrong = y.copy()
-    wrong[::40] += 100
-    return x, y, wrong
+@pytest.fixture(scope="module")
+def loop():
+    return shown(MODULE, "fit", "loop")
 
 
-def line() -> keras.Model:
-    return keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+@pytest.mark.proves(
+    "Here `fit` learns a line from noisy points, without shuffling them, and reports a loss for each epoch:",
+    "This loop does the same steps and reports the same losses.",
+    "weight the losses of batches by their sizes,",
+)
+def test_the_loop_reports_what_fit_reports(loop):
+    assert len(loop["reported"]) == 20
+    np.testing.assert_allclose(loop["losses"], loop["reported"], rtol=1e-5)
+    assert set(loop["sizes"]) == {32, 10}
+    # Without the sizes, the last and smaller batch counts as much as the others.
+    unweighted = np.mean(loop["of_batches"]), np.average(loop["of_batches"], weights=loop["sizes"])
+    assert abs(np.subtract(*unweighted)) > 1e-4
 
 
-def test_fit_adds_the_penalties_of_regularizers():
-    """The loop has to: without `model.losses` it would report the plain error."""
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_regularizer=keras.regularizers.L2(1.0))])
-    model.set_weights([np.array([[2.0]]), np.array([0.0])])
-    model.compile(keras.optimizers.SGD(0.0), loss="mse")
-    x = np.ones((4, 1))
-    assert model.fit(x, 2 * x, verbose=0).history["loss"] == [pytest.approx(4.0)]
-    assert float(sum(model.losses)) == pytest.approx(4.0)
+@pytest.mark.proves("add `model.losses`, the penalties of regularizers,")
+def test_without_the_penalty_the_loop_would_report_another_loss(loop):
+    model = loop["model"]
+    assert float(sum(model.losses)) > 0.01
+    plain = np.mean(np.square(model(loop["x"]) - loop["y"]))
+    model.compile(loss="mse")
+    assert model.evaluate(loop["x"], loop["y"], verbose=0) == pytest.approx(plain + float(sum(model.losses)), rel=1e-4)
 
 
-class ClipsEachSample(keras.Model):
-    """The page's clipped step, in a `train_step`."""
+@pytest.mark.proves(
+    "under `mixed_float16`, wrap the optimizer in `keras.optimizers.LossScaleOptimizer` and scale the loss. "
+    "`scale_loss` of an optimizer without a loss scale, as here, returns the loss unchanged."
+)
+def test_in_mixed_precision_small_gradients_need_the_scaled_loss(loop):
+    moved = {}
+    keras.config.set_dtype_policy("mixed_float16")
+    x, y = tf.fill((32, 1), 1e-3), tf.fill((32, 1), 1e-5)
+    for make in (keras.optimizers.SGD, lambda rate: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(rate))):
+        model = loop["make_line"]()
+        optimizer = make(0.1)
+        optimizer.build(model.trainable_variables)
+        loop.namespace.update(model=model, weights=model.trainable_variables, optimizer=optimizer)
+        loop["step"].python_function(x, y)
+        moved[type(optimizer).__name__] = model.weights[0].numpy().item()
+    assert moved["SGD"] == 0
+    assert moved["LossScaleOptimizer"] == pytest.approx(0.1 * 2 * 1e-5 * 1e-3, rel=0.05)
+    assert float(keras.optimizers.SGD(0.1).scale_loss(tf.constant(3.0))) == 3.0
+    assert float(keras.optimizers.SGD(0.1, loss_scale_factor=2).scale_loss(tf.constant(3.0))) == 6.0
 
-    def train_step(self, data):
-        x, y = data
-        weights = self.trainable_variables
-        with tf.GradientTape() as tape:
-            losses = keras.losses.mean_squared_error(y, self(x, training=True))
-        gradients = tape.jacobian(losses, [w.value for w in weights])
-        flat = [tf.reshape(g, (tf.shape(x)[0], -1)) for g in gradients]
-        norms = ops.norm(ops.concatenate(flat, axis=1), axis=1)
-        scales = ops.minimum(1.0, 1.0 / norms) / 32
-        pulls = ops.norm(scales[:, None] * ops.concatenate(flat, axis=1), axis=1)
-        tf.debugging.assert_less_equal(ops.max(pulls), 1 / 32 + 1e-6)
-        self.optimizer.apply([ops.tensordot(scales, g, axes=1) for g in gradients], weights)
-        return {"loss": tf.reduce_mean(losses)}
-
-
-def fitted(model, options, loss) -> list[float]:
-    x, _y, wrong = points()
-    model.compile(keras.optimizers.SGD(0.1, **options), loss=loss)
-    model.fit(x, wrong, batch_size=32, epochs=20, shuffle=False, verbose=0)
-    return [weight.numpy().item() for weight in model.weights]
-
-
-def test_clipping_the_mean_keeps_the_direction_that_wrong_labels_gave_it():
-    inputs = line().inputs
-    each = fitted(ClipsEachSample(inputs, keras.layers.Dense(1, kernel_initializer="zeros")(inputs[0])), {}, "mse")
-    np.testing.assert_allclose(each, [3, 1], atol=0.05)
-    for options in ({}, {"clipnorm": 1.0}):
-        slope, intercept = fitted(line(), options, "mse")
-        assert abs(slope - 3) > 1
-        assert abs(intercept - 1) > 1
+    model.compile(optimizer="sgd", loss="mse")
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
 
 
-def test_huber_finds_the_same_line():
-    np.testing.assert_allclose(fitted(line(), {}, "huber"), [3, 1], atol=0.05)
+@pytest.fixture
+def clipping(seed):
+    return shown(MODULE, "fit", "clip_the_mean", "clip_each_sample", seed=seed)
 
 
-def test_with_epsilon_0_the_train_step_is_the_one_of_fit():
-    x, y = classes()
-    keras.utils.set_random_seed(3)
-    ours = AdversarialClassifier(0.0)
-    plain = keras.Sequential([keras.Input((6,)), keras.layers.Dense(16, "relu"), keras.layers.Dense(1)])
+@pytest.mark.proves(
+    "Eight labels are wrong by 100, and the true line is 3 x + 1.",
+    "By then the wrong labels have already changed its direction, and the line is wrong with both:",
+    "A step of your own has the gradient of each sample, and clips it before averaging.",
+    'Against wrong labels alone, `loss="huber"` is the smaller thing, and finds the same line.',
+)
+def test_only_clipping_each_sample_finds_the_line(clipping):
+    wrong = clipping["wrong"] - clipping["y"]
+    assert np.sum(np.isclose(wrong, 100, atol=1e-3)) == 8
+    assert np.sum(wrong == 0) == len(wrong) - 8
+    *of_the_mean, each = clipping.printed.splitlines()
+    assert len(of_the_mean) == 3
+    for line in of_the_mean:
+        assert float(line.rsplit(" ", 1)[1]) > 1.5, line
+    slope, intercept = (weight.numpy().item() for weight in clipping["model"].weights)
+    assert each == f"each sample clipped: {slope:.1f} x + {intercept:.1f}"
+    assert (slope, intercept) == pytest.approx((3, 1), abs=0.1)
+
+    huber = clipping["make_line"]()
+    huber.compile(optimizer=keras.optimizers.SGD(0.1), loss="huber")
+    huber.fit(clipping["x"], clipping["wrong"], epochs=20, shuffle=False, verbose=0)
+    assert [weight.numpy().item() for weight in huber.weights] == pytest.approx([3, 1], abs=0.1)
+
+
+@pytest.mark.proves(
+    "The optimizer's `clipnorm` clips the averaged gradient of each weight, "
+    "`global_clipnorm` that of all weights together."
+)
+def test_what_the_options_clip():
+    lengths = {}
+    for option in ("clipnorm", "global_clipnorm"):
+        weights = [keras.Variable([0.0]), keras.Variable([0.0])]
+        keras.optimizers.SGD(1.0, **{option: 1.0}).apply([tf.constant([30.0]), tf.constant([40.0])], weights)
+        lengths[option] = [abs(weight.numpy().item()) for weight in weights]
+    assert lengths["clipnorm"] == [1, 1]
+    assert lengths["global_clipnorm"] == pytest.approx([0.6, 0.8])
+
+
+@pytest.fixture(scope="module")
+def one_batch():
+    """The page's clipped step, with a model of its own before it has seen anything."""
+    page = shown(MODULE, "fit", "clip_the_mean", "clip_each_sample", seed=1)
+    for weight in page["model"].weights:
+        weight.assign(ops.zeros_like(weight))
+    return page
+
+
+def stepped(page, step, x, y) -> np.ndarray:
+    for weight in page["weights"]:
+        weight.assign(ops.zeros_like(weight))
+    step(tf.constant(x, "float32"), tf.constant(y, "float32"))
+    return np.concatenate([weight.numpy().ravel() for weight in page["weights"]])
+
+
+@pytest.mark.proves("No sample of a batch of 32 then moves the mean by more than 1/32:")
+def test_each_sample_moves_the_mean_by_at_most_its_share(one_batch):
+    x, y = np.full((32, 1), 2.0), np.zeros((32, 1))
+    y[5] = 1000.0  # the other samples are predicted, and pull at nothing
+    moved = stepped(one_batch, one_batch["clipped_step"], x, y)
+    assert np.linalg.norm(moved / 0.1) == pytest.approx(1 / 32, rel=1e-4)
+    y[5] = 0.1  # a gradient of 0.45 is left as it is
+    moved = stepped(one_batch, one_batch["clipped_step"], x, y)
+    np.testing.assert_allclose(moved / 0.1, [2 * 0.1 * 2 / 32, 2 * 0.1 / 32], rtol=1e-4)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_the_clipped_step_is_the_formula_for_a_batch_of_unknown_size(one_batch, jit_compile):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(7, 1)), 3 * rng.normal(size=(7, 1))
+    gradients = np.concatenate([-2 * y * x, -2 * y], axis=1)  # at weights of 0
+    norms = np.linalg.norm(gradients, axis=1, keepdims=True)
+    expected = -0.1 * np.mean(gradients * np.minimum(1, 1 / norms), axis=0)
+    assert norms.min() < 1 < norms.max()
+    step = one_batch["clipped_step"].python_function
+    unknown = tf.TensorSpec((None, 1))
+    options = {"jit_compile": True} if jit_compile else {"input_signature": [unknown, unknown]}
+    step = tf.function(step, **options)
+    np.testing.assert_allclose(stepped(one_batch, step, x, y), expected, rtol=1e-4)
+
+
+@pytest.mark.proves(
+    "The jacobian holds one gradient for each sample, so it takes as much memory as the batch size times the weights."
+)
+def test_the_size_of_the_jacobian(one_batch, monkeypatch):
+    sizes, jacobian = [], tf.GradientTape.jacobian
+
+    def measured(*args, **kwargs):
+        found = jacobian(*args, **kwargs)
+        sizes.append(sum(int(tf.size(part)) for part in found))
+        return found
+
+    monkeypatch.setattr(tf.GradientTape, "jacobian", measured)
+    stepped(one_batch, one_batch["clipped_step"].python_function, np.ones((9, 1)), np.ones((9, 1)))
+    assert sizes == [9 * one_batch["model"].count_params()]
+
+
+# --- keep fit and change the step -------------------------------------------------------------------------------------
+
+
+def test_classifier_is_what_its_layers_compute():
+    x, _y = classes()
+    model, rng = AdversarialClassifier(0.1), np.random.default_rng(1)
+    model(x)
+    k1, b1, k2, b2 = (rng.normal(size=weight.shape) for weight in model.weights)
+    model.set_weights([k1, b1, k2, b2])
+    np.testing.assert_allclose(model(x), np.maximum(x @ k1 + b1, 0) @ k2 + b2, rtol=1e-3, atol=1e-4)
+    assert k1.shape == (6, 16)
+    assert AdversarialClassifier.from_config(AdversarialClassifier(0.3, name="foe").get_config()).epsilon == 0.3
+
+
+def plain_like(ours: keras.Model, x, **options) -> keras.Model:
+    layers = [keras.layers.Dense(16, activation="relu", **options), keras.layers.Dense(1)]
+    plain = keras.Sequential([keras.Input((6,)), *layers])
     ours(x)
     plain.set_weights(ours.get_weights())
-    weight = np.linspace(0, 1, len(x))
+    return plain
+
+
+@pytest.mark.proves("How far each feature moves in training. 0 trains as usual.")
+def test_with_epsilon_0_the_train_step_is_the_one_of_fit(monkeypatch):
+    x, y = classes()
+    ours = AdversarialClassifier(0.0)
+    plain = plain_like(ours, x)
+    monkeypatch.setattr(ours, "attack", None)  # no second pass for nothing
     histories = []
     for model in (ours, plain):
         model.compile(**{**COMPILE, "optimizer": "adam"}, metrics=["mae"])
-        histories.append(
-            model.fit(x, y, sample_weight=weight, epochs=3, batch_size=24, shuffle=False, verbose=0).history
-        )
+        fit = {"sample_weight": np.linspace(0, 1, len(x)), "epochs": 3, "batch_size": 24, "shuffle": False}
+        histories.append(model.fit(x, y, **fit, verbose=0).history)
     assert histories[0].keys() == histories[1].keys()
     for key in histories[0]:
         np.testing.assert_allclose(histories[0][key], histories[1][key], rtol=1e-5)
 
 
+@pytest.mark.proves(
+    "This model first moves each batch in the direction that raises the loss. "
+    "Then it trains on the moved batch with the inherited step, which handles `sample_weight`, regularizers "
+    "and loss scaling:"
+)
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_the_step_is_the_inherited_one_on_the_moved_batch(policy):
+    keras.config.set_dtype_policy(policy)
+    x, y = classes()
+    weight = np.linspace(0, 1, len(x), dtype="float32")
+    ours = AdversarialClassifier(0.3)
+    ours.hidden.kernel_regularizer = keras.regularizers.L2(0.1)
+    plain = plain_like(ours, x, kernel_regularizer=keras.regularizers.L2(0.1))
+    for model in (ours, plain):
+        model.compile(optimizer=keras.optimizers.SGD(0.5), loss=COMPILE["loss"])
+    scales = policy == "mixed_float16"
+    assert isinstance(ours.optimizer, keras.optimizers.LossScaleOptimizer) == scales
+    ours.optimizer.build(ours.trainable_variables)
+    moved = ours.attack(x, y, 0.3, weight)
+    assert not np.allclose(moved, x)
+    for model, inputs in ((ours, x), (plain, moved)):
+        model.fit(inputs, y, sample_weight=weight, batch_size=len(x), shuffle=False, verbose=0)
+    contract.assert_same(ours.get_weights(), plain.get_weights(), atol=2e-3 if scales else 1e-5)
+
+
+@pytest.mark.proves(
+    "Return `x`, each feature moved by `epsilon` to raise the loss.",
+    "A feature without influence on the loss stays, and so does a sample with a weight of 0.",
+)
 def test_the_attack_moves_each_feature_by_epsilon_and_raises_the_loss():
     x, y = classes()
     model = AdversarialClassifier(0.0)
@@ -216,19 +577,59 @@ def test_the_attack_moves_each_feature_by_epsilon_and_raises_the_loss():
     np.testing.assert_allclose(np.abs(moved - x), 0.05, rtol=1e-3)
     assert model.evaluate(moved, y, verbose=0) > model.evaluate(x, y, verbose=0)
 
+    weight = np.ones(len(x), "float32")
+    weight[:5] = 0
+    model.hidden.kernel.assign(model.hidden.kernel.numpy() * np.array([1, 1, 0, 1, 1, 1])[:, None])
+    moved = np.abs(model.attack(x, y, 0.05, weight) - x)
+    assert moved[:5].max() == moved[:, 2].max() == 0
+    np.testing.assert_allclose(np.delete(moved[5:], 2, axis=1), 0.05, rtol=1e-3)
+    assert model.attack(np.ones((2, 6), "int64"), y[:2], 0.05).dtype == "float32"
 
-def test_training_on_moved_inputs_differs_from_training_on_the_inputs():
+
+@pytest.mark.proves("Keeps small gradients from becoming 0 under mixed_float16.")
+def test_the_attack_sees_small_gradients_in_mixed_precision():
+    keras.config.set_dtype_policy("mixed_float16")
     x, y = classes()
-    losses = []
-    for epsilon in (0.0, 0.5):
+    model = AdversarialClassifier(0.1)
+    model.compile(**COMPILE)
+    model(x)
+    model.hidden.kernel.assign(model.hidden.kernel * 1e-3)
+    model.logit.kernel.assign(model.logit.kernel * 1e-2)
+    model.optimizer.build(model.trainable_variables)
+    scaled = np.mean(model.attack(x, y, 0.1) != x)
+    model.optimizer.scale_loss = lambda loss: loss
+    unscaled = np.mean(model.attack(x, y, 0.1) != x)
+    assert scaled > 0.95
+    assert unscaled < 0.5
+
+
+def test_it_trains_compiled_by_xla():
+    x, y = classes()
+    losses = {}
+    for jit_compile in (False, True):
         keras.utils.set_random_seed(3)
-        model = AdversarialClassifier(epsilon)
-        model.compile(**COMPILE)
-        losses += model.fit(x, y, verbose=0).history["loss"]
-    assert losses[1] > losses[0]
+        model = AdversarialClassifier(0.1)
+        model.compile(**COMPILE, jit_compile=jit_compile)
+        losses[jit_compile] = model.fit(x, y, epochs=2, shuffle=False, verbose=0).history["loss"]
+    np.testing.assert_allclose(losses[True], losses[False], rtol=1e-4)
 
 
-def test_the_options_that_save_a_step_exist():
-    optimizer = keras.optimizers.SGD(0.1, clipnorm=1.0, use_ema=True, gradient_accumulation_steps=2)
-    config = optimizer.get_config()
-    assert (config["clipnorm"], config["use_ema"], config["gradient_accumulation_steps"]) == (1.0, True, 2)
+@pytest.mark.proves(
+    "One feature of the data is strong, and right for 95 % of the samples. "
+    "Twenty features are weak, and right together.",
+    "Trained as usual (`epsilon` 0), the model relies on the weak ones, "
+    "and moving each feature by 0.2 makes nearly every prediction wrong:",
+)
+def test_what_small_moves_do_to_a_model_that_never_saw_any(seed):
+    page = shown(MODULE, "attacked", seed=seed)
+    x, y = page["sample"](5000)
+    side = 2 * y - 1
+    assert x.shape == (5000, 21)
+    assert np.mean(np.sign(x[:, :1]) == side) == pytest.approx(0.95, abs=0.01)
+    assert np.mean(np.sign(x[:, 1:].mean(axis=1, keepdims=True)) == side) > 0.999
+    assert np.mean(np.sign(x[:, 1:]) == side) < 0.9  # one weak feature alone
+    usual, usual_moved, trained, trained_moved = (line[-1] for line in figures(page.printed))
+    assert usual >= 0.98
+    assert usual_moved <= 0.02
+    assert min(trained, trained_moved) > 0.85
+    assert trained < usual

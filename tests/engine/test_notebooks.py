@@ -81,6 +81,13 @@ def test_code_above_the_first_cell(with_notebook):
     with_notebook.assert_red("snippets/squares.py:1", "something stands outside the cells.")
 
 
+def test_a_module_that_is_not_python(with_notebook):
+    with_notebook.replace("snippets/squares.py", "x = [0, 1, 2]", "x = [0, 1, 2")
+    what = "Python can't read this module: '[' was never closed. Mend this line, or one above it."
+    with_notebook.assert_red("snippets/squares.py:14", what)
+    assert len(with_notebook.problems()) == 1, "and not that `make outputs` would mend it"
+
+
 def test_an_include_in_a_prose_cell(with_notebook):
     with_notebook.replace("snippets/squares.py", "# Numbers", '# --8<-- "docs/add.md"\n#\n# Numbers')
     with_notebook.assert_red("snippets/squares.py:7", "a notebook includes nothing")

@@ -125,6 +125,17 @@ def test_a_section_within_a_section(project):
     project.assert_red("docs/add.md:5", "section 'add' of snippets/add.py holds the markers of another section.")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [("a + b", "(a + b", 3), ("\nif __name__", "numbers = (\n\nif __name__", 7)],
+    ids=["in a section", "outside of the sections"],
+)
+def test_a_module_that_is_not_python(project, old, new, line):
+    project.replace("snippets/add.py", old, new)
+    what = "Python can't read this module: '(' was never closed. Mend this line, or one above it."
+    project.assert_red(f"snippets/add.py:{line}", what)
+
+
 def test_two_sections_of_one_name(project):
     project.write("snippets/add.py", project.read("snippets/add.py") + UNSHOWN.replace("more", "use"))
     project.assert_red("snippets/add.py:13", "there is a section 'use' already. Give this one a name of its own.")

@@ -75,5 +75,5 @@ def test_port_taken(project):
 
 def test_make_alone_lists_the_commands():
     done = subprocess.run([shutil.which("make")], cwd=ROOT, capture_output=True, text=True, check=True)
-    for name in ("serve", "test", "build", "outputs"):
+    for name in ("serve", "test", "bench", "build", "outputs", "lock"):
         assert f"make {name} " in done.stdout

@@ -62,6 +62,8 @@ REAL = np.arange(7) < np.array([[7], [5], [2], [3]])
 @pytest.mark.parametrize("check", contract.LAYER, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_contract(case, check, tmp_path, fresh_process):
+    if check is contract.works_inside_time_distributed and case is not CASES["MaskedScale"]:
+        pytest.skip("its outputs depend on `return_attention_scores`, so Keras finds their shapes by running `call`")
     check(case, tmp_path=tmp_path, fresh_process=fresh_process)
 
 
