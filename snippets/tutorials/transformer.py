@@ -8,11 +8,12 @@
 #
 # A transformer encoder lets each token of a sequence read from all the others, by
 # weights that it computes. Write the layers out when you want to see those weights or
-# to change how they are made; where you don't, `keras.layers.MultiHeadAttention` is
-# there.
+# to change how they are made. Otherwise use `keras.layers.MultiHeadAttention`; called on
+# data or in a subclassed model, it
+# [removes the mask from its input](../errors/layers.md#mask-lost).
 #
 # The task is to write a sequence of digits backwards. The sequences have 3 to 12 digits,
-# so each token has to find out where its sequence ends before it knows where to look.
+# so each token needs to know where its sequence ends before it can find its partner.
 # The attention is that of *Attention Is All You Need* (Vaswani et al., 2017).
 
 # %%
@@ -31,6 +32,9 @@ keras.utils.set_random_seed(2)
 # A batch is an array, so each sequence is filled up to 12 places. The token 0 stands
 # for padding and nothing else: the digits 0 to 9 are the tokens 1 to 10. The target
 # of place $i$ in a sequence of length $n$ is the token at place $n - 1 - i$.
+#
+# There are only 1,000 sequences of 3 digits, so a random draw would put many of the test
+# into the training. Training sequences that occur in the test are left out.
 
 # %%
 PLACES = 12
@@ -50,9 +54,14 @@ def reversal(lengths, rng):
 
 
 rng = np.random.default_rng(2)
-train = reversal(rng.integers(3, PLACES + 1, size=23040), rng)
 test = reversal(np.repeat(np.arange(3, PLACES + 1), 50), rng)
+drawn = reversal(rng.integers(3, PLACES + 1, size=25000), rng)
+held_back = {row.tobytes() for row in test[0]}
+new = [row.tobytes() not in held_back for row in drawn[0]]
+train = [each[new][: 360 * 64] for each in drawn]  # 360 steps of 64
 print("training sequences:", train[0].shape, "test:", test[0].shape)
+shared = held_back & {row.tobytes() for row in train[0]}
+print("in both:", len(shared))
 print("tokens: ", train[0][1])
 print("targets:", train[1][1])
 print(f"padding: {np.mean(test[0] == 0):.3f} of the places of the test")
@@ -80,9 +89,9 @@ plt.show()
 # a 7 at the end are the same. So each token becomes a row of one table, and the row of
 # its place in a second table, a learned positional encoding, is added.
 #
-# This layer is the one that sees the token numbers, so it is the one that knows what is
-# padding. It says so in `compute_mask`. Keras attaches the result to the output and
-# hands it to the next layer whose `call` takes a `mask`.
+# This layer sees the token numbers, so it knows which are padding, and returns that from
+# `compute_mask`. Keras attaches the mask to the output and passes it to the next layer
+# whose `call` takes a `mask`.
 
 
 # %%
@@ -121,13 +130,17 @@ class TokenAndPosition(keras.layers.Layer):
             initializer=wide.clone(),  # numbers of its own
         )
 
+    def compute_output_shape(self, input_shape):
+        return (*input_shape, self.features)
+
     def compute_mask(self, inputs, previous_mask=None):
         return ops.not_equal(inputs, 0)  # (batch, time)
 
     def call(self, inputs):
         tokens = ops.cast(inputs, "int32")  # Keras may build it on floats
         by_token = ops.take(self.by_token, tokens, axis=0)
-        return by_token + self.by_place[: ops.shape(inputs)[1]]
+        by_place = self.by_place[: ops.shape(inputs)[1]]  # (time, features)
+        return by_token + by_place  # (batch, time, features)
 
 
 # %% [markdown]
@@ -149,10 +162,11 @@ print("mask:", np.asarray(embed.compute_mask(short)[0]).astype(int))
 # $$a_{ij} = \frac{\exp(q_i \cdot k_j / \sqrt{d})}{\sum_m \exp(q_i \cdot k_m / \sqrt{d})}$$
 #
 # Token $i$ receives $\sum_j a_{ij} v_j$. A layer has several heads, each with its own
-# three maps to $d$ numbers and its own weights $a$; a last map adds their results up.
+# three maps to $d$ numbers and its own weights $a$; a last map combines their results.
 #
 # The sum in the denominator runs over real tokens only. The layer makes the score of a
 # padded key so low that its exponential is 0; adding more padding then changes nothing.
+# A row of padding alone has no real key, and its weights are even.
 
 
 # %%
@@ -174,7 +188,7 @@ class SelfAttention(keras.layers.Layer):
         super().__init__(**kwargs)
         self.heads = heads
         self.size = size
-        self.supports_masking = True  # the mask goes on as it came
+        self.supports_masking = True  # the mask is passed on as it came
 
     def build(self, input_shape):
         split = (input_shape[-1], self.heads, self.size)
@@ -192,7 +206,7 @@ class SelfAttention(keras.layers.Layer):
         if mask is not None:
             # exp(-10000) is 0, and 10000 still fits into 16 bits
             scores = ops.where(mask[:, None, None, :], scores, -1e4)
-        return scores
+        return scores  # (batch, heads, time, time)
 
     def call(self, inputs, mask=None, return_attention_scores=False):
         weights = ops.softmax(self.agreement(inputs, mask), axis=-1)
@@ -201,11 +215,28 @@ class SelfAttention(keras.layers.Layer):
         outputs = ops.einsum("bqhd,hdf->bqf", mixed, self.output_map)
         return (outputs, weights) if return_attention_scores else outputs
 
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def compute_output_spec(
+        self, inputs, mask=None, return_attention_scores=False
+    ):
+        dtype = self.compute_dtype
+        outputs = keras.KerasTensor(inputs.shape, dtype=dtype)
+        if not return_attention_scores:
+            return outputs
+        batch, time, _ = inputs.shape
+        shape = (batch, self.heads, time, time)
+        return outputs, keras.KerasTensor(shape, dtype=dtype)
+
 
 # %% [markdown]
+# `compute_output_spec` is needed because `call` returns one tensor or two, which
+# [`compute_output_shape`](../layers/custom_layer.md) can't say.
+#
 # `call` takes a `mask`, and Keras fills it in from what is attached to the inputs. Given
-# the weights of `keras.layers.MultiHeadAttention` and the same mask, the layer has to
-# return the same numbers.
+# the weights of `keras.layers.MultiHeadAttention` without biases and the same mask, the
+# layer has to return the same numbers.
 
 # %%
 vectors = np.random.normal(size=(4, 7, 16)).astype("float32")
@@ -242,14 +273,14 @@ for axis in (-1, -2):
 # %% [markdown]
 # ## Stack encoder blocks into a model
 #
-# A block adds two things to each token: what attention brings from other tokens, and
-# what two dense layers make of the token alone. Each of them gets normalized inputs, and
+# A block adds two things to each token: what attention brings from all tokens, and what
+# two dense layers compute from the token alone. Each of them gets normalized inputs, and
 # the sum isn't normalized inside the block: this *pre-norm* order trains without a
 # warm-up of the learning rate (Xiong et al., 2020).
 #
-# A sum such as `inputs + found` is a new tensor without a mask. So the block hands the
-# mask to the attention by name, and `supports_masking` attaches it to what the block
-# returns.
+# A sum such as `inputs + found` is a new tensor without a mask. So the block passes the
+# mask to the attention as an argument, and `supports_masking` attaches it to what the
+# block returns.
 
 
 # %%
@@ -262,6 +293,9 @@ class EncoderBlock(keras.layers.Layer):
         heads: Number of heads.
         hidden: Width between the two dense layers.
 
+    Raises:
+        ValueError: If ``features`` isn't a multiple of ``heads``.
+
     Shapes:
         ``(batch, time, features)`` to ``(batch, time, features)``, with the
         attention scores ``(batch, heads, time, time)`` if they are asked for.
@@ -269,6 +303,8 @@ class EncoderBlock(keras.layers.Layer):
 
     def __init__(self, features, heads, hidden, **kwargs):
         super().__init__(**kwargs)
+        if features % heads:
+            raise ValueError(f"{features} isn't a multiple of {heads} heads")
         dtype = self.dtype_policy  # the parts compute as the block does
         norm = keras.layers.LayerNormalization
         dense = keras.layers.Dense
@@ -278,6 +314,13 @@ class EncoderBlock(keras.layers.Layer):
         self.widen = dense(hidden, activation="relu", dtype=dtype)
         self.narrow = dense(features, dtype=dtype)
         self.supports_masking = True
+
+    def build(self, input_shape):
+        self.before_attention.build(input_shape)
+        self.attention.build(input_shape)
+        self.before_dense.build(input_shape)
+        self.widen.build(input_shape)
+        self.narrow.build((*input_shape[:-1], self.widen.units))
 
     def call(self, inputs, mask=None, return_attention_scores=False):
         found, weights = self.attention(
@@ -289,11 +332,22 @@ class EncoderBlock(keras.layers.Layer):
         x = x + self.narrow(self.widen(self.before_dense(x)))
         return (x, weights) if return_attention_scores else x
 
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def compute_output_spec(
+        self, inputs, mask=None, return_attention_scores=False
+    ):
+        return self.attention.compute_output_spec(
+            inputs, mask, return_attention_scores
+        )
+
 
 # %% [markdown]
-# The model embeds, runs the blocks, normalizes once at the end and gives each place a
-# logit for each token. Its arguments stand in `get_config`, because Keras records those
-# of a layer but [not those of a model](../errors/saving.md#default-arguments-saved).
+# The model embeds, runs the blocks, normalizes once at the end and computes a logit for
+# each token at each place. The logits have the dtype of the weights, `float32` under mixed
+# precision too. Its arguments stand in `get_config`, because Keras records those of a layer
+# but [not those of a model](../errors/saving.md#default-arguments-saved).
 
 
 # %%
@@ -319,12 +373,14 @@ class Transformer(keras.Model):
         self.places = places
         self.features = features
         self.heads = heads
-        self.embed = TokenAndPosition(tokens, places, features)
+        dtype = self.dtype_policy  # the layers compute as the model does
+        self.embed = TokenAndPosition(tokens, places, features, dtype=dtype)
         self.blocks = [
-            EncoderBlock(features, heads, 4 * features) for _ in range(blocks)
+            EncoderBlock(features, heads, 4 * features, dtype=dtype)
+            for _ in range(blocks)
         ]
-        self.norm = keras.layers.LayerNormalization()
-        self.classify = keras.layers.Dense(tokens)
+        self.norm = keras.layers.LayerNormalization(dtype=dtype)
+        self.classify = keras.layers.Dense(tokens, dtype=self.variable_dtype)
 
     def call(self, inputs, return_attention_scores=False):
         x, scores = self.embed(inputs), []
@@ -365,7 +421,7 @@ print(f"with and without padding: they differ by {float(difference):.4f}")
 # labelled with the digit that belongs there in the reversed sequence. Each column is a
 # token that it can read from, and a row adds up to 1.
 #
-# All weights are close to 0.2, an even share of 5 tokens: queries and keys are random.
+# The weights have no pattern yet: all lie around 0.2, an even share of 5 tokens.
 
 
 # %%
@@ -381,7 +437,7 @@ def draw_map(ax, weights, digits, title):
     return image
 
 
-# %% alt="Two maps of 5 by 5 weights, the first head of each block, for the sequence 7 2 5 0 9. The columns are the tokens read, the rows the tokens to write. All weights lie near 0.2, without a pattern."
+# %% alt="Two maps of 5 by 5 weights, the first head of each block, for the sequence 7 2 5 0 9. The columns are the tokens read, the rows the tokens to write. All weights lie around 0.2, without a pattern."
 fig, axes = plt.subplots(1, 2, figsize=(7, 3.2), layout="constrained")
 for number, (ax, weights) in enumerate(zip(axes, scores, strict=True), 1):
     weights = np.asarray(weights[0, 0])  # first sequence, first head
@@ -392,16 +448,19 @@ plt.show()
 
 # %% [markdown]
 # The loss is the cross-entropy of each place. The logits carry the mask, because every
-# layer down to the last hands it on, and Keras applies it to the loss and to the
+# layer down to the last propagates it, and Keras applies it to the loss and to the
 # accuracy: padded places count in neither.
+#
+# The test is the validation data too. That is sound only because nothing is chosen by it;
+# where you choose the epoch or an option, hold back a third set.
 
 # %%
 steps, rounds = 15, 24
 model.compile(
-    keras.optimizers.Adam(
+    optimizer=keras.optimizers.Adam(
         keras.optimizers.schedules.CosineDecay(3e-3, steps * rounds)
     ),
-    keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     metrics=["accuracy"],
 )
 history = model.fit(
@@ -456,8 +515,9 @@ def mirrored_weight(scores, lengths):
     """Mean weight of each head on the token that a place has to write."""
     means = []
     for weights, size in zip(np.asarray(scores), lengths, strict=True):
-        places = np.arange(size)  # weights: (heads, query, key)
-        means.append(weights[:, places, places[::-1]].mean(axis=-1))
+        places = np.arange(size)
+        mirrored = weights[:, places, places[::-1]]  # (heads, size)
+        means.append(mirrored.mean(axis=-1))
     return np.mean(means, axis=0)
 
 
@@ -584,8 +644,8 @@ print(*str(caught[0].message).split(". "), sep="\n  ")
 # %%
 for size in (3, 6, 9):
     some = np.asarray(lost_scores)[:, lengths == size]
-    # (blocks, sequences, heads, query, key): real queries, padded keys
-    padding = some[..., :size, size:].sum(axis=-1).mean()
+    padding = some[..., :size, size:]  # real queries, padded keys
+    padding = padding.sum(axis=-1).mean()
     print(f"{size} digits: {padding:.1f} of the weight on padding")
 
 # %% [markdown]

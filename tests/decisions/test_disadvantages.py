@@ -707,7 +707,7 @@ def test_what_the_slopes_find_and_what_not(seed):
     assert (by_tape, measured) == (0, 0)
 
 
-def test_a_wrong_gradient_of_a_second_output_is_found(seed):
+def test_the_slopes_find_a_wrong_gradient_of_a_second_output(seed):
     class TwoOutputs(layers.Dense):
         def call(self, inputs):
             outputs = super().call(inputs)
@@ -716,6 +716,19 @@ def test_a_wrong_gradient_of_a_second_output_is_found(seed):
     keras.utils.set_random_seed(seed)
     by_tape, measured = slopes(TwoOutputs(3, dtype="float64"), rng().normal(size=(5, 4)))
     assert by_tape != pytest.approx(measured, rel=0.01)
+
+
+@pytest.mark.proves("As for a call, such as `training=True`.")
+def test_the_slopes_find_a_wrong_gradient_in_training(seed):
+    class StopsInTraining(layers.Dense):
+        def call(self, inputs, training=False):
+            outputs = super().call(inputs)
+            return ops.stop_gradient(outputs) if training else outputs
+
+    keras.utils.set_random_seed(seed)
+    for training in (False, True):
+        by_tape, measured = slopes(StopsInTraining(3, dtype="float64"), rng().normal(size=(5, 4)), training=training)
+        assert (by_tape == pytest.approx(measured, rel=0.01)) is not training
 
 
 def test_the_slopes_are_measured_on_both_sides():

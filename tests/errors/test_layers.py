@@ -1093,8 +1093,8 @@ def layer_in_call(layer, inputs):
 
 
 @pytest.mark.proves(
-    "Keras closes a layer or a model to new weights and layers before its first `call`: from then on it refuses "
-    "`add_weight`, and a layer assigned to an attribute."
+    "Keras closes a layer or a subclassed model to new weights and layers before its first `call`: from then on it "
+    "refuses `add_weight`, and a layer assigned to an attribute."
 )
 @pytest.mark.parametrize("base", [keras.layers.Layer, keras.Model])
 @pytest.mark.parametrize("create", [weight_in_call, layer_in_call])

@@ -626,7 +626,9 @@ def test_an_optimizer_that_has_trained_without_a_weight_refuses_it(optimizer):
     assert moved(model, base)
 
 
-@pytest.mark.proves("Freeze a layer after `compile`: with `trainable = False` it still trains: `frozen kernel: 0.90, after a fit: 0.84`")
+@pytest.mark.proves(
+    "Freeze a layer after `compile`: with `trainable = False` it still trains: `frozen kernel: 0.90, after a fit: 0.84`"
+)
 def test_the_shown_kernels_follow_the_gradient_of_the_mean_squared_error():
     """With weights w, v and biases b, c on ones: each step of 0.05 along the gradient of (v (w + b) + c)^2."""
     at = shown(MODULE, "freeze_fails", "freeze_works")
