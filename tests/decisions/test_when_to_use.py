@@ -259,10 +259,12 @@ def test_a_registered_function_is_saved_as_an_option(tmp_path, fresh_process):
 @pytest.mark.proves("A built-in layer takes it as an option, and a functional model can call it:")
 def test_a_functional_model_calls_the_function():
     page = shown(MODULE, "use_wave")
-    assert page["reloaded"].layers[0].activation is page["wave"]
+    assert [weight.name for weight in page["reloaded"].weights] == ["kernel", "bias"]
     inputs = keras.Input((7, 4))
     x = np.linspace(-5, 5, 56, dtype="float32").reshape(2, 7, 4)
     np.testing.assert_allclose(keras.Model(inputs, wave(inputs))(x), wave(x), rtol=1e-5)
+    np.testing.assert_allclose(page["reloaded"].layers[0].activation(x), wave(x), rtol=1e-5)
+    np.testing.assert_allclose(page["reloaded"](x[0]), page["model"](x[0]), rtol=1e-5)
 
 
 @pytest.mark.proves(
