@@ -255,7 +255,7 @@ def show(ax, model, points=45, size=10, every=2):
 # The surface is smooth and has nothing to do with the rings: the boundary goes where the
 # first random numbers put it. Keep a copy of $A$ to compare with later.
 
-# %% alt="Decision surface of the untrained quadratic unit over x1 and x2 with the training points on top. The boundary at probability 0.5 is a curve that cuts across both rings."
+# %% alt="Decision surface of the untrained quadratic unit over x1 and x2 with the training points on top. The boundary at probability 0.5 is a curve that cuts across the outer ring."
 model = keras.Sequential(
     [keras.Input((2,)), Quadratic(1, activation="sigmoid", name="unit")]
 )
@@ -302,10 +302,10 @@ for epoch in (1, 10, 50):
     print(f"epoch {epoch:2}: test loss {loss:.2f}, accuracy {accuracy:.2f}")
 
 # %% [markdown]
-# Both curves fall together: seven numbers don't overfit 300 points here. The accuracy is
+# Both losses fall together: seven numbers don't overfit 300 points here. The accuracy is
 # flat long before the loss is: the boundary is in place, and the unit grows surer.
 
-# %% alt="Two panels over 50 epochs, each with a curve for training and one for test points. Left, the loss falls steeply and then slowly. Right, the accuracy climbs from about one half to nearly 1 within the first ten or so epochs and stays there."
+# %% alt="Two panels over 50 epochs, each with a curve for training and one for test points. Left, the loss falls steeply and then slowly. Right, the accuracy climbs to more than 0.9 within the first ten epochs and stays there."
 fig, axes = plt.subplots(1, 2, figsize=(7, 2.8), layout="constrained")
 epochs = np.arange(1, 51)
 for ax, name in zip(axes, ["loss", "accuracy"], strict=True):
@@ -423,13 +423,13 @@ print(f"symmetric part before {matrix_before[0, 0]:.1f}, after {S[0, 0]:.1f}")
 # %%
 models = {
     "Dense(1)": keras.Sequential(
-        [keras.Input((2,)), keras.layers.Dense(1, "sigmoid")]
+        [keras.Input((2,)), keras.layers.Dense(1, activation="sigmoid")]
     ),
     "Dense(8), Dense(1)": keras.Sequential(
         [
             keras.Input((2,)),
-            keras.layers.Dense(8, "relu"),
-            keras.layers.Dense(1, "sigmoid"),
+            keras.layers.Dense(8, activation="relu"),
+            keras.layers.Dense(1, activation="sigmoid"),
         ]
     ),
 }
@@ -503,7 +503,10 @@ def loss_at_start(layer, features):
 
 
 starts = {
-    name: [loss_at_start(Quadratic(10, None, start), n) for n in FEATURES]
+    name: [
+        loss_at_start(Quadratic(10, matrix_initializer=start), n)
+        for n in FEATURES
+    ]
     for name, start in STARTS.items()
 }
 starts["Dense"] = [loss_at_start(keras.layers.Dense(10), n) for n in FEATURES]
@@ -511,9 +514,9 @@ for name, losses in starts.items():
     print(f"{name:14} at 784 features: a loss of {losses[-1]:.1f}")
 
 # %% [markdown]
-# With $1/n$ the loss stays near that of `Dense`, however many features there are. The other
-# two climb, and the number that gives them away is the loss of the first epoch: far above
-# $\ln 10$, the model is sure of answers that it drew at random.
+# With $1/n$ the loss stays near that of `Dense` up to 784 features. The other two climb. You
+# notice it in the loss of the first epoch: far above $\ln 10$, the model is sure of answers
+# that are random.
 
 # %% alt="Loss before training over the number of features from 4 to 784, both on logarithmic axes, for three starts of Quadratic and for Dense. The start of 1 / features stays as level as Dense, between 2 and 4; glorot_uniform rises to 14 and random_normal to about 60."
 fig, ax = plt.subplots(figsize=(5, 3.4))

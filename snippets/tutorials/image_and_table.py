@@ -329,7 +329,7 @@ print(f"accuracy before training: {np.mean(guessed == y_test['shape']):.1f}")
 #
 # The learning rate falls along a cosine to zero, so that the result doesn't depend on the
 # last batch. The test pieces are the validation data too. That is sound only because
-# nothing is chosen by them; where you choose the epoch or an option, hold back a third
+# nothing is chosen by them; where you choose the epoch or an option, hold back one more
 # set. Results are rounded down or up to a tenth, because later digits differ from one
 # processor to another.
 
@@ -583,10 +583,10 @@ plt.show()
 # %% [markdown]
 # ## What goes wrong
 #
-# **One loss drowns the other.** The mass has a standard deviation of 0.64 g, so both losses
-# start at the same order of magnitude. In milligrams the squared error of the same masses is a
-# million times as large. Look at the gradient of each loss at the first convolution,
-# which both outputs share, before any training:
+# **One loss drowns the other.** The mass has a standard deviation of 0.64 g, and before any
+# training its loss is less than ten times that of the shape. In milligrams the squared
+# error of the same masses is a million times as large. Look at the gradient of each loss at
+# the first convolution, which both outputs share:
 
 # %%
 in_milligrams = {**y_train, "mass": 1000 * y_train["mass"]}

@@ -224,7 +224,7 @@ def test_noise():
     assert np.sum(np.abs(disc - square) > 0.2) < 16
 
 
-@pytest.mark.proves("The mass has a standard deviation of 0.64 g, so both losses start at the same order of magnitude.")
+@pytest.mark.proves("The mass has a standard deviation of 0.64 g")
 def test_the_masses(output):
     _x, y = tutorial.draw_pieces(1500, seed=1)
     mass = y["mass"]
@@ -799,7 +799,7 @@ def test_the_slope_is_the_area(seed):
         np.testing.assert_allclose(offsets[:, 0], per_pixel, rtol=1e-6)
         slopes.append(np.sum(offsets[:, 0] * offsets[:, 1]) / np.sum(offsets[:, 0] ** 2))
         assert slopes[-1] == pytest.approx(area, rel=0.2)
-        assert np.corrcoef(offsets.T)[0, 1] > 0.97
+        assert np.corrcoef(offsets.T)[0, 1] > 0.95
         assert line.get_ydata()[1] / line.get_xdata()[1] == pytest.approx(area, rel=1e-4)
         assert line.get_ydata()[0] == 0
     assert slopes == sorted(slopes)
@@ -815,6 +815,7 @@ def test_the_slope_is_the_area(seed):
     "Both fall; that of Concatenate ends higher.",
     "a curve for FiLM and one for Concatenate.",
 )
+@pytest.mark.filterwarnings(r"ignore:`build\(\)` was called on layer:UserWarning")  # of the head that is replaced
 def test_film_against_concatenate(seed):
     done, figures = trained(seed)
     with_film, without = (errors(done, done[name]).mean() for name in ("predicted", "without"))
@@ -851,9 +852,9 @@ def test_without_its_row(seed):
 
 
 @pytest.mark.proves(
-    "so both losses start at the same order of magnitude.",
+    "and before any training its loss is less than ten times that of the shape.",
     "In milligrams the squared error of the same masses is a million times as large.",
-    "Look at the gradient of each loss at the first convolution, which both outputs share, before any training",
+    "Look at the gradient of each loss at the first convolution, which both outputs share",
 )
 def test_a_million_times_the_loss_and_a_thousand_times_the_gradient(seed):
     done, _figures = trained(seed)
@@ -862,12 +863,12 @@ def test_a_million_times_the_loss_and_a_thousand_times_the_gradient(seed):
         for name in ("shape", "mass in g", "mass in mg")
     }
     loss, gradient = ({name: float(row[k]) for name, row in rows.items()} for k in (0, 1))
-    assert 0.2 < loss["shape"] / loss["mass in g"] < 5
-    untrained_mean = done["y_train"]["mass"] ** 2
-    assert loss["mass in mg"] == pytest.approx(1e6 * untrained_mean.mean(), rel=0.1)
+    assert loss["mass in g"] < 10 * loss["shape"]
+    # an untrained answer is little beside a mass in milligrams
+    assert loss["mass in mg"] == pytest.approx(1e6 * np.mean(done["y_train"]["mass"] ** 2), rel=0.1)
+    errors_in_g = np.array([0.3, 0.7])
+    assert np.mean((1000 * errors_in_g) ** 2) == pytest.approx(1e6 * np.mean(errors_in_g**2))
     assert gradient["mass in mg"] > 100 * max(gradient["shape"], gradient["mass in g"])
-    scale = np.mean((1000 * 1.5 - 1000 * 0.5) ** 2) / np.mean((1.5 - 0.5) ** 2)
-    assert scale == 1e6
 
 
 @pytest.mark.proves(
