@@ -99,6 +99,9 @@ def with_formulas(html: str) -> str:
 
 def with_plain_code(html: str) -> str:
     """Colour keywords, strings, comments and definitions, and leave the rest, most elements of a page, as it is."""
+    html = re.sub(
+        r'(<span class="si">:</span>)<span class="s2">([^<]*)</span>', r"\1\2", html
+    )  # a format in an f-string
     html = re.sub(r'<span class="(?:n|p|o|w|si|sa|bp|nb|nn|mi|mf|kc|ow|fm|vm)">([^<]*)</span>', r"\1", html)
     return DOCSTRING.sub(_as_one_element, html).replace("<span></span>", "")
 

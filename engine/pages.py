@@ -22,6 +22,8 @@ from pymdownx.snippets import SnippetMissingError, SnippetPreprocessor
 from sybil import Document
 from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 
+from engine import shapes
+
 TYPED = {"console", "mermaid"}
 """Languages that may be typed into a page: nothing in them is Python, and nothing is claimed to be printed."""
 
@@ -263,6 +265,8 @@ def problems(site: Site) -> list[Problem]:
         found += filter(None, [syntax_problem(site, module)])
         found += _unshown(site, module)
         found += _repeated(site, module)
+    for module in [*site.modules(), *site.notebooks()]:
+        found += _unchecked_shapes(site, module)
     for record in sorted(site.snippets.rglob("*.txt")):
         if not record.with_suffix(".py").is_file():
             found.append(Problem(record.relative_to(site.root), 1, "the module of this record is gone.", "Delete it."))
@@ -323,6 +327,18 @@ def _repeated(site: Site, module: Path) -> Iterator[Problem]:
                 what = f"there is a section {match['name']!r} already."
                 yield Problem(module.relative_to(site.root), number, what, "Give this one a name of its own.")
             seen.add(match["name"])
+
+
+def _unchecked_shapes(site: Site, module: Path) -> Iterator[Problem]:
+    """Comments that give a shape where none can be held against it."""
+    try:
+        lines = shapes.out_of_place(module.read_text(encoding="utf-8"))
+    except SyntaxError:
+        return  # told already
+    for line in lines:
+        what = "this comment begins with a shape, and there is nothing that it can be held against."
+        mend = "Put it on the last line of an assignment or a return, or in other words."
+        yield Problem(module.relative_to(site.root), line, what, mend)
 
 
 def _unshown(site: Site, module: Path) -> Iterator[Problem]:

@@ -136,15 +136,16 @@ def _is_shape(text: str) -> bool:
 
 def out_of_place(text: str) -> list[int]:
     """Lines whose comment begins with a shape, and stands behind nothing that has one."""
+    tree = ast.parse(text)
     claims = _Claims(text)
-    claims.visit(ast.parse(text))
+    claims.visit(tree)
     return sorted(set(claims.comments) - claims.found)
 
 
 def checked(text: str, path: Path) -> tuple[CodeType, dict[str, Any]]:
     """Compile code so that it holds its comments against its values while it runs, and the builtins that it needs."""
-    claims = _Claims(text)
-    tree = ast.fix_missing_locations(claims.visit(ast.parse(text)))
+    tree = ast.parse(text)  # first: what it raises at code that doesn't parse names the line
+    tree = ast.fix_missing_locations(_Claims(text).visit(tree))
     return compile(tree, str(path), "exec"), {**vars(builtins), CHECK: functools.partial(_check, path)}
 
 

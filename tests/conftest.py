@@ -84,7 +84,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, host: ThreadingHTTPServer) -
     folder = tmp_path_factory.mktemp("site")
     address = f"http://127.0.0.1:{host.server_port}/"
     known = {"SITE_URL": address, "REPO_URL": REPOSITORY, "EDIT_URI": "edit/main/docs/", "COLAB_URL": COLAB}
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     env = os.environ | known
     done = subprocess.run(command, cwd=Path(__file__).parents[1], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -79,7 +79,7 @@ def test_each_page_tells_the_versions_of_the_lock(built, page):
 @each_page
 def test_a_page_is_light_beside_its_pictures(built, page):
     text = built_page(built, page)
-    assert len(re.sub(r"(?s)<figure.*?</figure>", "", text).encode()) <= 64_000
+    assert len(re.sub(r"(?s)<figure.*?</figure>", "", text).encode()) <= 60_000
 
 
 @each_page

@@ -311,9 +311,6 @@ class PieceReader(keras.Model):
 model = PieceReader()
 model.normalize.adapt(x_train["table"])
 outputs = model(x_test)
-for name, value in outputs.items():
-    print(name, tuple(value.shape))
-
 print("mean of each column:", np.round(model.normalize.mean[0], 1))
 count = sum(np.prod(weight.shape) for weight in model.trainable_weights)
 print(f"trainable parameters: {count:,}")
@@ -379,7 +376,7 @@ print("mean absolute error of the mass:", at_most(error), "g")
 # Plot the losses one by one, not only their sum. The mass is learned first: from the first
 # epoch to the second its loss falls to less than a third. In the first epoch the loss of
 # the shape is still near $\ln 3 = 1.1$, that of a guess, and it keeps the larger part of
-# the sum to the end. The axes are logarithmic.
+# the sum to the end.
 
 # %% alt="Two panels over 10 epochs with logarithmic vertical axes, each with a curve for training and one for test pieces. Left, the cross-entropy of the shape starts near 1 and falls below 0.2. Right, the squared error of the mass falls steeply from the first epoch to the second, and ends below 0.01."
 fig, axes = plt.subplots(1, 2, figsize=(7, 2.8), layout="constrained")
@@ -444,18 +441,13 @@ def absolute_error(predicted, true):
     return np.mean(np.abs(predicted["mass"] - true["mass"]))
 
 
-def scatter_masses(ax, predicted):
-    """Draw 200 predicted masses over the true ones, and the diagonal."""
-    ax.scatter(y_test["mass"][:200], predicted["mass"][:200], s=8)
-    ax.plot([0, 4], [0, 4], "--", color="C1", linewidth=1, label="right")
-    ax.set_xlabel("true mass in g")
-    ax.set_ylabel("predicted mass in g")
-    ax.legend(frameon=False)
-
-
 # %% alt="Scatter plot of predicted over true mass in grams for 200 test pieces, from 0 to 4. The points lie close along the diagonal."
 fig, ax = plt.subplots(figsize=(4.5, 3.6))
-scatter_masses(ax, predicted)
+ax.scatter(y_test["mass"][:200], predicted["mass"][:200], s=8)
+ax.plot([0, 4], [0, 4], "--", color="C1", linewidth=1, label="right")
+ax.set_xlabel("true mass in g")
+ax.set_ylabel("predicted mass in g")
+ax.legend(frameon=False)
 plt.show()
 
 with_table = absolute_error(predicted, y_test)
@@ -512,24 +504,10 @@ plt.show()
 keras.utils.set_random_seed(1)
 joined = PieceReader(film=False)
 joined.normalize.adapt(x_train["table"])
-history_joined = train(joined, x_train, y_train)
+train(joined, x_train, y_train)
 without = joined.predict(x_test, batch_size=500, verbose=0)
 larger = absolute_error(without, y_test) > 2 * with_table
 print("error of the mass more than twice as large:", larger)
-
-# %% alt="Mean absolute error of the mass on the test pieces over 10 epochs on a logarithmic axis, a curve for FiLM and one for Concatenate. Both fall; that of Concatenate ends higher."
-fig, ax = plt.subplots(figsize=(5, 3))
-ax.semilogy(epochs, history["val_mass_mae"], label="FiLM")
-ax.semilogy(epochs, history_joined["val_mass_mae"], "--", label="Concatenate")
-ax.set_ylim(0.02, 0.5)
-ax.set_yticks(
-    [0.02, 0.05, 0.1, 0.2, 0.5], ["0.02", "0.05", "0.1", "0.2", "0.5"]
-)
-ax.minorticks_off()
-ax.set_xlabel("epoch")
-ax.set_ylabel("mean absolute error in g")
-ax.legend(frameon=False)
-plt.show()
 
 # %% [markdown]
 # FiLM has less than half of the error: a weighted sum of features and condition isn't their
@@ -575,11 +553,6 @@ print(
 # The shape is read about as well as before. The error of the mass is more than eight times as
 # large, and hardly smaller than that of one constant for all pieces.
 
-# %% alt="The same scatter plot for the model without the right rows: the predicted masses stay in a band between 0 and 2 grams whatever the true mass is, so light pieces lie above the diagonal and heavy ones far below it."
-fig, ax = plt.subplots(figsize=(4.5, 3.6))
-scatter_masses(ax, predicted_blind)
-plt.show()
-
 # %% [markdown]
 # ## What goes wrong
 #
@@ -617,16 +590,6 @@ history_mg = train(fresh, x_train, in_milligrams)
 for name, one in [("g", history), ("mg", history_mg)]:
     above = one["shape_accuracy"][-1] > 0.5
     print(f"in {name:2}: more than half of the shapes read right: {above}")
-
-# %% alt="Shape accuracy on the training pieces over 10 epochs, a curve for masses in grams and one for masses in milligrams. In grams it climbs to nearly 1; in milligrams it stays below 0.5."
-fig, ax = plt.subplots(figsize=(5, 3))
-ax.plot(epochs, history["shape_accuracy"], label="mass in g")
-ax.plot(epochs, history_mg["shape_accuracy"], "--", label="mass in mg")
-ax.set_xlabel("epoch")
-ax.set_ylabel("shape accuracy")
-ax.set_ylim(0, 1)
-ax.legend(frameon=False)
-plt.show()
 
 # %% [markdown]
 # Give a regression target a unit in which its standard deviation is near 1. `loss_weights`
@@ -681,5 +644,6 @@ print("the same statistics:", same)
 # ## What to change
 #
 # Add a third column to the table, with `PieceReader(columns=3)`, or write the masses in
-# milligrams and set `loss_weights` so that both outputs are learned. The facts behind dicts, losses and weights are proved in
-# [Models with multiple inputs and outputs](../models/multiple_inputs_outputs.md).
+# milligrams and set `loss_weights` so that both outputs are learned. More on dicts, losses
+# and weights is in
+# [models with multiple inputs and outputs](../models/multiple_inputs_outputs.md).

@@ -67,22 +67,6 @@ print("targets:", train[1][1])
 print(f"padding: {np.mean(test[0] == 0):.3f} of the places of the test")
 
 # %% [markdown]
-# Ten sequences of the test and their targets, one in a row. What is blank is padding,
-# and it stays at the right: only the digits change places.
-
-# %% alt="Two grids of 10 rows and 12 places, tokens and targets, the cells shaded by their digit. Rows grow from 3 digits at the top to 12 at the bottom, the rest of each row is blank; each row of targets is the row of tokens mirrored within its own length."
-fig, axes = plt.subplots(
-    1, 2, figsize=(7, 2.8), sharey=True, layout="constrained"
-)
-for ax, tokens, title in zip(axes, test, ("tokens", "targets"), strict=True):
-    rows = np.where(tokens[::50] == 0, np.nan, tokens[::50] - 1.0)
-    image = ax.imshow(rows, interpolation="none", aspect="auto")
-    ax.set(title=title, xlabel="place", xticks=range(0, PLACES, 2))
-axes[0].set_ylabel("sequence")
-fig.colorbar(image, ax=axes, label="digit")
-plt.show()
-
-# %% [markdown]
 # ## Embed tokens and make the mask
 #
 # Attention treats its input as a set: without a sign of its place, a 7 at the start and
@@ -490,20 +474,6 @@ right = (np.argmax(logits, axis=-1) == targets) | (tokens == 0)
 print(f"sequences without an error:  {np.mean(right.all(axis=1)):.2f}")
 
 # %% [markdown]
-# The test can lie above the training curve: a point of training is the mean over 15
-# steps, a point of the test is measured after them.
-
-# %% alt="Token accuracy over 360 training steps, for the training batches and the test, with a dotted line at 0.1 for guessing. Both curves rise from about 0.2 to about 0.5 in the first 90 steps, then steeply to more than 0.8 at step 150, and end at 1.0."
-fig, ax = plt.subplots(figsize=(5, 3), layout="constrained")
-seen = np.arange(1, rounds + 1) * steps
-ax.plot(seen, history["accuracy"], label="training")
-ax.plot(seen, history["val_accuracy"], label="test")
-ax.axhline(1 / DIGITS, color="C2", linestyle=":", label="guessing")
-ax.set(xlabel="training step", ylabel="token accuracy", ylim=(0, 1.05))
-ax.legend(frameon=False)
-plt.show()
-
-# %% [markdown]
 # ## Read the attention maps
 #
 # The token to write at a place is the mirrored one. How much weight each head gives to
@@ -546,8 +516,8 @@ def draw_heads(axes, model, digits):
 
 
 # %% [markdown]
-# In the second block, each row's bright cell stands where the label of the column is
-# the label of the row: the antidiagonal of a 5 by 5 map.
+# In the second block, each row's bright cell stands where its label is that of the
+# column: the antidiagonal of a 5 by 5 map.
 
 # %% alt="Four maps of 5 by 5 weights for the sequence 7 2 5 0 9. Both heads of block 2 have most of their weight on the antidiagonal, where the token read is the token to write. The first rows of block 1 lean to the right, to the last tokens of the sequence."
 fig, axes = plt.subplots(2, 2, figsize=(7, 6), layout="constrained")
@@ -575,13 +545,13 @@ plt.show()
 #
 # A layer without `supports_masking` between the embedding and the blocks
 # [is enough](../errors/layers.md#mask-lost).
-# `Scale` multiplies by a constant; `MaskedScale` is the right form, and differs by one
+# `Gain` multiplies by a constant; `MaskedGain` is the right form, and differs by one
 # line. Both get the constant 1, so that the mask is all they can change.
 
 
 # %%
 @keras.saving.register_keras_serializable(package="guide")
-class Scale(keras.layers.Layer):
+class Gain(keras.layers.Layer):
     """Multiply by a constant. A mask ends here, and it should not.
 
     Shapes:
@@ -600,7 +570,7 @@ class Scale(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="guide")
-class MaskedScale(Scale):
+class MaskedGain(Gain):
     """The same, and it propagates the mask.
 
     Shapes:
@@ -629,7 +599,7 @@ def with_layer(model, between):
 
 
 padded = lengths < PLACES
-for between in (MaskedScale(1.0), Scale(1.0)):
+for between in (MaskedGain(1.0), Gain(1.0)):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         lost_logits, lost_scores = with_layer(model, between)(tokens)
@@ -650,29 +620,6 @@ for size in (3, 6, 9):
     padding = some[..., :size, size:]  # real queries, padded keys
     padding = padding.sum(axis=-1).mean()
     print(f"{size} digits: {padding:.1f} of the weight on padding")
-
-# %% [markdown]
-# In the second block the weight has moved from the digits to the padding.
-
-# %% alt="Two maps of the second block's first head for a sequence of 5 digits, 5 rows and 12 columns of which the last 7 are padding. With the mask the antidiagonal lies in the 5 columns of digits. Without the mask most of the weight lies in the columns of padding."
-fig, axes = plt.subplots(
-    2, 1, figsize=(6, 5), sharex=True, layout="constrained"
-)
-row = np.flatnonzero(lengths == 5)[3]  # digits all differ
-digits = tokens[row, :5] - 1
-for ax, maps, title in zip(
-    axes, (scores, lost_scores), ("with the mask", "mask lost"), strict=True
-):
-    weights = np.asarray(maps[1][row, 0])  # block 2, head 1
-    image = ax.imshow(
-        weights[:5], vmin=0, vmax=1, interpolation="none", aspect="auto"
-    )
-    ax.set_xticks(range(PLACES), [*digits, *["pad"] * 7])
-    ax.set_yticks(range(5), digits[::-1])
-    ax.set(title=title, xlabel="token read", ylabel="token to write")
-    ax.label_outer()
-fig.colorbar(image, ax=axes, label="attention weight")
-plt.show()
 
 # %% [markdown]
 # Sequences of 12 digits have no padding and stay right. A first test on sequences of the
@@ -747,7 +694,6 @@ written = np.argmax(reloaded(short), axis=-1)[0, :5] - 1
 print("7 2 5 0 9 backwards:", *written)
 
 # %% [markdown]
-# To go on, sort the digits instead, with `np.sort` on the real places of each row, and
-# compare the maps: the place to read then depends on all the digits. For more about
-# layers like these, see [create a custom layer](../layers/custom_layer.md) and
-# [create a custom model](../models/custom_model.md).
+# To go on, sort the digits instead, with `np.sort` on the real places of each row: the
+# place to read then depends on all the digits. What a layer needs besides is in
+# [create a custom layer](../layers/custom_layer.md).

@@ -100,6 +100,13 @@ class Served:
             assert time.monotonic() < end, told
             time.sleep(0.1)
 
+    def settle(self) -> None:
+        """Until nothing is built any more: a save may be noticed twice, and the second build reloads pages too."""
+        seen = None
+        while seen != (seen := (self.folder / "terminal.txt").read_text(encoding="utf-8")):
+            self.wait_until_told(r"(Documentation built in|ERROR|Serving on)(?!(.|\n)*Building documentation)")
+            time.sleep(1)
+
 
 @pytest.fixture(scope="module", params=COMMANDS.values(), ids=COMMANDS)
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:

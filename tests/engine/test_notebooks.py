@@ -88,6 +88,12 @@ def test_a_module_that_is_not_python(with_notebook):
     assert len(with_notebook.problems()) == 1, "and not that `make outputs` would mend it"
 
 
+def test_a_shape_that_nothing_is_held_against(with_notebook):
+    with_notebook.replace("snippets/squares.py", "x = [0", "# (batch, 8)\nx = [0")
+    what = "this comment begins with a shape, and there is nothing that it can be held against."
+    with_notebook.assert_red("snippets/squares.py:14", what)
+
+
 def test_an_include_in_a_prose_cell(with_notebook):
     with_notebook.replace("snippets/squares.py", "# Numbers", '# --8<-- "docs/add.md"\n#\n# Numbers')
     with_notebook.assert_red("snippets/squares.py:7", "a notebook includes nothing")

@@ -136,6 +136,12 @@ def test_a_module_that_is_not_python(project, old, new, line):
     project.assert_red(f"snippets/add.py:{line}", what)
 
 
+def test_a_shape_that_nothing_is_held_against(project):
+    project.replace("snippets/add.py", "    total = add", "    # (batch, 8)\n    total = add")
+    what = "this comment begins with a shape, and there is nothing that it can be held against."
+    project.assert_red("snippets/add.py:10", what)
+
+
 def test_two_sections_of_one_name(project):
     project.write("snippets/add.py", project.read("snippets/add.py") + UNSHOWN.replace("more", "use"))
     project.assert_red("snippets/add.py:13", "there is a section 'use' already. Give this one a name of its own.")

@@ -795,7 +795,6 @@ OPERATIONS = [
     "Padding is counted: `mean of 2 and 4: 1.5`",
 )
 @pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.filterwarnings("error::UserWarning")
 def test_an_operation_ends_the_mask_silently(operation):
     assert through(operation) == {1.5}
     assert "an operation, warnings: 0\nmean of 2 and 4: 1.5" in fails("mask").printed
@@ -824,7 +823,6 @@ def test_a_layer_that_does_not_declare_it_ends_the_mask_with_a_warning(make):
         lambda: layers.Dense(1, kernel_initializer="ones"),
     ],
 )
-@pytest.mark.filterwarnings("error::UserWarning")
 def test_a_layer_that_declares_it_and_built_in_ones_propagate_the_mask(make):
     assert through(make()) == {3.0}
 
@@ -841,7 +839,6 @@ def test_the_layer_that_works_computes_what_the_one_that_fails_does():
 @pytest.mark.proves(
     "A layer that changes the number of steps returns the new mask from `compute_mask`, which declares it too."
 )
-@pytest.mark.filterwarnings("error::UserWarning")
 def test_compute_mask_declares_it_and_returns_the_mask_of_the_new_steps():
     assert EverySecond().supports_masking
     kept = EverySecond()(masked())
@@ -904,7 +901,6 @@ def zero_attention() -> keras.layers.Layer:
     "`MultiHeadAttention(h, h)` in a subclassed model or called on data | is removed from `h`, so a residual `Add` of "
     "`h` has none",
 )
-@pytest.mark.filterwarnings("error::UserWarning")
 def test_attention_removes_the_mask_of_its_input():
     h = masked()
     attended = zero_attention()(h, h)
@@ -1024,7 +1020,6 @@ def test_these_pooling_layers_count_the_padding(layer, counted):
 
 
 @pytest.mark.proves("`Dot`; `Add` and `Multiply`, if one of their inputs has no mask | ends, silently")
-@pytest.mark.filterwarnings("error::UserWarning")
 def test_layers_that_join_end_it_silently():
     assert not has_mask(layers.Dot(2)([masked(), masked()]))
     for layer in layers.Add(), layers.Multiply():
@@ -1037,7 +1032,6 @@ def test_layers_that_join_end_it_silently():
     "A layer of your own with two arguments and `supports_masking` | is that of the first argument; if that has none, "
     "it ends silently"
 )
-@pytest.mark.filterwarnings("error::UserWarning")
 def test_supports_masking_propagates_the_mask_of_the_first_argument():
     class Adds(keras.layers.Layer):
         def __init__(self):
@@ -1112,7 +1106,6 @@ def test_state_made_in_call_is_refused(base, create):
     "Called on data it gets new random weights each time, and a functional model accepts it silently.",
 )
 @pytest.mark.parametrize("base", [keras.layers.Layer, keras.Model])
-@pytest.mark.filterwarnings("error::UserWarning")
 def test_a_layer_that_call_does_not_keep_is_new_each_time(base):
     for layer in calling(base, lambda _layer, inputs: keras.layers.Dense(2)(inputs)), fails("late")["Project"]():
         inputs = keras.Input((3,))

