@@ -165,8 +165,9 @@ print("differences:", np.round(differences, 4))
 print("to A it is x xᵀ:", np.allclose(to_matrices[0], np.outer(x, x)))
 
 # %% [markdown]
-# Since $x x^\top$ is symmetric, no gradient moves the antisymmetric rest: trained without
-# weight decay, it stays as it was drawn. You can see that in the numbers after training.
+# Since $x x^\top$ is symmetric, no gradient moves the antisymmetric rest: trained with Adam
+# or SGD in `float32`, without weight decay, it stays as it was drawn. You can see that in
+# the numbers after training.
 #
 # ## Draw the data
 #
@@ -479,7 +480,8 @@ for n in (2, 16, 784):
 # **The start grows with the features too.** For inputs of variance 1, $x^\top A x$ adds
 # $n^2$ products, so its standard deviation is about $n$ times that of the entries of $A$.
 # Keras's default, `glorot_uniform`, reads a weight of shape $(k, n, n)$ as the kernel of
-# a convolution and makes the entries $1/\sqrt{kn}$, which is too much.
+# a convolution and makes the entries $1/\sqrt{kn}$, which is too much for more features
+# than units.
 #
 # Measure the loss of ten units before any training, beside that of ten `Dense` units. A
 # model that knows nothing has a loss of $\ln 10 = 2.3$ over ten classes.
@@ -515,8 +517,8 @@ for name, losses in starts.items():
 
 # %% [markdown]
 # With $1/n$ the loss stays near that of `Dense` up to 784 features. The other two climb. You
-# notice it in the loss of the first epoch: far above $\ln 10$, the model is sure of answers
-# that are random.
+# notice it in the loss of the first epoch: where it is far above $\ln 10$, the model is
+# sure of answers that are random.
 
 # %% alt="Loss before training over the number of features from 4 to 784, both on logarithmic axes, for three starts of Quadratic and for Dense. The start of 1 / features stays as level as Dense, between 2 and 4; glorot_uniform rises to 14 and random_normal to about 60."
 fig, ax = plt.subplots(figsize=(5, 3.4))

@@ -132,7 +132,7 @@ plt.show()
 # table gives, sort them into rays.
 
 # %% alt="Scatter plot of the mass in grams over the area in pixels for 200 pieces, coloured by grams per pixel. Pieces of one area have masses from nearly zero up to an upper limit that grows with the area; points of one colour lie along a ray from the origin, steeper for more grams per pixel."
-scale, density = x_train["table"].T
+scale, density = x_train["table"].T[:2]
 per_pixel = scale**2 * density / 1000
 area = mass[:, 0] / per_pixel
 
@@ -320,8 +320,8 @@ print(f"accuracy before training: {np.mean(guessed == y_test['shape']):.1f}")
 # %% [markdown]
 # ## Train it
 #
-# Each output has its loss and its metric under its name. `loss` is their sum; when that
-# sum does harm comes below. More on it is in
+# Each output has its loss and its metric under its name. `loss` is their sum, which
+# [can do harm](#what-goes-wrong). More on it is in
 # [multiple inputs and outputs](../models/multiple_inputs_outputs.md#give-each-output-its-loss-metric-and-weight).
 #
 # The learning rate falls along a cosine to zero, so that the result doesn't depend on the

@@ -9,7 +9,7 @@
 # A transformer encoder lets each token of a sequence read from all the others, by
 # weights that it computes. Write the layers out when you want to see those weights or
 # to change how they are made. Otherwise use `keras.layers.MultiHeadAttention`; called on
-# data or in a subclassed model, it
+# data, as in a model or layer of your own, it
 # [removes the mask from its input](../errors/layers.md#mask-lost).
 #
 # The task is to write a sequence of digits backwards. The sequences have 3 to 12 digits,
@@ -95,7 +95,8 @@ class TokenAndPosition(keras.layers.Layer):
     """
 
     def __init__(self, tokens, places, features, **kwargs):
-        super().__init__(**kwargs)
+        # 16 bits would round the numbers of tokens, where they are floats.
+        super().__init__(autocast=False, **kwargs)
         self.tokens = tokens
         self.places = places
         self.features = features
@@ -124,7 +125,8 @@ class TokenAndPosition(keras.layers.Layer):
         tokens = ops.cast(inputs, "int32")  # Keras may build it on floats
         by_token = ops.take(self.by_token, tokens, axis=0)
         by_place = self.by_place[: ops.shape(inputs)[1]]  # (time, features)
-        return by_token + by_place  # (batch, time, features)
+        x = by_token + by_place  # (batch, time, features)
+        return ops.cast(x, self.compute_dtype)
 
 
 # %% [markdown]
@@ -220,7 +222,7 @@ class SelfAttention(keras.layers.Layer):
 #
 # `call` takes a `mask`, and Keras fills it in from what is attached to the inputs. Given
 # the weights of `keras.layers.MultiHeadAttention` without biases and the same mask, the
-# layer has to return the same numbers.
+# layer has to return the same numbers, if each sequence has a real token.
 
 # %%
 vectors = np.random.normal(size=(4, 7, 16)).astype("float32")
@@ -352,7 +354,7 @@ class Transformer(keras.Model):
     """
 
     def __init__(self, tokens, places, features, heads, blocks, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # the layers cast
         self.tokens = tokens
         self.places = places
         self.features = features
@@ -526,11 +528,11 @@ fig.colorbar(image, ax=axes, label="attention weight")
 plt.show()
 
 # %% [markdown]
-# With 12 digits it is the antidiagonal of a 12 by 12 map. The place asked for moved from
-# 4 to 11 in the first row. Most of what tells the second block so is what the first one
-# brought: its first rows look for the end of the sequence. Without the attention of the
-# first block less than 0.4 of the tokens are right, and without the mask of the second
-# still more than 0.9.
+# With 12 digits it is the antidiagonal of a 12 by 12 map. In the first row the bright
+# cell has moved from place 4 to place 11. Most of what tells the second block so is what
+# the first one brought: its first rows look for the end of the sequence. Without the
+# attention of the first block less than 0.4 of the tokens are right, and without the mask
+# of the second still more than 0.9.
 
 # %% alt="Four maps of 12 by 12 weights for a sequence of 12 digits. Both heads of block 2 follow the antidiagonal from corner to corner, with some weight on the cells beside it. In block 1 the first rows look at the last tokens and the last rows at the first tokens."
 fig, axes = plt.subplots(2, 2, figsize=(7, 6), layout="constrained")

@@ -106,6 +106,9 @@ class Sampling(keras.layers.Layer):
         )
         return mean + ops.exp(0.5 * log_variance) * noise
 
+    def compute_output_shape(self, input_shape):
+        return input_shape[0]
+
     def get_config(self):
         return {**super().get_config(), "seed": self.seed}
 
@@ -213,8 +216,8 @@ ax.set_ylim(0, 2.4)
 plt.show()
 
 # %% [markdown]
-# A code is free while it is $N(0, 1)$ and says nothing about its picture. To say
-# something it has to move or to narrow, and it pays for both.
+# A code that is $N(0, 1)$ costs nothing and says nothing about its picture. To say
+# something it has to move or to narrow, and both add to the loss.
 #
 # ## Add one loss to another in `train_step`
 #
@@ -287,15 +290,18 @@ class VAE(keras.Model):
         mean, _ = self.encoder(inputs)  # (batch, latent)
         return ops.sigmoid(self.decoder(mean))
 
-    def track_losses(self, x):
-        mean, log_variance = self.encoder(x)
-        logits = self.decoder(self.sampling([mean, log_variance]))
+    def track_losses(self, x, training=False):
+        mean, log_variance = self.encoder(x, training=training)
+        z = self.sampling([mean, log_variance])  # (batch, latent)
+        logits = self.decoder(z, training=training)
         reconstruction = ops.mean(reconstruction_loss(x, logits))
         kl = ops.mean(kl_divergence(mean, log_variance))
         loss = reconstruction + self.kl_weight * kl
+        loss = loss + sum(self.losses)  # of regularizers and `add_loss`
         values = (loss, reconstruction, kl)
         for tracker, value in zip(self.trackers, values, strict=True):
-            tracker.update_state(value)
+            # A short last batch counts as many as it holds, as in `fit`.
+            tracker.update_state(value, sample_weight=ops.shape(x)[0])
         return loss
 
     def results(self):
@@ -304,7 +310,7 @@ class VAE(keras.Model):
     def train_step(self, data):
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
-            loss = self.track_losses(x)
+            loss = self.track_losses(x, training=True)
             # As `fit` does it: in mixed precision, small gradients of an
             # unscaled loss are rounded to zero.
             scaled = self.optimizer.scale_loss(loss)
@@ -344,8 +350,8 @@ print("metrics:", [metric.name for metric in vae.metrics])
 # %% [markdown]
 # You may have seen a `metrics` property that lists the trackers. Keras 3 finds them in
 # the attribute, and resets them at the start of each epoch. The sum has a tracker of
-# its own, because the model already has a metric `loss` that only the built-in
-# `train_step` feeds: without yours, the history says 0.0.
+# its own, because the metric `loss` that each model has is fed by the built-in
+# `train_step` only. A `sample_weight` is ignored here.
 #
 # ## Train it
 #
@@ -509,8 +515,8 @@ for factor in (0.5, 1.0):
     drawn = np.exp(factor * log_variance) * noise
     print(f"exp({factor} * log variance): variance {drawn.var():.2f}")
 
-_, head = VAE().encoder(train)
-print("roots of the head that are nan:", bool(np.isnan(ops.sqrt(head)).any()))
+_, variances = VAE().encoder(train)
+print("roots of the head that are nan:", np.isnan(ops.sqrt(variances)).any())
 
 # %% [markdown]
 # **The noise stands still.** A number as the seed of `keras.random.normal` gives the

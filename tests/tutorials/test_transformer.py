@@ -179,6 +179,17 @@ def test_an_embedding_has_its_dtype_and_its_options(policy):
     assert copy.dtype_policy == layer.dtype_policy
 
 
+@pytest.mark.proves("16 bits would round the numbers of tokens, where they are floats.")
+@pytest.mark.parametrize("policy", ["float16", "bfloat16", "mixed_float16", "mixed_bfloat16"])
+def test_large_token_numbers_may_be_floats(policy):
+    tokens = np.array([[257, 2049, 3001]])
+    layer = tutorial.TokenAndPosition(4000, 3, 8, dtype=policy)
+    model = tutorial.Transformer(4000, 3, 8, heads=2, blocks=1, dtype=policy)
+    for part in (layer, model):
+        contract.assert_same(part(tokens.astype("float32")), part(tokens))
+        assert part(tokens).dtype == (layer.compute_dtype if part is layer else model.variable_dtype)
+
+
 def test_the_two_tables_start_with_numbers_of_their_own():
     layer = tutorial.TokenAndPosition(12, 12, 400)
     layer(np.ones((1, 12), "int32"))
@@ -233,26 +244,44 @@ def test_an_attention_without_places_treats_its_input_as_a_set(attention):
     contract.assert_same(attention(x[:, order]), ops.take(attention(x), order, axis=1))
 
 
-@pytest.mark.proves("called on data or in a subclassed model, it removes the mask from its input.")
-def test_multi_head_attention_removes_the_mask_of_its_input():
+class Attends:
+    """Notes whether the input of an attention has its mask after it."""
+
+    def __init__(self, attention, **kwargs):
+        super().__init__(**kwargs)
+        self.attention, self.supports_masking = attention, True
+
+    def call(self, inputs):
+        self.attention(*[inputs] * (2 if isinstance(self.attention, keras.layers.MultiHeadAttention) else 1))
+        self.left = keras.src.backend.get_keras_mask(inputs) is not None
+        return inputs
+
+
+class AttendingLayer(Attends, keras.layers.Layer):
+    pass
+
+
+class AttendingModel(Attends, keras.Model):
+    pass
+
+
+@pytest.mark.proves("called on data, as in a model or layer of your own, it removes the mask from its input.")
+@pytest.mark.parametrize("kind", [AttendingLayer, AttendingModel])
+@pytest.mark.parametrize("model", ["none", "functional", "sequential"])
+def test_multi_head_attention_removes_the_mask_of_its_input(kind, model):
     """Ours doesn't."""
     tokens, _ = sequences(4)
-
-    class Model(keras.Model):
-        def __init__(self, attention):
-            super().__init__()
-            self.embed, self.attention = tutorial.TokenAndPosition(11, 12, 16), attention
-
-        def call(self, inputs):
-            x = self.embed(inputs)
-            self.attention(x, x) if isinstance(self.attention, keras.layers.MultiHeadAttention) else self.attention(x)
-            self.left = keras.src.backend.get_keras_mask(x) is not None
-            return x
-
     for attention, left in ((keras.layers.MultiHeadAttention(2, 8), False), (tutorial.SelfAttention(2, 8), True)):
-        model = Model(attention)
-        model(tokens)
-        assert model.left is left
+        part = kind(attention)
+        one_after_another(model, tutorial.TokenAndPosition(11, 12, 16), part)(tokens)
+        assert part.left is left
+
+
+def one_after_another(model, first, second):
+    inputs = keras.Input((12,), dtype="int32")
+    if model == "functional":
+        return keras.Model(inputs, second(first(inputs)))
+    return keras.Sequential([inputs, first, second]) if model == "sequential" else lambda x: second(first(x))
 
 
 # --- attention --------------------------------------------------------------------------------------------------------
@@ -287,7 +316,7 @@ def test_attention_is_the_equation_one_head_and_one_query_after_another(attentio
 
 @pytest.mark.proves(
     "Given the weights of `keras.layers.MultiHeadAttention` without biases and the same mask, the layer has to return "
-    "the same numbers."
+    "the same numbers, if each sequence has a real token."
 )
 @pytest.mark.parametrize("mask", [None, REAL])
 def test_attention_equals_the_built_in_layer(attention, mask):
@@ -301,6 +330,10 @@ def test_attention_equals_the_built_in_layer(attention, mask):
     for one, other in zip(ours, theirs, strict=True):
         assert one.shape == other.shape
         assert float(ops.max(ops.abs(one - other))) < 1e-5
+    no_token = np.zeros((4, 7), bool)
+    _, scores = builtin(x, x, attention_mask=no_token[:, None, :], return_attention_scores=True)
+    assert not np.any(scores)
+    np.testing.assert_allclose(attention(x, mask=no_token, return_attention_scores=True)[1], 1 / 7, rtol=1e-5)
 
 
 @pytest.mark.proves(
@@ -602,8 +635,8 @@ def with_masks(done: Shown, first: bool, second: bool, bring: float = 1.0) -> tu
 
 @pytest.mark.proves(
     "The second block does the reversing.",
-    "The place asked for moved from 4 to 11 in the first row. Most of what tells the second block so is what the first "
-    "one brought",
+    "In the first row the bright cell has moved from place 4 to place 11. Most of what tells the second block so is "
+    "what the first one brought",
     "Without the attention of the first block less than 0.4 of the tokens are right, and without the mask of the "
     "second still more than 0.9.",
 )

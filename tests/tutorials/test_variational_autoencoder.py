@@ -49,6 +49,10 @@ class Halves(tutorial.Sampling):
     def call(self, inputs):
         return super().call(keras.ops.split(inputs, 2, axis=-1))
 
+    def compute_output_shape(self, input_shape):
+        half = (*input_shape[:-1], input_shape[-1] // 2)
+        return super().compute_output_shape([half, half])
+
 
 @pytest.mark.parametrize(
     "check", [contract.shapes_agree, contract.training_lowers_the_loss, contract.config_comes_back]
@@ -337,14 +341,81 @@ def test_the_trackers_are_found_without_a_metrics_property_and_reset_at_each_epo
     vae.compile(optimizer=keras.optimizers.SGD(0.0))
     history = vae.fit(pictures(), batch_size=64, epochs=3, verbose=0).history
     steps = [float(tracker.count) for tracker in vae.trackers]
-    assert steps == [1.0, 1.0, 1.0]  # one batch of the last epoch, not three
+    assert steps == [64.0, 64.0, 64.0]  # the pictures of the last epoch, not of three
     assert len(history["kl"]) == 3
 
 
-@pytest.mark.proves(
-    "without yours, the history says 0.0.",
-)
-def test_without_a_tracker_for_the_sum_the_history_says_zero():
+class Told(keras.layers.Layer):
+    """Counts how often it is told that it trains, and adds a loss."""
+
+    def build(self, input_shape):
+        self.times = self.add_weight(name="times", shape=(), initializer="zeros", trainable=False)
+
+    def call(self, inputs, training=False):
+        self.times.assign_add(1.0 if training else 0.0)
+        self.add_loss(keras.ops.convert_to_tensor(3.0))
+        return inputs
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@pytest.mark.proves("of regularizers and `add_loss`")
+@pytest.mark.parametrize("eagerly", [True, False])
+def test_the_parts_may_have_losses_and_layers_that_train_otherwise(eagerly):
+    vae = tutorial.VAE(units=16, seed=1)
+    inputs = keras.Input((64,))
+    told = Told()
+    vae.encoder = keras.Model(inputs, vae.encoder(told(inputs)))
+    vae.decoder.layers[-1].kernel.regularizer = keras.regularizers.L2(0.5)
+    penalty = float(0.5 * np.sum(vae.decoder.layers[-1].kernel.numpy() ** 2))
+    vae.compile(optimizer=keras.optimizers.SGD(0.0), run_eagerly=eagerly)
+    history = {name: values[-1] for name, values in vae.fit(pictures(), epochs=2, verbose=0).history.items()}
+    assert float(told.times) == 4
+    logs = vae.evaluate(pictures(), verbose=0, return_dict=True)
+    assert float(told.times) == 4
+    for found in (history, logs):
+        assert found["loss"] == pytest.approx(found["reconstruction"] + found["kl"] + penalty + 3.0, rel=1e-5)
+
+
+@pytest.mark.proves("A short last batch counts as many as it holds, as in `fit`.")
+@pytest.mark.parametrize("batch_size", [3, 33, 63])
+def test_the_losses_do_not_depend_on_how_the_batches_divide_the_data(batch_size):
+    vae = tutorial.VAE(units=16, seed=1)
+    vae.compile(optimizer="sgd")
+    x = pictures()
+    whole, parts = (vae.evaluate(x, batch_size=size, verbose=0, return_dict=True) for size in (64, batch_size))
+    assert parts["kl"] == pytest.approx(whole["kl"], rel=1e-5)
+    blank = np.concatenate([x[:63], np.zeros((1, 64), "float32")])
+    whole, parts = (vae.evaluate(blank, batch_size=size, verbose=0, return_dict=True) for size in (64, batch_size))
+    assert parts["kl"] == pytest.approx(whole["kl"], rel=1e-5)
+
+
+@pytest.mark.proves("A `sample_weight` is ignored here.")
+def test_a_sample_weight_is_ignored():
+    losses = []
+    for weights in (None, np.zeros(64)):
+        vae = tutorial.VAE(units=16, seed=1)
+        vae.compile(optimizer="sgd")
+        vae.decoder.set_weights([np.full_like(weight, 0.01) for weight in vae.decoder.get_weights()])
+        vae.encoder.set_weights([np.full_like(weight, 0.01) for weight in vae.encoder.get_weights()])
+        losses.append(vae.fit(pictures(), pictures(), sample_weight=weights, verbose=0, shuffle=False).history["loss"])
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.proves("`latent=8` gives the code more room, and takes the plane away.")
+def test_the_classes_work_where_the_notebook_ends(tmp_path):
+    """No cell takes a name away that a class needs."""
+    found = run(None)
+    larger = found["VAE"](latent=8)
+    assert larger.encoder(pictures())[0].shape == (64, 8)
+    larger(pictures())
+    larger.save(tmp_path / "larger.keras")
+    contract.assert_same(keras.saving.load_model(tmp_path / "larger.keras")(pictures()), larger(pictures()))
+
+
+@pytest.mark.proves("the metric `loss` that each model has is fed by the built-in `train_step` only.")
+def test_without_a_tracker_for_the_sum_the_history_has_none():
     class Untracked(keras.Model):
         def __init__(self, **kwargs):
             super().__init__(**kwargs)
