@@ -530,9 +530,7 @@ plt.show()
 # %% [markdown]
 # With 12 digits it is the antidiagonal of a 12 by 12 map. In the first row the bright
 # cell has moved from place 4 to place 11. Most of what tells the second block so is what
-# the first one brought: its first rows look for the end of the sequence. Without the
-# attention of the first block less than 0.4 of the tokens are right, and without the mask
-# of the second still more than 0.9.
+# the first one brought: its first rows look for the end of the sequence.
 
 # %% alt="Four maps of 12 by 12 weights for a sequence of 12 digits. Both heads of block 2 follow the antidiagonal from corner to corner, with some weight on the cells beside it. In block 1 the first rows look at the last tokens and the last rows at the first tokens."
 fig, axes = plt.subplots(2, 2, figsize=(7, 6), layout="constrained")
@@ -667,7 +665,7 @@ for what, given in (
 # %% [markdown]
 # The same logits look worse, because nothing trained the model to write padding: 0.625 is
 # the share of real tokens. A model that only writes padding scores 0.375, the share of
-# padding, and would score more on shorter sequences.
+# padding.
 #
 # Where you compute with logits before the loss, do it in a layer that propagates the mask,
 # or pass `sample_weight`, 1 for real tokens and 0 for padding:

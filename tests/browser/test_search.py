@@ -412,6 +412,7 @@ def test_search_works_on_a_page_that_a_link_led_to(page):
     page.locator(".md-content a[href$='layers/custom_layer.html']").first.click()
     expect(page).to_have_title(re.compile("^Create a custom layer"))
     assert page.evaluate("self.stayed")
+    page.wait_for_load_state("networkidle")  # the theme closes the search once it has put the page in place
     page.keyboard.press("/")
     page.keyboard.type("get_config")
     expect(page.locator(LINKS).first).to_be_visible()
