@@ -3,6 +3,7 @@
 # --8<-- [start:layer]
 import keras
 import numpy as np
+from keras import ops
 
 
 @keras.saving.register_keras_serializable(package="guide")
@@ -21,7 +22,7 @@ class Scale(keras.layers.Layer):
         self.input_spec = keras.InputSpec(min_ndim=2, axes={-1: features})
 
     def call(self, inputs):
-        return inputs * self.factor
+        return ops.multiply(inputs, self.factor)
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -36,6 +36,9 @@ def test_it_starts_as_the_identity_and_multiplies_each_feature(shape):
     layer.factor.assign([2.0, -1.0, 0.5])
     np.testing.assert_array_equal(layer(x), x * np.float32([2.0, -1.0, 0.5]))
     assert layer.trainable_weights == [layer.factor]
+    for dtype in ("int32", "bool"):
+        whole = np.ones(shape, dtype)
+        np.testing.assert_array_equal(layer(whole), whole * np.float32([2.0, -1.0, 0.5]))
 
 
 def test_it_refuses_another_number_of_features():

@@ -155,7 +155,8 @@ def test_it_trains_between_built_in_layers_and_is_judged_on_unseen_samples(seed)
 
 @pytest.mark.proves(
     "Keras calls `build` once, with the shape of the first input that the layer meets",
-    "For one tensor, `input_shape` is a tuple. Its first entry is the batch size, or `None` where that isn't known.",
+    "For one tensor, `input_shape` is a tuple",
+    "Its first entry is the batch size, or `None` where that isn't known.",
     "Create the weights here, where the shape of the input is known.",
 )
 def test_build_gets_a_tuple_and_runs_once():
@@ -174,6 +175,72 @@ def test_build_gets_a_tuple_and_runs_once():
     assert {type(shape) for shape in shapes} == {tuple}
 
 
+def functional(layer: keras.layers.Layer) -> keras.Model:
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, layer(inputs))
+
+
+def sequential(layer: keras.layers.Layer) -> keras.Model:
+    return keras.Sequential([keras.Input((4,)), layer])
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Around(keras.Model):
+    """A subclassed model that makes the layer itself, of a class that a test sets."""
+
+    makes = keras.layers.Layer
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.layer = self.makes()
+
+    def call(self, inputs):
+        return self.layer(inputs)
+
+
+def subclassed(layer: keras.layers.Layer) -> keras.Model:
+    Around.makes = type(layer)
+    model = Around()
+    model(np.ones((2, 4)))
+    return model
+
+
+@pytest.mark.proves(
+    "on loading, it can be a list. Index it or write `(*input_shape[:-1], self.units)`: `input_shape + (3,)` can raise "
+    "on loading.",
+)
+@pytest.mark.parametrize(("around", "kind"), [(functional, list), (sequential, list), (subclassed, tuple)])
+def test_on_loading_the_shape_can_be_a_list(around, kind, tmp_path):
+    shapes = []
+
+    class Keeps(keras.layers.Layer):
+        units = 3
+
+        def build(self, input_shape):
+            shapes.append(input_shape)
+            self.bias = self.add_weight(name="bias", shape=(*input_shape[1:-1], self.units))
+
+        def call(self, inputs):
+            return inputs
+
+    class Adds(Keeps):
+        def build(self, input_shape):
+            self.bias = self.add_weight(name="bias", shape=(input_shape + (3,))[1:])  # noqa: RUF005
+
+    path = tmp_path / "model.keras"
+    around(Keeps()).save(path)
+    keras.saving.load_model(path, custom_objects={"Keeps": Keeps})
+    assert type(shapes[0]) is tuple
+    assert type(shapes[-1]) is kind
+
+    around(Adds()).save(path)
+    if kind is list:
+        with pytest.raises(TypeError, match='can only concatenate list \\(not "tuple"\\) to list'):
+            keras.saving.load_model(path, custom_objects={"Adds": Adds})
+    else:
+        keras.saving.load_model(path)
+
+
 @pytest.mark.proves("`add_weight` makes each weight there, and Keras trains, counts and saves what it made.")
 def test_a_weight_is_trained_counted_and_saved(tmp_path):
     layer = Linear(3)
@@ -188,7 +255,7 @@ def test_a_weight_is_trained_counted_and_saved(tmp_path):
 
 @pytest.mark.proves(
     "Another number of features raises as soon as the layer is called on it, in a functional model before there is "
-    "any data"
+    "any data. A `TimeDistributed` around the layer raises only when it gets data."
 )
 @pytest.mark.parametrize("cls", [Linear, Affine])
 def test_another_number_of_features_raises_when_it_is_called(cls):
@@ -200,6 +267,10 @@ def test_another_number_of_features_raises_when_it_is_called(cls):
                 each(wrong)
         for right in (keras.Input((4,)), keras.Input((None, 4)), np.ones((2, 3, 5, 4))):
             each(right)
+    wrapped = keras.layers.TimeDistributed(layer)
+    assert wrapped(keras.Input((7, 5))).shape == (None, 7, 3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Matrix size-incompatible"):
+        wrapped(np.ones((2, 7, 5)))
 
 
 # --- call -------------------------------------------------------------------------------------------------------------
@@ -250,7 +321,7 @@ def test_any_number_of_axes_before_the_last(axes):
 
 
 @pytest.mark.proves(
-    "`tf.matmul` and other functions of TensorFlow work inside `call` too. Outside a layer they refuse the symbolic "
+    "`tf.matmul`, `tf.einsum` and `tf.tensordot` work inside `call` too. Outside a layer they refuse the symbolic "
     "inputs of a functional model."
 )
 @pytest.mark.parametrize(
@@ -271,13 +342,42 @@ def test_tensorflow_functions_work_inside_call(product, check):
         product(keras.Input((4,)), np.ones((4, 3), "float32"))
 
 
+@pytest.mark.proves(
+    "A stack of weights, `ops.stack([self.a, self.b])`, raises `'str' object has no attribute 'base_dtype'`, and so "
+    "does `tf.stack`. Write `ops.stack([self.a.value, self.b.value])`."
+)
+@pytest.mark.parametrize("shape", [(), (4,), (4, 3)])
+def test_weights_are_stacked_by_their_value(shape):
+    class Stacks(keras.layers.Layer):
+        def __init__(self, stack, **kwargs):
+            super().__init__(**kwargs)
+            self.stack = stack
+
+        def build(self, input_shape):
+            self.a, self.b = (self.add_weight(name=name, shape=shape, initializer="ones") for name in "ab")
+
+        def call(self, inputs):
+            return ops.sum(inputs) * self.stack(self)
+
+    x = np.ones((1, 4))
+    for stack in (ops.stack, tf.stack):
+        with pytest.raises(AttributeError, match="'str' object has no attribute 'base_dtype'"):
+            Stacks(lambda self, stack=stack: stack([self.a, self.b]))(x)
+    for dtype in ("float32", "mixed_bfloat16"):
+        layer = Stacks(lambda self: ops.stack([self.a.value, self.b.value]), dtype=dtype)
+        for outputs in (layer(x), tf.function(layer)(tf.constant(x))):
+            assert outputs.dtype == layer.compute_dtype
+            np.testing.assert_array_equal(tf.cast(outputs, "float32"), np.full((2, *shape), 4.0))
+
+
 # --- compute_output_shape ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.proves(
     "Declare it for code that asks for the shape and doesn't call the layer.",
-    "`TimeDistributed` asks for the shape and doesn't call the layer. In a functional model it raises `does not have a "
-    "`compute_output_shape` method implemented`. The summary of a subclassed model shows `?`.",
+    "`TimeDistributed` doesn't: in a functional model, it calls this method of the layer inside. If the method is "
+    "missing, it raises `does not have a `compute_output_shape` method implemented`, and the summary of a subclassed "
+    "model shows `?` for the layer.",
 )
 def test_what_asks_for_the_shape_without_calling_the_layer():
     undeclared = shown(custom_layer, "output_shape")["Undeclared"]
@@ -415,7 +515,10 @@ def test_the_initializer_fills_the_kernel():
         np.testing.assert_array_equal(affine.kernel, dense.kernel)
 
 
-@pytest.mark.proves("`get_config` returns every argument in a form that a file can hold.")
+@pytest.mark.proves(
+    "`get_config` returns every argument of `Affine` in a form that a file can hold, and `name`, `trainable`, `dtype` "
+    "and `activity_regularizer`, but not `autocast`."
+)
 def test_affine_keeps_every_option(tmp_path):
     layer = Affine(
         5,
@@ -435,6 +538,10 @@ def test_affine_keeps_every_option(tmp_path):
         assert copy.dtype_policy.name == "mixed_bfloat16"
         assert not copy.trainable
         assert copy.get_config() == layer.get_config()
+    for cls in (Affine, keras.layers.Dense):
+        layer = cls(3, autocast=False)
+        assert not layer.autocast
+        assert cls.from_config(layer.get_config()).autocast
 
 
 @pytest.mark.proves("`supports_masking` propagates the mask of a padded sequence, as `Dense` does.")
@@ -521,15 +628,39 @@ def test_keras_does_not_import_the_module_of_a_saved_layer(tmp_path, fresh_proce
     np.testing.assert_array_equal(outputs, 3 * np.ones((1, 4)))
 
 
-@pytest.mark.proves("A function of your own that is passed as `activation` has to be registered too.")
-def test_an_activation_of_your_own_is_registered(tmp_path):
-    def halved(x):
-        return 0.5 * x
+OWN = (
+    "A function or class of your own that is passed as `activation`, `kernel_initializer` or `kernel_regularizer` has "
+    "to be registered too. A lambda isn't loaded even then: write a `def`."
+)
 
-    with pytest.raises(TypeError, match="Could not locate function 'halved'"):
-        saved_and_reloaded(Affine(3, halved), tmp_path)
-    registered = keras.saving.register_keras_serializable(package="tests")(halved)
-    assert saved_and_reloaded(Affine(3, registered), tmp_path).activation is registered
+
+@pytest.mark.proves(OWN)
+@pytest.mark.parametrize("option", ["activation", "kernel_initializer", "kernel_regularizer"])
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`:UserWarning")
+def test_a_function_of_your_own_is_registered(option, tmp_path):
+    def own(x, dtype=None):
+        return ops.zeros(x, dtype) if option == "kernel_initializer" else 0.5 * ops.sum(x)
+
+    register = keras.saving.register_keras_serializable(package="tests")
+    with pytest.raises(TypeError, match=r"Could not (locate function 'own'|interpret (initializer|regularizer))"):
+        saved_and_reloaded(Affine(3, **{option: own}), tmp_path)
+    assert getattr(saved_and_reloaded(Affine(3, **{option: register(own)}), tmp_path), option) is own
+    a_lambda = register(lambda x, dtype=None: own(x, dtype))
+    with pytest.raises(TypeError, match="Could not interpret"):
+        saved_and_reloaded(Affine(3, **{option: a_lambda}), tmp_path)
+
+
+@pytest.mark.proves(OWN)
+@pytest.mark.parametrize(
+    ("option", "base"),
+    [("kernel_initializer", keras.initializers.HeNormal), ("kernel_regularizer", keras.regularizers.L2)],
+)
+def test_a_class_of_your_own_is_registered(option, base, tmp_path):
+    cls = type("Own", (base,), {})
+    with pytest.raises(TypeError, match="Own"):
+        saved_and_reloaded(Affine(3, **{option: cls()}), tmp_path)
+    keras.saving.register_keras_serializable(package="tests")(cls)
+    assert type(getattr(saved_and_reloaded(Affine(3, **{option: cls()}), tmp_path), option)) is cls
 
 
 @pytest.mark.proves(
@@ -601,8 +732,8 @@ def test_options_of_the_base_class_may_be_objects_too(option, tmp_path):
 
 
 @pytest.mark.proves(
-    "Without a `get_config` of yours, Keras keeps the layer's name only if the constructor has a parameter `name`, or "
-    "one spelled `**kwargs`. A layer with `**kw` alone loads under another name."
+    "Without a `get_config` of yours, Keras saves the layer's name only if `__init__` declares `name` or `**kwargs`, "
+    "with exactly this spelling. With `**kw` alone, the layer loads under another name."
 )
 def test_what_keeps_the_name(tmp_path):
     class Kw(keras.layers.Layer):
@@ -633,11 +764,12 @@ def test_what_keeps_the_name(tmp_path):
 
 @pytest.mark.proves(
     "take several inputs | `call(self, inputs)` with a list, a tuple or a dict | `build` gets the shapes in the same "
-    "structure.",
-    "take them one by one | `call(self, left, right)` and `build(self, left_shape, right_shape)` | The names have to "
-    "match. A `build` with one parameter gets the shape of `left`.",
+    "structure, on loading with lists in place of tuples.",
+    "take them one by one | `call(self, left, right)` and `build(self, left_shape, right_shape)` | Each parameter of "
+    "`build` is one of `call` with `_shape` added; otherwise Keras raises `ValueError`. A `build` with one parameter "
+    "gets the shape of `left`.",
 )
-def test_what_build_gets_for_several_inputs():
+def test_what_build_gets_for_several_inputs(tmp_path):
     shapes = []
 
     class Together(keras.layers.Layer):
@@ -668,9 +800,13 @@ def test_what_build_gets_for_several_inputs():
         ((left, right), ((None, 4), (None, 3))),
         ({"a": left, "b": right}, {"a": (None, 4), "b": (None, 3)}),
     ):
-        Together()(inputs)
+        model = keras.Model([left, right], Together()(inputs))
         assert type(shapes[-1]) is type(expected)
         assert shapes.pop() == expected
+        model.save(tmp_path / "model.keras")
+        keras.saving.load_model(tmp_path / "model.keras", custom_objects={"Together": Together})
+        listed = [[None, 4], [None, 3]]
+        assert shapes.pop() == (dict(zip("ab", listed, strict=True)) if isinstance(inputs, dict) else listed)
     OneByOne()(left, right)
     assert shapes.pop() == ((None, 4), (None, 3))
     OneShape()(left, right)
@@ -680,15 +816,15 @@ def test_what_build_gets_for_several_inputs():
 
 
 @pytest.mark.proves(
-    'compute in mixed precision or another dtype | `Linear(3, dtype="mixed_bfloat16")` | Keras casts the inputs and '
-    "the weights. Cast a tensor of your own: `ops.cast(scale, inputs.dtype)`."
+    'compute in mixed precision or another dtype | `Linear(3, dtype="mixed_bfloat16")` | Keras casts the weights '
+    "and floating-point inputs. Cast a tensor of your own, and integer inputs: `ops.cast(scale, self.compute_dtype)`."
 )
 def test_a_tensor_of_your_own_is_cast():
     scale = tf.constant([1.0, 2.0, 3.0, 4.0])
 
     class Scaled(Linear):
         def call(self, inputs):
-            return super().call(inputs * (ops.cast(scale, inputs.dtype) if self.casts else scale))
+            return super().call(inputs * (ops.cast(scale, self.compute_dtype) if self.casts else scale))
 
     x = rng.normal(size=(2, 4)).astype("float32")
     layer = Scaled(3, dtype="mixed_bfloat16")
@@ -701,10 +837,64 @@ def test_a_tensor_of_your_own_is_cast():
         layer(x)
 
 
-@pytest.mark.proves(
+@pytest.mark.proves("Keras casts the weights and floating-point inputs. Cast a tensor of your own, and integer inputs:")
+@pytest.mark.parametrize("dtype", ["float32", "float64", "mixed_bfloat16"])
+@pytest.mark.parametrize("x", [np.array([[1, 2, 3]]), np.array([[True, False, True]])], ids=["int", "bool"])
+def test_integer_inputs_are_not_cast(x, dtype):
+    class ToInputs(keras.layers.Layer):
+        def call(self, inputs):
+            assert inputs.dtype == x.dtype
+            return inputs * ops.cast(0.5, inputs.dtype)
+
+    class ToComputeDtype(keras.layers.Layer):
+        def call(self, inputs):
+            return ops.cast(inputs, self.compute_dtype) * ops.cast(0.5, self.compute_dtype)
+
+    assert ToInputs(dtype=dtype)(x).dtype == x.dtype  # 0.5 has become 0, or True
+    outputs = ToComputeDtype(dtype=dtype)(x)
+    assert outputs.dtype == ToComputeDtype(dtype=dtype).compute_dtype
+    np.testing.assert_array_equal(tf.cast(outputs, "float32"), 0.5 * x)
+    assert not np.array_equal(tf.cast(ToInputs(dtype=dtype)(x), "float32"), 0.5 * x)
+
+
+MASK = (
     "propagate a mask | `self.supports_masking = True` in `__init__` | The output gets the mask of the input. If it "
-    "doesn't: the mask is lost."
+    "doesn't: the mask is lost. A layer that removes the axis of steps returns `None` from `compute_mask(self, inputs, "
+    "previous_mask)`; otherwise the mask makes the loss wrong, or `fit` raises."
 )
+
+
+@pytest.mark.proves(MASK)
+@pytest.mark.parametrize("samples", [3, 4])
+def test_a_layer_that_removes_the_axis_of_steps_returns_no_mask(samples):
+    class Sums(keras.layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.supports_masking = True
+
+        def call(self, inputs):
+            return ops.sum(inputs, axis=1)
+
+    class SumsWithoutMask(Sums):
+        def compute_mask(self, inputs, previous_mask):
+            return None
+
+    steps = np.array([[1, 2, 0], [3, 0, 0], [1, 1, 1], [2, 2, 2]])[:samples]
+    y = np.arange(samples)[:, None]
+    for cls in (Sums, SumsWithoutMask):
+        embedding = keras.layers.Embedding(5, 4, mask_zero=True)
+        model = keras.Sequential([embedding, cls(), keras.layers.Dense(1)])
+        model.compile(optimizer=keras.optimizers.SGD(0.0), loss="mse")
+        if cls is Sums and samples != steps.shape[1]:
+            with pytest.raises(tf.errors.InvalidArgumentError, match="Incompatible shapes"):
+                model.fit(steps, y, verbose=0)
+            continue
+        (loss,) = model.fit(steps, y, verbose=0).history["loss"]
+        right = np.mean((model.predict(steps, verbose=0) - y) ** 2)
+        assert (abs(loss - right) < 1e-5) == (cls is SumsWithoutMask)
+
+
+@pytest.mark.proves(MASK)
 def test_supports_masking():
     h = keras.layers.Embedding(6, 4, mask_zero=True)(np.array([[1, 2, 0]]))
     for supports in (True, False):
@@ -751,14 +941,15 @@ def test_training_is_passed():
 
 
 @pytest.mark.proves(
-    "keep state that isn't trained | `add_weight(…, trainable=False)` in `build`, `assign` in `call` | It is saved "
-    "with the weights. `predict` changes it too, unless `assign` stands under `if training`."
+    "keep state that isn't trained | `add_weight(…, trainable=False, autocast=False)` in `build`, `assign` in `call` | "
+    "It is saved with the weights. Without `autocast=False`, mixed precision reads it in 16 bits: in `mixed_bfloat16`, "
+    "a counter stops at 256. `predict` changes it too, unless `assign` stands under `if training`."
 )
 @pytest.mark.parametrize("guarded", [False, True])
 def test_state_that_is_not_trained(guarded, tmp_path):
     class Counts(keras.layers.Layer):
         def build(self, input_shape):
-            self.count = self.add_weight(name="count", shape=(), initializer="zeros", trainable=False)
+            self.count = self.add_weight(shape=(), initializer="zeros", trainable=False, autocast=False)
 
         def call(self, inputs, training=False):
             if training or not guarded:
@@ -779,20 +970,56 @@ def test_state_that_is_not_trained(guarded, tmp_path):
 
 
 @pytest.mark.proves(
-    "draw random numbers | `self.generator = keras.random.SeedGenerator(1)` in `__init__`, "
-    "`keras.random.normal(shape, seed=self.generator)` in `call` | Each call draws other numbers. With `seed=1`, each "
+    "Without `autocast=False`, mixed precision reads it in 16 bits: in `mixed_bfloat16`, a counter stops"
+)
+@pytest.mark.parametrize(
+    ("dtype", "options", "stops_at"),
+    [
+        ("mixed_bfloat16", {}, 256),
+        ("mixed_bfloat16", {"autocast": False}, 300),
+        ("mixed_float16", {"autocast": False}, 300),
+        ("float32", {}, 300),
+    ],
+)
+def test_where_a_counter_stops(dtype, options, stops_at):
+    class Counts(keras.layers.Layer):
+        def build(self, input_shape):
+            self.count = self.add_weight(shape=(), initializer="zeros", trainable=False, **options)
+
+        def call(self, inputs):
+            self.count.assign(self.count + 1)
+            return inputs
+
+    layer = Counts(dtype=dtype)
+    keras.Sequential([layer]).predict(np.ones((300, 2)), batch_size=1, verbose=0)
+    assert layer.count == stops_at
+    assert layer.count.dtype == "float32"
+
+
+@pytest.mark.proves(
+    "draw random numbers | `self.generator = keras.random.SeedGenerator(1)` in `__init__`, `keras.random.normal(shape, "
+    "dtype=self.compute_dtype, seed=self.generator)` in `call` | Each call draws other numbers. With `seed=1`, each "
     "call draws the same."
 )
 def test_a_seed_generator_draws_other_numbers_in_each_call():
     class Noise(keras.layers.Layer):
+        gives_dtype = True
+
         def __init__(self, seed, **kwargs):
             super().__init__(**kwargs)
             self.generator = seed
 
         def call(self, inputs):
-            return inputs + keras.random.normal(ops.shape(inputs), seed=self.generator)
+            dtype = {"dtype": self.compute_dtype} if self.gives_dtype else {}
+            return inputs + keras.random.normal(ops.shape(inputs), **dtype, seed=self.generator)
 
     x = np.zeros((2, 3))
+    for dtype in ("float64", "mixed_float16", "mixed_bfloat16"):
+        assert Noise(1, dtype=dtype)(x).dtype == Noise(1, dtype=dtype).compute_dtype
+        layer = Noise(1, dtype=dtype)
+        layer.gives_dtype = False
+        with pytest.raises(tf.errors.InvalidArgumentError, match="tensor but is a float tensor"):
+            layer(x)
     for seed, changes in ((keras.random.SeedGenerator(1), True), (1, False)):
         layer = Noise(seed)
         model = keras.Sequential([keras.Input((3,)), layer])
@@ -803,7 +1030,7 @@ def test_a_seed_generator_draws_other_numbers_in_each_call():
 
 @pytest.mark.proves(
     "add a term to the loss | `self.add_loss(term)` in `call` | `fit` adds it. A training loop of your own adds "
-    "`model.losses`."
+    "`model.losses`. In the cell of a `keras.layers.RNN`, `fit` raises."
 )
 @pytest.mark.filterwarnings("ignore:The model does not have any trainable weights:UserWarning")
 def test_add_loss():
@@ -818,6 +1045,18 @@ def test_add_loss():
     assert model.fit(x, x, verbose=0).history["loss"] == [7.0]
     model(x)
     assert [float(loss) for loss in model.losses] == [7.0]
+
+    class Cell(Penalised):
+        state_size = output_size = 3
+
+        def call(self, inputs, states):
+            return super().call(inputs), states
+
+    model = keras.Sequential([keras.layers.RNN(Cell())])
+    model.compile(loss="mse")
+    with pytest.raises(Exception, match="is out of scope") as caught:
+        model.fit(np.ones((2, 5, 3)), np.ones((2, 3)), verbose=0)
+    assert type(caught.value).__name__ == "InaccessibleTensorError"
 
 
 # --- what older tutorials print ---------------------------------------------------------------------------------------
@@ -834,8 +1073,9 @@ def test_the_first_argument_of_add_weight_is_the_shape():
 
 @pytest.mark.proves(
     "Older tutorials print a form that fails today.",
-    "it can't be given a name, and it saves but can't be loaded, because Keras hands `trainable` and `dtype` to the "
-    "constructor. Write `def __init__(self, **kwargs): super().__init__(**kwargs)`.",
+    "it can't be given a name. In a functional or `Sequential` model it saves but can't be loaded, because Keras "
+    "passes `trainable` and `dtype` to the constructor. Write `def __init__(self, **kwargs): "
+    "super().__init__(**kwargs)`.",
 )
 def test_the_old_constructor_saves_and_is_not_loaded(tmp_path):
     old = shown(custom_layer, "seen_name", "seen_init")["MyCustomLayer"]
@@ -850,6 +1090,12 @@ def test_the_old_constructor_saves_and_is_not_loaded(tmp_path):
     with pytest.raises(TypeError, match="unexpected keyword argument 'trainable'"):
         saved_and_reloaded(MyCustomLayer(), tmp_path)
     assert (tmp_path / "model.keras").is_file()
+    functional(MyCustomLayer()).save(tmp_path / "model.keras")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'trainable'"):
+        keras.saving.load_model(tmp_path / "model.keras", custom_objects={"MyCustomLayer": MyCustomLayer})
+    model = subclassed(MyCustomLayer())  # which makes the layer itself
+    model.save(tmp_path / "model.keras")
+    contract.assert_same(keras.saving.load_model(tmp_path / "model.keras").get_weights(), model.get_weights())
 
     class Mended(MyCustomLayer):
         def __init__(self, **kwargs):
@@ -862,7 +1108,8 @@ def test_the_old_constructor_saves_and_is_not_loaded(tmp_path):
     "right where axis 1 holds the features, as in `(batch, features)`. On a sequence it is the number of steps. If "
     "that is fixed, and isn't the number of features, a model is built without an error and fails at its first batch. "
     "If it is `None`, `add_weight` raises.",
-    "With `tf.matmul` in place of `ops.matmul`, it raises while the model is built.",
+    "With `tf.matmul` in place of `ops.matmul`, it raises while the model is built, unless the layer has a "
+    "`compute_output_shape`.",
 )
 def test_the_first_axis():
     cls = shown(custom_layer, "seen_axis")["FirstAxis"]
@@ -886,3 +1133,9 @@ def test_the_first_axis():
         cls()(keras.Input((None, 4)))
     with pytest.raises(ValueError, match="Could not automatically infer the output shape"):
         keras.Sequential([keras.Input((7, 4)), WithTensorFlow()])
+
+    class Declared(WithTensorFlow):
+        def compute_output_shape(self, input_shape):
+            return (*input_shape[:-1], 8)
+
+    assert keras.Sequential([keras.Input((7, 4)), Declared()]).output_shape == (None, 7, 8)
