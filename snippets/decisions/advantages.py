@@ -22,6 +22,7 @@ class SharedDepth(keras.layers.Layer):
     def __init__(self, times, **kwargs):
         super().__init__(**kwargs)
         self.times = times
+        self.supports_masking = True  # the mask of the inputs goes on
 
     def build(self, input_shape):
         # Without `dtype`, it would have the dtype that is set globally.
@@ -63,6 +64,7 @@ class RadialBasis(keras.layers.Layer):
         super().__init__(**kwargs)
         self.units = units
         self.gamma = gamma
+        self.supports_masking = True  # the mask of the inputs goes on
 
     def build(self, input_shape):
         self.centres = self.add_weight(

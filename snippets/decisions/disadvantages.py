@@ -65,8 +65,8 @@ class FeatureNorm(keras.layers.Layer):
 class TimeAttention(keras.layers.Layer):
     """The mean over time, each step weighted by how much it matters.
 
-    ``softmax(inputs @ query)`` over the steps gives the weights. The weight of
-    a step that is masked is 0.
+    ``softmax(inputs @ query)`` over the steps gives the weights. A step that is
+    masked has a weight of 0, and its values are ignored.
 
     Shapes:
         ``(batch, time, features)`` to ``(batch, features)``.
@@ -90,6 +90,8 @@ class TimeAttention(keras.layers.Layer):
         # Many steps have small weights: compute in 32 bits at least.
         wide = keras.backend.result_type(self.compute_dtype, "float32")
         x = ops.cast(inputs, wide)
+        if mask is not None:  # a weight of 0 times infinity would be NaN
+            x = ops.where(mask[..., None], x, 0)
         mean = ops.sum(self.weigh(x, mask) * x, axis=1)  # (batch, features)
         return ops.cast(mean, self.compute_dtype)
 
@@ -123,15 +125,17 @@ def running_mean(inputs):
 def slopes(layer, inputs, **options):
     """Slope along a random direction: what the tape says, what is measured.
 
-    The slope of a randomly weighted sum of the outputs, as the trainable
-    weights move. They don't move from where they start, but from near it: a
-    weight that starts at 0 hides the slopes of those before it.
+    The slope of a randomly weighted sum of the floating-point outputs, as the
+    trainable weights move. They don't move from where they start, but from near
+    it: a weight that starts at 0 hides the slopes of those before it.
 
     Args:
         layer: A layer or model whose dtype is ``float64``.
         inputs: A batch, or a list or dict of batches.
         options: As for a call, such as ``training=True``.
     """
+    # NumPy's `inputs * weight` would turn the weight into a constant.
+    inputs = keras.tree.map_structure(ops.convert_to_tensor, inputs)
     layer(inputs, **options)  # builds it
     weights, state = layer.trainable_variables, layer.non_trainable_variables
     starts = [w + 0.1 * np.random.normal(size=w.shape) for w in weights]
@@ -141,7 +145,8 @@ def slopes(layer, inputs, **options):
         pairs = zip(starts, directions, strict=True)
         moved = [start + move * direction for start, direction in pairs]
         result, _ = layer.stateless_call(moved, state, inputs, **options)
-        return keras.tree.flatten(result)
+        is_float = keras.backend.is_float_dtype
+        return [o for o in keras.tree.flatten(result) if is_float(o.dtype)]
 
     targets = [np.random.normal(size=output.shape) for output in outputs(0.0)]
 
@@ -346,5 +351,6 @@ if __name__ == "__main__":
     print("trainable weights:", len(weights))
     for weight, gradient in zip(weights, gradients, strict=True):
         values = 0 if gradient is None else tf.convert_to_tensor(gradient)
-        print(f"{weight.name}: reached by a gradient: {np.any(values)}")
+        reached = np.any(values) and np.all(np.isfinite(values))
+        print(f"{weight.name}: reached by a gradient: {reached}")
     # --8<-- [end:check_weights]

@@ -23,6 +23,7 @@ class SkipBlock(keras.layers.Layer):
     def __init__(self, units, **kwargs):
         super().__init__(**kwargs)
         self.units = units
+        self.supports_masking = True  # the mask of the inputs goes on
         # Without `dtype`, a layer in it would have the dtype set globally.
         self.hidden = keras.layers.Dense(
             units, activation="relu", dtype=self.dtype_policy
@@ -78,6 +79,7 @@ class Snake(keras.layers.Layer):
         if initial_alpha == 0:
             raise ValueError("`initial_alpha` must not be 0.")
         self.initial_alpha = initial_alpha
+        self.supports_masking = True  # the mask of the inputs goes on
 
     def build(self, input_shape):
         self.alpha = self.add_weight(
@@ -87,9 +89,9 @@ class Snake(keras.layers.Layer):
         )
 
     def call(self, inputs):
-        wave = ops.square(ops.sin(self.alpha * inputs))
+        sine = ops.sin(self.alpha * inputs)  # its square may vanish in float16
         # An `alpha` of 0 adds 0, the limit of the formula, and not NaN.
-        return inputs + ops.divide_no_nan(wave, self.alpha)
+        return inputs + sine * ops.divide_no_nan(sine, self.alpha)
 
     def compute_output_shape(self, input_shape):
         return input_shape

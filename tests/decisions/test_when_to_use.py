@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
+from snippets.decisions import disadvantages
 from snippets.decisions.when_to_use import AdversarialClassifier, SkipBlock, Snake, wave
 from tests import contract
 from tests.shown import shown
@@ -25,6 +27,23 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_layer_contract(case, check, tmp_path, fresh_process):
     check(case, tmp_path=tmp_path, fresh_process=fresh_process)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@pytest.mark.proves("the mask of the inputs goes on")
+def test_layers_of_each_step_propagate_the_mask(case):
+    """The check of the page on disadvantages, with weights that don't start at 0."""
+    checks = shown(disadvantages, "imports", "four_checks")
+
+    def moved(**options):
+        layer = case.make(**options)
+        layer.build((None, None, 4))
+        layer.set_weights([weight + 0.5 for weight in layer.get_weights()])
+        return layer
+
+    assert checks["propagates_the_mask"](moved)
+    masked = keras.layers.Masking()(np.array([[[1.0] * 4, [0.0] * 4]]))
+    np.testing.assert_array_equal(case.make()(masked)._keras_mask, [[True, False]])
 
 
 def classes() -> tuple[np.ndarray, np.ndarray]:
@@ -75,6 +94,22 @@ def test_a_function_knows_no_training_draws_once_and_sees_no_mask():
     np.testing.assert_array_equal(graph(np.ones((2, 4))), graph(np.ones((2, 4))))
 
 
+@pytest.mark.proves("Calling a function silently drops a mask; `keras.layers.Activation(wave)` propagates it.")
+def test_a_call_of_a_function_ends_the_mask_and_an_activation_does_not():
+    ids = keras.Input((None,), dtype="int32")
+    embedding, pooling = keras.layers.Embedding(5, 4, mask_zero=True), keras.layers.GlobalAveragePooling1D()
+    padded = np.array([[1, 2, 3, 0, 0, 0]])
+    changes = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name, operation in {"function": wave, "layer": keras.layers.Activation(wave)}.items():
+            model = keras.Model(ids, pooling(operation(embedding(ids))))
+            changes[name] = float(ops.max(ops.abs(model(padded) - model(padded[:, :3]))))
+            assert (getattr(operation(embedding(padded)), "_keras_mask", None) is None) == (name == "function")
+    assert changes["function"] > 1e-3
+    assert changes["layer"] < 1e-6
+
+
 @pytest.mark.proves("Not if a loss has weights of its own: `compile` doesn't train them.")
 def test_the_weight_of_a_loss_is_not_trained():
     class Weighed(keras.losses.Loss):
@@ -105,7 +140,10 @@ def test_an_activation_with_a_weight_trains_and_comes_back(tmp_path):
     contract.assert_same(np.asarray(keras.saving.load_model(tmp_path / "model.keras")(x)), np.asarray(model(x)))
 
 
-@pytest.mark.proves("a functional model of built-in layers, `Lambda` aside, is saved and loaded without code of yours.")
+@pytest.mark.proves(
+    "a functional model of built-in layers, without `Lambda` and functions of yours, "
+    "is saved and loaded without code of yours."
+)
 def test_a_graph_of_built_in_layers_is_saved_without_a_line_of_ours(tmp_path, fresh_process):
     inputs = keras.Input((4,))
     graph = keras.Model(inputs, keras.layers.Add()([inputs, keras.layers.Dense(4)(inputs)]))
@@ -117,6 +155,16 @@ def test_a_graph_of_built_in_layers_is_saved_without_a_line_of_ours(tmp_path, fr
     keras.Model(inputs, keras.layers.Lambda(lambda x: 2 * x)(inputs)).save(tmp_path / "lambda.keras")
     with pytest.raises(ValueError, match="safe_mode"):
         keras.saving.load_model(tmp_path / "lambda.keras")
+
+    @keras.saving.register_keras_serializable(package="test")
+    def defined_here(x):
+        return 2 * x
+
+    keras.Model(inputs, keras.layers.Dense(4, activation=defined_here)(inputs)).save(tmp_path / "function.keras")
+    keras.saving.load_model(tmp_path / "function.keras")
+    elsewhere = fresh_process.submit(contract.load_and_call, tmp_path / "function.keras", "keras", x)
+    with pytest.raises((TypeError, ValueError), match="defined_here"):
+        elsewhere.result()
 
 
 def moves(gradients: list, **options) -> list[float]:
@@ -315,12 +363,26 @@ def test_alpha_may_become_0_and_may_not_start_there():
     np.testing.assert_allclose(layer(x), x, atol=1e-5)  # the limit
 
 
+@pytest.mark.parametrize("alpha", [1e-2, 1e-3, 1e-4])
+@pytest.mark.proves("its square may vanish in float16")
+def test_a_small_alpha_has_its_gradient_in_float16(alpha):
+    layer, x = Snake(alpha, dtype="float16"), tf.constant([[1.0, -2.0]], "float16")
+    layer.build(x.shape)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(x))
+    # The derivative by alpha, of which x² is the limit at 0.
+    np.testing.assert_allclose(tape.gradient(loss, layer.alpha.value), [1.0, 4.0], rtol=0.01)
+    if alpha == 1e-4:
+        assert np.square(np.sin(np.float16(alpha))) == 0
+
+
 @pytest.mark.proves(
     "Networks of the same width learn `sin(3x)` between −3 and 3, and are then asked beyond, "  # noqa: RUF001
     "where they weren't trained.",
     "A model that always predicts 0 has a loss of 0.5:",
     "`Snake(3.0)` fits the sine and continues it, with a loss below 0.2.",
-    "`Snake(1.0)` stays at a loss of about 0.4: training doesn't find a frequency that is so far away",
+    "`Snake(1.0)` stays at a loss of about 0.4: in these 20 epochs, training doesn't find a frequency "
+    "that is so far away.",
 )
 def test_training_finds_a_frequency_only_from_near_it(seed):
     page = shown(MODULE, "periodic", seed=seed)
@@ -331,6 +393,26 @@ def test_training_finds_a_frequency_only_from_near_it(seed):
     assert one in (0.4, 0.5)
     assert page["near"] < 0.01  # of the last, Snake(3.0)
     assert page["far"] < 0.2
+
+
+@pytest.mark.proves(
+    "More epochs help with some seeds only, so start near the frequency that you expect.",
+)
+def test_more_epochs_find_the_frequency_with_some_seeds_only():
+    losses = {}
+    for seed in (2, 4):
+        keras.utils.set_random_seed(seed)
+        x = np.random.uniform(-3, 3, size=(1000, 1)).astype("float32")
+        np.random.uniform(3, 6, size=(1000, 1))  # the page draws the points beyond, and trains `relu`, before it
+        model = keras.Sequential([keras.layers.Dense(16), keras.layers.ReLU(), keras.layers.Dense(1)])
+        model.compile(optimizer=keras.optimizers.Adam(0.03), loss="mse", steps_per_execution=10)
+        model.fit(x, np.sin(3 * x), batch_size=100, epochs=20, verbose=0)
+        model = keras.Sequential([keras.layers.Dense(16), Snake(1.0), keras.layers.Dense(1)])
+        model.compile(optimizer=keras.optimizers.Adam(0.03), loss="mse", steps_per_execution=10)
+        model.fit(x, np.sin(3 * x), batch_size=100, epochs=150, verbose=0)
+        losses[seed] = float(np.mean(np.square(model(x) - np.sin(3 * x))))
+    assert losses[2] < 0.01
+    assert losses[4] > 0.3
 
 
 # --- multiple inputs and outputs --------------------------------------------------------------------------------------
@@ -360,6 +442,7 @@ def loop():
     "Here `fit` learns a line from noisy points, without shuffling them, and reports a loss for each epoch:",
     "This loop does the same steps and reports the same losses.",
     "weight the losses of batches by their sizes,",
+    "`fit` also does the following by itself, and a loop of your own has to do it:",
 )
 def test_the_loop_reports_what_fit_reports(loop):
     assert len(loop["reported"]) == 20
@@ -377,6 +460,28 @@ def test_without_the_penalty_the_loop_would_report_another_loss(loop):
     plain = np.mean(np.square(model(loop["x"]) - loop["y"]))
     model.compile(loss="mse")
     assert model.evaluate(loop["x"], loop["y"], verbose=0) == pytest.approx(plain + float(sum(model.losses)), rel=1e-4)
+
+
+@pytest.mark.proves("with `use_ema=True`, call `optimizer.finalize_variable_values(weights)` after the last epoch,")
+def test_at_the_end_fit_takes_the_averaged_weights(loop, monkeypatch):
+    x, y, found = loop["x"], loop["y"], []
+    fitted = loop["make_line"]()
+    fitted.compile(optimizer=keras.optimizers.SGD(0.1, use_ema=True), loss="mse")
+    fitted.fit(x, y, batch_size=32, shuffle=False, verbose=0)
+
+    model, optimizer = loop["make_line"](), keras.optimizers.SGD(0.1, use_ema=True)
+    weights = model.trainable_variables
+    optimizer.build(weights)
+    for name, value in {"model": model, "optimizer": optimizer, "weights": weights}.items():
+        monkeypatch.setitem(loop.namespace, name, value)
+    step = loop["step"].python_function
+    for start in range(0, len(x), 32):
+        step(x[start : start + 32], y[start : start + 32])
+    found.append(model.get_weights())
+    optimizer.finalize_variable_values(weights)
+    found.append(model.get_weights())
+    assert np.abs(found[0][0] - fitted.get_weights()[0]).max() > 0.1
+    contract.assert_same(found[1], fitted.get_weights(), atol=1e-5)
 
 
 @pytest.mark.proves(
@@ -488,9 +593,7 @@ def test_the_clipped_step_is_the_formula_for_a_batch_of_unknown_size(one_batch, 
     np.testing.assert_allclose(stepped(one_batch, step, x, y), expected, rtol=1e-4)
 
 
-@pytest.mark.proves(
-    "The jacobian holds one gradient for each sample, so it takes as much memory as the batch size times the weights."
-)
+@pytest.mark.proves("The jacobian holds one gradient for each sample.")
 def test_the_size_of_the_jacobian(one_batch, monkeypatch):
     sizes, jacobian = [], tf.GradientTape.jacobian
 
@@ -502,6 +605,38 @@ def test_the_size_of_the_jacobian(one_batch, monkeypatch):
     monkeypatch.setattr(tf.GradientTape, "jacobian", measured)
     stepped(one_batch, one_batch["clipped_step"].python_function, np.ones((9, 1)), np.ones((9, 1)))
     assert sizes == [9 * one_batch["model"].count_params()]
+
+
+def largest_tensor(step, batch: int, shape: tuple[int, ...] = (1,)) -> int:
+    """How many numbers the largest tensor of a step's graph holds, at a fixed batch size."""
+    specs = [tf.TensorSpec((batch, *shape)), tf.TensorSpec((batch, 1))]
+    graph = tf.function(step).get_concrete_function(*specs).graph
+    tensors = [output for operation in graph.get_operations() for output in operation.outputs]
+    return max(output.shape.num_elements() or 0 for output in tensors if output.shape.is_fully_defined())
+
+
+@pytest.mark.proves(
+    "While it is computed, each activation has a gradient for each pair of samples, "
+    "so the memory grows with the square of the batch size."
+)
+def test_the_memory_of_the_jacobian_grows_with_the_square_of_the_batch(one_batch):
+    clipped = one_batch["clipped_step"].python_function
+    assert [largest_tensor(clipped, batch) for batch in (16, 32, 64)] == [16**2, 32**2, 64**2]
+
+    layers = [keras.layers.Conv2D(4, 3, padding="same"), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(1)]
+    image = keras.Sequential([keras.Input((8, 8, 1)), *layers])
+    weights = [weight.value for weight in image.trainable_variables]
+
+    def gradients(x, y, each=False):
+        with tf.GradientTape() as tape:
+            losses = keras.losses.mean_squared_error(y, image(x))
+        return (tape.jacobian if each else tape.gradient)(losses, weights)
+
+    activations = 8 * 8 * 4
+    for batch in (16, 32, 64):
+        assert largest_tensor(gradients, batch, (8, 8, 1)) == batch * activations
+        assert largest_tensor(lambda x, y: gradients(x, y, True), batch, (8, 8, 1)) == batch**2 * activations
+    assert image.count_params() < activations
 
 
 # --- keep fit and change the step -------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,6 +223,21 @@ def test_the_cause_of_a_layers_message(run):
     assert plain(above_the_arguments(str(caught.value))) == "the cause"
 
 
+@pytest.mark.proves("If example code stands there, the cause is above the code.")
+def test_the_cause_of_a_message_about_a_kerastensor():
+    kept = keras.Input((3,))
+
+    class Keeps(keras.layers.Layer):
+        def call(self, inputs):
+            return tf.abs(kept) + inputs
+
+    with pytest.raises(ValueError, match=r"^Exception encountered when calling") as caught:
+        Keeps()(ONES)
+    assert plain(above_the_arguments(str(caught.value))).startswith("x = MyLayer()(x)")
+    above, _, _ = plain(str(caught.value)).partition("```")
+    assert above.split("\n\n")[1].startswith("A KerasTensor cannot be used as input to a TensorFlow function.")
+
+
 @registered
 class RefusingLayer(keras.layers.Layer):
     def __init__(self):
@@ -273,8 +289,8 @@ def sequential(layer: keras.layers.Layer) -> keras.Model:
 
 @pytest.mark.proves(
     "`could not be deserialized properly`: the message quotes whole configs.",
-    "The cause begins the last paragraph, unless that begins with `Arguments received by`.",
-    "Then it is the paragraph above.",
+    "Read the beginning of the last paragraph.",
+    "If that is `Arguments received by`, read the paragraph above it.",
 )
 @pytest.mark.parametrize(
     ("make", "cause", "above"),
@@ -313,9 +329,39 @@ def of_steps() -> keras.Model:
 
 
 @pytest.mark.proves(
-    "`Graph execution error`: below `Detected at node` stand lines that begin with `File`, or `<stack traces "
+    "`Graph execution error`: below each `Detected at node` stand lines that begin with `File`, or `<stack traces "
     "unavailable>`.",
-    "The cause is the first line after them.",
+    "The cause is the first line after the last of these blocks.",
+)
+def test_the_cause_stands_below_the_last_block():
+    @tf.function
+    def loss(y, y_pred):
+        if keras.ops.max(y) > 1.0:
+            return keras.ops.mean((y - y_pred) ** 2)
+        return keras.ops.mean(y_pred)
+
+    model = sequential(layers.Dense(3))
+    for jit in False, True:  # traced without XLA, it is refused with it
+        model.compile(loss=loss, jit_compile=jit)
+        if jit:
+            with pytest.raises(tf.errors.InvalidArgumentError, match=r"^Graph execution error") as caught:
+                model.fit(ONES, ONES, verbose=0)
+        else:
+            model.fit(ONES, ONES, verbose=0)
+    blocks = [block.strip() for block in str(caught.value).split("Detected at node")[1:]]
+    assert len(blocks) > 1
+    _, *below = blocks[-1].splitlines()
+    left_out = ("  File ", "File ", "<stack traces unavailable>")
+    assert next(line for line in below if line and not line.startswith(left_out)).startswith("Detected unsupported")
+    for block in blocks[:-1]:
+        _, *below = block.splitlines()
+        assert all(line.startswith(left_out) for line in below if line)
+
+
+@pytest.mark.proves(
+    "`Graph execution error`: below each `Detected at node` stand lines that begin with `File`, or `<stack traces "
+    "unavailable>`.",
+    "The cause is the first line after the last of these blocks.",
 )
 @pytest.mark.parametrize(
     ("make", "method", "options", "x", "cause"),
@@ -336,6 +382,52 @@ def test_the_cause_of_a_graph_execution_error(make, method, options, x, cause):
     left_out = [line for line in below if line.startswith("File ") or line == "<stack traces unavailable>"]
     assert left_out
     assert next(line for line in below if line not in left_out).startswith(cause)
+
+
+# --- messages without an entry ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.proves(
+    "`'str' object has no attribute 'base_dtype'` comes from `ops.stack([self.a, self.b])`, `ops.array` or `tf.stack`, "
+    "called on a list of weights in `call`.",
+    "Stack their values: `ops.stack([self.a.value, self.b.value])`.",
+)
+@pytest.mark.parametrize("stack", [keras.ops.stack, keras.ops.array, tf.stack])
+def test_a_list_of_weights_is_not_stacked(stack):
+    class Sums(keras.layers.Layer):
+        def __init__(self, by_value):
+            super().__init__()
+            self.a, self.b = (self.add_weight(initializer="ones") for _ in range(2))
+            self.by_value = by_value
+
+        def call(self, inputs):
+            weights = [self.a.value, self.b.value] if self.by_value else [self.a, self.b]
+            return inputs * keras.ops.sum(stack(weights))
+
+    for inputs in ONES, keras.Input((3,)):
+        with pytest.raises(AttributeError, match="'str' object has no attribute 'base_dtype'"):
+            Sums(by_value=False)(inputs)
+    np.testing.assert_array_equal(Sums(by_value=True)(ONES), 2 * ONES)
+    model = sequential(Sums(by_value=True))
+    model.compile(loss="mse")
+    model.fit(ONES, ONES, verbose=0)
+    assert len(model.trainable_weights) == 2
+
+
+@pytest.mark.proves("`save` of a model with a required argument, or of a layer with one such as `np.int64(3)`")
+@pytest.mark.parametrize(("value", "refused"), [(np.int64(3), True), (3, False)])
+def test_a_layer_is_refused_too(value, refused, tmp_path):
+    class Takes(keras.layers.Layer):
+        def __init__(self, value, **kwargs):
+            super().__init__(**kwargs)
+
+        def call(self, inputs):
+            return inputs
+
+    model = sequential(Takes(value))
+    words = r"was created by passing\s+non-serializable argument values in `__init__\(\)`"
+    with pytest.raises(NotImplementedError, match=words) if refused else contextlib.nullcontext():
+        model.save(tmp_path / "model.keras")
 
 
 # --- one message, several causes --------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import inspect
 import re
 import warnings
@@ -424,6 +425,26 @@ def by_append_to_a_list_that_was_appended(layer):
     return layer.groups[0][0]
 
 
+def by_append_to_a_list_that_was_put_into_a_dict(layer):
+    layer.groups = {}
+    layer.groups["a"] = []
+    layer.groups["a"].append(dense())
+    return layer.groups["a"][0]
+
+
+def by_append_to_the_old_name(layer):
+    blocks = []
+    layer.blocks = blocks
+    blocks.append(dense())
+    return blocks[0]
+
+
+def by_append_to_a_nested_list(layer):
+    layer.groups = [[]]
+    layer.groups[0].append(dense())
+    return layer.groups[0][0]
+
+
 def by_setdefault(layer):
     layer.blocks = {}
     return layer.blocks.setdefault("a", dense())
@@ -497,8 +518,9 @@ class Holds(keras.layers.Layer):
     "you assign to an attribute.",
     "nor a layer put into a list by index.",
     "`self.blocks.append(layer)` is tracked too, until the first call.",
-    "An append to a list that was itself appended isn't: `self.groups.append([])`, then "
+    "An append isn't tracked if its list was appended, or put into a dict under a key: `self.groups.append([])`, then "
     "`self.groups[-1].append(layer)`.",
+    "Nor is an append by the list's old name: `self.blocks = blocks`, then `blocks.append(layer)`.",
     "Keras doesn't see a layer that a dict got by `setdefault`, or that is kept in a `deque`, in an object of a class "
     "of your own or by a function.",
 )
@@ -507,6 +529,8 @@ class Holds(keras.layers.Layer):
     [
         (by_index, 0),
         (by_append_to_a_list_that_was_appended, 0),
+        (by_append_to_a_list_that_was_put_into_a_dict, 0),
+        (by_append_to_the_old_name, 0),
         (by_setdefault, 0),
         (in_a_deque, 0),
         (in_an_object, 0),
@@ -517,6 +541,7 @@ class Holds(keras.layers.Layer):
         (assigned_tuple, 2),
         (assigned_dict, 2),
         (by_append, 2),
+        (by_append_to_a_nested_list, 2),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -646,12 +671,41 @@ def test_tensorflow_refuses_what_input_returns_and_what_layers_return(function):
             function(symbolic, *(["float32"] if function is tf.cast else []))
 
 
-@pytest.mark.proves("Operators such as `*` and `@` belong to Keras, and work.")
+LEFT = (
+    "Operators such as `*` and `@` belong to Keras, and work with the symbolic tensor on the left, except "
+    "`inputs == 1`, which is `False`: use `ops.equal`."
+)
+
+
+@pytest.mark.proves(LEFT)
 def test_operators_work():
     inputs, matrix = keras.Input((4,)), tf.constant(DRAWN[:4, :2])
     model = keras.Model(inputs, [inputs * 2.0, inputs @ matrix])
     for out, expected in zip(model(DRAWN), [DRAWN * 2, DRAWN @ matrix.numpy()], strict=True):
         np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
+    ones, two = np.ones(4, dtype="float32"), keras.Variable(2.0)
+    compared = [inputs * ones, inputs * two, inputs > tf.constant(1.0), inputs != 1, ops.equal(inputs, 1.0), -inputs]
+    assert all(out.shape == (None, 4) for out in compared)
+    assert (inputs == 1) is False
+
+
+@pytest.mark.proves(
+    LEFT, "`np.ones(3) * inputs`, `keras.Variable(2.0) * inputs` and `tf.constant(1.0) < inputs` raise."
+)
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda inputs: np.ones(3) * inputs,
+        lambda inputs: np.float32(2.0) * inputs,
+        lambda inputs: np.ones((2, 3)) @ inputs,
+        lambda inputs: keras.Variable(2.0) * inputs,
+        lambda inputs: keras.Variable(2.0) - inputs,
+        lambda inputs: tf.constant(1.0) < inputs,
+    ],
+)
+def test_operators_may_raise_with_the_symbolic_tensor_on_the_right(operation):
+    with pytest.raises(ValueError, match=rf"{KERAS_TENSOR}|A KerasTensor is symbolic"):
+        operation(keras.Input((3,)))
 
 
 @pytest.mark.proves(
@@ -682,8 +736,9 @@ def test_keras_ops_and_a_layer_work():
 
 
 @pytest.mark.proves(
-    "A loss or a layer that uses a tensor kept from building a model, such as `model.output`, raises it too: use the "
-    "arguments of the function instead."
+    "A loss or a layer that passes a tensor kept from building a model, such as `model.output`, to a function of "
+    "TensorFlow raises it too.",
+    "Use the arguments of the function instead.",
 )
 def test_a_tensor_kept_from_building_raises_it_too():
     inputs = keras.Input((3,))
@@ -700,6 +755,26 @@ def test_a_tensor_kept_from_building_raises_it_too():
 
     with pytest.raises(ValueError, match=KERAS_TENSOR):
         Keeps()(ONES)
+
+
+@pytest.mark.proves(
+    "A layer that only adds or multiplies it returns a symbolic tensor, and `fit` raises a `TypeError`."
+)
+@pytest.mark.parametrize("operation", [lambda x, kept: x + kept, lambda x, kept: x * kept])
+def test_a_layer_with_an_operator_returns_a_symbolic_tensor(operation):
+    inputs = keras.Input((3,))
+    kept = keras.layers.Dense(3)(inputs)
+
+    class Keeps(keras.layers.Layer):
+        def call(self, inputs):
+            return operation(inputs, kept)
+
+    model = keras.Model(inputs, Keeps()(inputs))
+    assert isinstance(model(ONES), keras.KerasTensor)
+    model.compile(loss="mse")
+    for run in lambda: model.fit(ONES, ONES, verbose=0), lambda: model.predict(ONES, verbose=0):
+        with pytest.raises(TypeError, match=r"To be compatible with tf\.function|Failed to convert elements"):
+            run()
 
 
 @pytest.mark.proves("NumPy, and a `tf.function`, say `A KerasTensor is symbolic`.")
@@ -837,7 +912,8 @@ def test_the_layer_that_works_computes_what_the_one_that_fails_does():
 
 
 @pytest.mark.proves(
-    "A layer that changes the number of steps returns the new mask from `compute_mask`, which declares it too."
+    "A layer that changes the number of steps defines `compute_mask` instead, which returns the new mask: Keras then "
+    "sets `supports_masking` itself."
 )
 def test_compute_mask_declares_it_and_returns_the_mask_of_the_new_steps():
     assert EverySecond().supports_masking
@@ -896,10 +972,33 @@ def zero_attention() -> keras.layers.Layer:
 
 
 @pytest.mark.proves(
-    "in the input of `MultiHeadAttention`, silently: called on data or in a subclassed model, it removes the mask of "
-    "`steps`.",
-    "`MultiHeadAttention(h, h)` in a subclassed model or called on data | is removed from `h`, so a residual `Add` of "
-    "`h` has none",
+    "in the input of `MultiHeadAttention`, silently: called on data, in a subclassed model or in a layer of your own, "
+    "it removes the mask of `steps`.",
+    "`MultiHeadAttention(h, h)` called on data, in a subclassed model or in a layer of your own | is removed from `h`, "
+    "so a residual `Add` of `h` has none",
+)
+@pytest.mark.parametrize("copy", [False, True])
+@pytest.mark.filterwarnings("ignore:Layer 'block'", "ignore:`build..` was called on layer")
+def test_attention_in_a_layer_of_your_own_removes_it_in_a_functional_model_too(copy):
+    class Block(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.attention, self.add = zero_attention(), layers.Add()
+            self.copy, self.mean = layers.Rescaling(1.0), layers.GlobalAveragePooling1D()
+
+        def call(self, h):
+            steps = self.copy(h) if copy else h
+            return self.mean(self.add([h, self.attention(steps, steps)]))
+
+    inputs = keras.Input((4, 1))
+    model = keras.Model(inputs, Block()(keras.layers.Masking()(inputs)))
+    for found in model(STEPS).numpy(), model.predict(STEPS, verbose=0):
+        assert found.item() == (3.0 if copy else 1.5)
+
+
+@pytest.mark.proves(
+    "`MultiHeadAttention(h, h)` called on data, in a subclassed model or in a layer of your own | is removed from `h`, "
+    "so a residual `Add` of `h` has none",
 )
 def test_attention_removes_the_mask_of_its_input():
     h = masked()
@@ -927,8 +1026,37 @@ def test_attention_removes_the_mask_of_its_input():
 
 
 @pytest.mark.proves(
-    "`MultiHeadAttention(h, h)` in a functional model | reaches the layers after it, and not the loss behind a "
-    "residual `Add`"
+    "`MultiHeadAttention(h, h)` between the layers of a functional model | The mask of `h` reaches the layers after "
+    "it. It reaches neither the loss behind a residual `Add`, nor the layers inside a layer of your own whose `call` "
+    "has no `mask` argument"
+)
+@pytest.mark.parametrize(
+    ("takes_it", "attends", "expected"), [(False, True, 1.5), (True, True, 3.0), (False, False, 3.0)]
+)
+def test_in_a_functional_model_the_layers_inside_your_own_may_miss_it(takes_it, attends, expected):
+    class Pools(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.supports_masking = True
+            self.mean = layers.GlobalAveragePooling1D()
+
+        def call(self, steps):
+            return self.mean(steps)
+
+    class PoolsByMask(Pools):
+        def call(self, steps, mask=None):
+            return self.mean(steps, mask=mask)
+
+    inputs = keras.Input((4, 1))
+    h = keras.layers.Masking()(inputs)
+    steps = attend_to(h, h, zero_attention()) if attends else h
+    model = keras.Model(inputs, (PoolsByMask if takes_it else Pools)()(steps))
+    assert model(STEPS).numpy().item() == model.predict(STEPS, verbose=0).item() == expected
+
+
+@pytest.mark.proves(
+    "`MultiHeadAttention(h, h)` between the layers of a functional model | The mask of `h` reaches the layers after "
+    "it. It reaches neither the loss behind a residual `Add`"
 )
 def test_in_a_functional_model_only_the_loss_misses_it():
     inputs = keras.Input((4, 1))
@@ -963,7 +1091,40 @@ def test_a_copy_keeps_the_mask(copy):
         assert model.evaluate(STEPS, TARGETS, verbose=0) == 0.0
 
 
-@pytest.mark.proves("Or pass `mask=` to the layers that use its input afterwards.")
+MASK = (
+    "Or pass `mask=` to the layers that use its input afterwards: `GlobalAveragePooling1D`, `BatchNormalization`, "
+    "recurrent layers, `Bidirectional` and `TimeDistributed` take it; `Add`, `Concatenate`, `Dense`, `Dropout` and "
+    "`LayerNormalization` don't."
+)
+
+
+@pytest.mark.proves(MASK)
+@pytest.mark.parametrize(
+    ("layer", "takes_it"),
+    [
+        (layers.GlobalAveragePooling1D(), True),
+        (layers.BatchNormalization(), True),
+        (layers.SimpleRNN(1), True),
+        (layers.GRU(1), True),
+        (layers.LSTM(1), True),
+        (layers.Bidirectional(layers.LSTM(1)), True),
+        (layers.TimeDistributed(layers.Dense(1)), True),
+        (layers.Add(), False),
+        (layers.Concatenate(), False),
+        (layers.Dense(1), False),
+        (layers.Dropout(0.5), False),
+        (layers.LayerNormalization(), False),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_which_layers_take_a_mask(layer, takes_it):
+    steps = [STEPS, STEPS] if isinstance(layer, layers.Add | layers.Concatenate) else STEPS
+    mask = keras.layers.Masking().compute_mask(STEPS)
+    with contextlib.nullcontext() if takes_it else pytest.raises(TypeError, match="unexpected keyword argument 'mask'"):
+        layer(steps, mask=mask)
+
+
+@pytest.mark.proves(MASK)
 def test_a_mask_that_is_passed_is_respected():
     def residual(inputs, mask, attention, mean):
         h, kept = mask(inputs), mask.compute_mask(inputs)
@@ -993,13 +1154,18 @@ ENDS = [
 
 
 @pytest.mark.proves(
-    "`Conv1D`, `SeparableConv1D`, `DepthwiseConv1D`, `EinsumDense`, `RMSNormalization`, `Lambda`, `Reshape`, "
-    "`Permute`, `Flatten`, `Cropping1D`, `ZeroPadding1D`, `UpSampling1D` | ends, with the warning"
+    "`Conv1D`, `SeparableConv1D`, `DepthwiseConv1D`, `EinsumDense`, `RMSNormalization`, `Lambda` without `mask=`, "
+    "`Reshape`, `Permute`, `Flatten`, `Cropping1D`, `ZeroPadding1D`, `UpSampling1D` | ends, with the warning"
 )
 @pytest.mark.parametrize("layer", ENDS, ids=lambda layer: type(layer).__name__)
 def test_built_in_layers_that_end_a_mask(layer):
     with pytest.warns(UserWarning, match=WARNING):
         assert not has_mask(layer(masked()))
+
+
+@pytest.mark.proves("`Lambda` without `mask=`")
+def test_a_lambda_with_a_mask_propagates_it():
+    assert through(layers.Lambda(lambda x: x * 1.0, mask=lambda inputs, mask: mask)) == {3.0}
 
 
 @pytest.mark.proves(
@@ -1559,18 +1725,55 @@ def test_where_chooses_element_by_element_and_cond_one_of_two_functions():
     assert called == ["yes"]
 
 
+def by_fori_loop(inputs):
+    return ops.fori_loop(0, 3, lambda _step, x: x / 2, inputs)
+
+
+def by_scan(inputs):
+    total, _ = ops.scan(lambda total, row: (total + row, total), ops.zeros_like(inputs[0]), inputs)
+    return inputs + total
+
+
 @pytest.mark.proves(
-    "Under XLA, `fit` refuses an `ops.while_loop` without `maximum_iterations`: `XLA compilation requires a fixed "
-    "tensor list size`.",
+    "Under XLA, `fit` refuses three loops if a gradient passes through them: `ops.fori_loop`, `ops.scan`, and "
+    "`ops.while_loop` without `maximum_iterations`.",
+    "The message is `XLA compilation requires a fixed tensor list size`.",
     "Keras compiles with XLA if `compile` is given `jit_compile=True`",
 )
-def test_under_xla_a_while_loop_needs_its_maximum():
-    def model(**options):
-        return keras.Sequential([keras.layers.Dense(2), Applies(functools.partial(by_while_loop, **options))])
-
+@pytest.mark.parametrize("loop", [by_while_loop, by_fori_loop, by_scan])
+def test_under_xla_a_loop_may_have_no_gradient(loop):
     with pytest.raises(tf.errors.InvalidArgumentError, match="XLA compilation requires a fixed tensor list size"):
-        fitted(model(), jit_compile=True)
-    assert fitted(model(maximum_iterations=50), jit_compile=True) == 1
+        fitted(keras.Sequential([keras.layers.Dense(2), Applies(loop)]), jit_compile=True)
+    assert fitted(keras.Sequential([Applies(loop), keras.layers.Dense(2)]), jit_compile=True) == 1
+    assert fitted(keras.Sequential([keras.layers.Dense(2), Applies(loop)])) == 1
+
+
+@pytest.mark.proves("and `ops.while_loop` without `maximum_iterations`.")
+def test_under_xla_a_while_loop_needs_its_maximum():
+    loop = functools.partial(by_while_loop, maximum_iterations=50)
+    assert fitted(keras.Sequential([keras.layers.Dense(2), Applies(loop)]), jit_compile=True) == 1
+
+
+@pytest.mark.proves(
+    "It doesn't with a layer such as `RandomRotation` or `StringLookup`, nor after `enable_op_determinism()`.",
+    "Then `jit_compile=True` only warns: `Model doesn't support `jit_compile=True``.",
+)
+@pytest.mark.parametrize(
+    ("layer", "deterministic"),
+    [
+        (lambda: layers.RandomRotation(0.1), False),
+        (lambda: layers.StringLookup(vocabulary=["a"]), False),
+        (lambda: layers.Dense(2), True),
+    ],
+    ids=["RandomRotation", "StringLookup", "determinism"],
+)
+def test_jit_compile_is_not_always_obeyed(layer, deterministic, monkeypatch):
+    config = importlib.import_module("tensorflow.python.framework.config")
+    monkeypatch.setattr(config, "is_op_determinism_enabled", lambda: deterministic)
+    model = keras.Sequential([layer()])
+    with pytest.warns(UserWarning, match=r"^Model doesn't support `jit_compile=True`\."):
+        model.compile(loss="mse", jit_compile=True)
+    assert model.jit_compile is False
 
 
 @pytest.mark.proves("With `maximum_iterations=50` the loop stops after 50 rounds, finished or not.")
@@ -1624,10 +1827,13 @@ def without_source() -> keras.layers.Layer:
     return names["Decorated"]()
 
 
-@pytest.mark.proves(
-    "The `@tf.function` of the message helps only on `call` itself, and only where TensorFlow finds the source of the "
-    "class."
+HELPS = (
+    "The `@tf.function` that the message recommends helps on the function that holds the `if`, where TensorFlow finds "
+    "its source."
 )
+
+
+@pytest.mark.proves(HELPS)
 @pytest.mark.parametrize(
     ("make", "raises"),
     [
@@ -1642,7 +1848,99 @@ def test_tf_function_on_call_helps_where_there_is_a_source(make, raises):
         assert keras.Sequential([make()]).predict(4 * SMALL, verbose=0).max() == 1
 
 
-@pytest.mark.proves("The `@tf.function` of the message helps only on `call` itself")
+class ByMethod(keras.layers.Layer):
+    def call(self, inputs):
+        return self.limited(inputs)
+
+    @tf.function
+    def limited(self, inputs):
+        largest = ops.max(inputs)
+        if largest > 1.0:
+            inputs = inputs / largest
+        return inputs
+
+
+@pytest.mark.proves(HELPS)
+def test_tf_function_helps_on_each_function_that_holds_the_if():
+    @tf.function
+    def limited(inputs):
+        if ops.max(inputs) > 1.0:
+            return inputs / ops.max(inputs)
+        return inputs
+
+    for layer in ByMethod(), Applies(limited):
+        inputs = keras.Input((2,))
+        np.testing.assert_array_equal(keras.Model(inputs, layer(inputs))(LARGE), LIMITED)
+        assert fitted(keras.Sequential([keras.layers.Dense(2), layer])) == 1
+
+    @tf.function
+    def loss(y, y_pred):
+        if ops.max(y) > 1.0:
+            return ops.mean((y - y_pred) ** 2)
+        return ops.mean(y_pred)
+
+    class Steps(InInit):
+        @tf.function
+        def train_step(self, data):
+            largest = ops.max(data[0])
+            if largest > 1.0:
+                largest = 1.0
+            return {"largest": largest}
+
+    model = InInit()
+    model.compile(loss=loss)
+    model.fit(LARGE, LARGE, verbose=0)
+    model = Steps()
+    model.compile()
+    assert model.fit(LARGE, LARGE, verbose=0).history == {"largest": [1.0]}
+
+
+class DividesInTheBranch(keras.layers.Layer):
+    @tf.function
+    def call(self, inputs):
+        if ops.max(inputs) > 1.0:
+            inputs = inputs / ops.max(inputs)
+        return inputs
+
+
+class DecoratedModel(InInit):
+    @tf.function
+    def call(self, inputs):
+        if ops.max(inputs) > 1.0:
+            inputs = inputs / 2
+        return self.scores(self.hidden(inputs))
+
+
+@pytest.mark.proves(
+    "If that is the `call` of a model, call the model once before `fit`, which otherwise raises `No gradients provided "
+    "for any variable`."
+)
+def test_a_model_with_a_decorated_call_is_called_before_fit():
+    with pytest.raises(ValueError, match=r"^No gradients provided for any variable"):
+        fitted(DecoratedModel())
+    model = DecoratedModel()
+    model(LARGE)
+    assert fitted(model) == 1
+
+
+@pytest.mark.proves(
+    "`Detected unsupported operations` may come from an `if` in a `@tf.function` that was traced without XLA before, "
+    "as it is when a functional model is built.",
+    "Use `ops.cond`.",
+)
+def test_under_xla_a_function_that_was_traced_before_may_be_refused():
+    def functional(layer: keras.layers.Layer) -> keras.Model:
+        inputs = keras.Input((2,))
+        return keras.Model(inputs, layer(keras.layers.Dense(2)(inputs)))
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Detected unsupported operations"):
+        fitted(functional(DividesInTheBranch()), jit_compile=True)
+    assert fitted(keras.Sequential([keras.layers.Dense(2), DividesInTheBranch()]), jit_compile=True) == 1
+    assert fitted(functional(Decorated()), jit_compile=True) == 1
+    assert fitted(functional(works("if")["LimitByCond"]()), jit_compile=True) == 1
+
+
+@pytest.mark.proves(HELPS)
 def test_tf_function_elsewhere_does_not_help():
     layer = fails("if")["Limit"]()
 

@@ -160,6 +160,26 @@ def test_a_list_of_two_metrics_gives_one_to_each_output():
         assert found["shape_mse"] == pytest.approx(np.mean((shape - Y["shape"]) ** 2), rel=1e-5)
 
 
+@pytest.mark.proves(
+    "If the outputs are a dict, use its keys: the names of the layers, which the message lists, raise `dictionary key "
+    "mismatch`."
+)
+def test_the_metrics_of_a_dict_go_by_its_keys_and_not_by_the_names_of_layers():
+    at = section("metrics_fails")
+    y = {"hue": Y["colour"], "form": Y["shape"]}
+
+    def fitted(metrics):
+        model = keras.Model(at["inputs"], {"hue": at["colour"], "form": at["shape"]})
+        model.compile(loss="categorical_crossentropy", metrics=metrics)
+        return model.fit(X, y, verbose=0).history
+
+    with pytest.raises(ValueError, match=r"output names of the functional model \['(colour|shape)', "):
+        fitted(["accuracy"])
+    with pytest.raises(ValueError, match=r"^dictionary key mismatch; "):
+        fitted(BY_NAME)
+    assert {"hue_accuracy", "form_accuracy"} <= set(fitted({"hue": ["accuracy"], "form": ["accuracy"]}))
+
+
 @pytest.mark.proves("Name the metrics of each output in a dict, or write one list for each output.")
 @pytest.mark.parametrize("metrics", [BY_NAME, BY_PLACE], ids=["dict", "lists"])
 @pytest.mark.parametrize(("make", "container"), [*((functional, kind) for kind in CONTAINERS), (Subclassed, dict)])
@@ -254,6 +274,28 @@ def test_softmax_and_logits_train_where_relu_does_not(seed):
         loss, accuracy = model.evaluate(at["x"], at["y"], verbose=0)
         assert loss < np.log(3)
         assert accuracy > 0.5
+
+
+@pytest.mark.proves(
+    "tanh, and no activation without `from_logits=True`, have the same fault: the gradient is 0 where the true class's "
+    "share is negative."
+)
+@pytest.mark.parametrize(
+    ("outputs", "still"),
+    [
+        ([-0.5, 0.9, 0.8], True),
+        ([-3.0, 5.0, 1.0], True),
+        ([3.0, -5.0, 1.0], True),
+        ([0.5, 0.9, 0.8], False),
+        ([-3.0, -5.0, 1.0], False),
+    ],
+)
+def test_the_gradient_is_zero_where_the_share_is_negative(outputs, still):
+    assert (outputs[0] / sum(outputs) < 0) is still
+    _, gradient = of_one_sample(outputs)
+    assert (not gradient.any()) is still
+    logits = keras.losses.CategoricalCrossentropy(from_logits=True, reduction=None)
+    assert of_one_sample(outputs, logits)[1].all()
 
 
 def test_the_three_are_trained_alike_and_the_two_that_work_are_one_function():
@@ -358,6 +400,21 @@ def test_without_the_argument_the_moving_statistics_keep_their_first_values(eage
     assert not [warning for warning in recwarn if "training" in str(warning.message)]
 
 
+@pytest.mark.proves("In a `train_step` of your own, call `self(x, training=True)`.")
+@pytest.mark.parametrize(("options", "learns"), [({}, False), ({"training": True}, True)])
+def test_a_train_step_has_to_say_that_it_trains(options, learns):
+    class Steps(works()):
+        def train_step(self, data):
+            x, y = data
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((self(x, **options) - y) ** 2)
+            weights = self.trainable_variables
+            self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+            return {"loss": loss}
+
+    assert (fitted(Steps()).norm.moving_mean.numpy() != 0.0) == learns
+
+
 @pytest.mark.proves("Take the argument in the model that is fitted, and pass it on.")
 @pytest.mark.parametrize("eager", [False, True])
 def test_with_the_argument_they_are_learnt(eager):
@@ -456,6 +513,18 @@ def test_so_are_lists_of_metrics_and_loss_weights(dict_model):
     assert evaluated(dict_model, OFF, loss=loss, loss_weights=[100.0, 1.0])["loss"] == pytest.approx(409, rel=1e-4)
 
 
+@pytest.mark.proves(
+    "An exception is a list of `loss_weights` with one `loss` for all outputs, which raises `must match the number of "
+    "losses`."
+)
+def test_a_list_of_loss_weights_with_one_loss_raises(dict_model):
+    with pytest.raises(ValueError, match="must match the number of losses"):
+        evaluated(dict_model, OFF, loss="mse", loss_weights=[100.0, 1.0])
+    by_name = {"price": 1.0, "area": 100.0}
+    with pytest.raises(ValueError, match="must match the number of losses"):
+        evaluated(dict_model, OFF, loss="mse", loss_weights=list(by_name.values()))
+
+
 @pytest.mark.proves("Where the outputs are a dict, use dicts for the targets, losses, metrics and loss weights too.")
 def test_dicts_are_matched_by_key(dict_model):
     options = {
@@ -525,6 +594,24 @@ def test_build_marks_the_model_as_built_and_changes_nothing_else(tmp_path):
     assert (model.built, model.weights) == (True, [])
 
 
+@pytest.mark.proves(
+    "Layers such as `Dropout` and `ReLU` show `?` after the call too, which is no mistake.",
+)
+@pytest.mark.parametrize("layer", [keras.layers.Dropout, keras.layers.ReLU, keras.layers.BatchNormalization])
+def test_layers_without_a_build_keep_the_question_mark(layer):
+    class Ends(type(classifier())):
+        def __init__(self):
+            super().__init__()
+            self.end = layer() if layer is keras.layers.BatchNormalization else layer(0.5)
+
+        def call(self, inputs):
+            return self.end(super().call(inputs))
+
+    model = Ends()
+    model(np.ones((1, 4)))
+    assert summary(model).count("?") == (layer is not keras.layers.BatchNormalization)
+
+
 @pytest.mark.proves("Call it once, on data or on a `keras.Input`.")
 @pytest.mark.parametrize("inputs", [lambda: keras.Input((4,)), lambda: np.ones((1, 4))], ids=["Input", "data"])
 def test_one_call_is_enough(inputs):
@@ -589,8 +676,46 @@ def test_it_is_the_first_fit_that_settles_it(first):
 
 
 @pytest.mark.proves(
-    "With `run_eagerly=True`, or when TensorFlow traces the step again, as it does where `sample_weight` is new, "
-    "freezing works at once, and unfreezing raises `Unknown variable`."
+    "So it does if TensorFlow traces the step again: for a first `sample_weight`, for a `Dataset` of another dtype, or "
+    "for another batch size in `train_on_batch`."
+)
+def test_other_ways_to_trace_the_step_again():
+    def data(dtype: str):
+        return tf.data.Dataset.from_tensor_slices((ONES.astype(dtype), 0 * ONES.astype(dtype))).batch(4)
+
+    def changed(first, second) -> bool:
+        model, base = two_layers(True)
+        first(model)
+        base.trainable = False
+        before = base.kernel.numpy()
+        second(model)
+        return not np.array_equal(before, base.kernel.numpy())
+
+    def fits(model):
+        model.fit(ONES, 0 * ONES, verbose=0)
+
+    def on(size: int):
+        return lambda model: model.train_on_batch(ONES[:size], 0 * ONES[:size])
+
+    for dtype, still in ("float32", True), ("float64", False):
+        assert changed(fits, lambda model, dtype=dtype: model.fit(data(dtype), shuffle=False, verbose=0)) is still
+    for size, still in (8, True), (5, False):
+        assert changed(on(8), on(size)) is still
+
+
+@pytest.mark.proves("Unfreezing then raises `Unknown variable`, if the optimizer's first step was without the weight.")
+def test_eagerly_a_weight_of_the_first_step_is_unfrozen_at_once():
+    model, base = two_layers(True, run_eagerly=True)
+    assert moved(model, base)
+    base.trainable = False
+    assert not moved(model, base)
+    base.trainable = True
+    assert moved(model, base)
+
+
+@pytest.mark.proves(
+    "With `run_eagerly=True`, freezing works at once.",
+    "Unfreezing then raises `Unknown variable`, if the optimizer's first step was without the weight.",
 )
 @pytest.mark.parametrize(
     ("options", "new"),
@@ -611,7 +736,20 @@ def test_without_the_old_graph_freezing_works_at_once_and_unfreezing_raises(opti
 
 
 @pytest.mark.proves(
-    "An optimizer that has trained without a weight raises `Unknown variable` when it gets that weight."
+    "An optimizer whose first step was without a weight raises `Unknown variable` when it gets that weight."
+)
+@pytest.mark.parametrize("optimizer", [keras.optimizers.SGD, keras.optimizers.Adam])
+def test_an_optimizer_knows_the_weights_of_its_first_step(optimizer):
+    used = optimizer()
+    model, base = two_layers(True, used)
+    for trainable in True, False, True:
+        base.trainable = trainable
+        model.compile(optimizer=used, loss="mse")
+        assert moved(model, base) is trainable
+
+
+@pytest.mark.proves(
+    "An optimizer whose first step was without a weight raises `Unknown variable` when it gets that weight."
 )
 @pytest.mark.parametrize("optimizer", [keras.optimizers.SGD, keras.optimizers.Adam])
 def test_an_optimizer_that_has_trained_without_a_weight_refuses_it(optimizer):

@@ -203,7 +203,8 @@ def own_function(values):
 
 
 @pytest.mark.proves(
-    "A model, loss, metric or optimizer is named at once, and a function as `Could not locate function`.",
+    "For a model, a loss, a metric or an optimizer, it begins with `Could not locate class`.",
+    "For a function, it contains `Could not locate function`.",
     "`compile=False` loads a model without its custom loss, metrics and optimizer.",
 )
 def test_other_classes_are_named_at_once_and_functions_as_functions(path):
@@ -228,7 +229,7 @@ def test_other_classes_are_named_at_once_and_functions_as_functions(path):
 
 
 @pytest.mark.proves(
-    "For an `.h5` file it is `Unknown layer`, which is also said of a registered subclassed model.",
+    "For a layer in an `.h5` file it is `Unknown layer`, which is also said of a registered subclassed model.",
     "Save a subclassed model as `.keras`: from an `.h5` file only `load_weights` works, after a call.",
 )
 def test_an_h5_file_has_an_unknown_layer(path):
@@ -248,6 +249,56 @@ def test_an_h5_file_has_an_unknown_layer(path):
     other = called(made("Encoder"))
     other.load_weights(path)
     contract.assert_same(other(X), expected)
+
+
+class OwnInitializer(keras.initializers.Initializer):
+    def __call__(self, shape, dtype=None):
+        return ops.ones(shape, dtype)
+
+
+@pytest.mark.proves(
+    "`Could not interpret initializer identifier` | A custom initializer isn't found | `custom_objects`"
+)
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_an_initializer_is_not_interpreted(suffix, path):
+    path = path.with_suffix(suffix)
+    expected = saved(sequential(keras.layers.Dense(2, kernel_initializer=OwnInitializer())), path)
+    with pytest.raises(TypeError, match="Could not interpret initializer identifier"):
+        loaded(path)
+    contract.assert_same(loaded(path, custom_objects={"OwnInitializer": OwnInitializer})(X), expected)
+
+
+@pytest.mark.proves(
+    "`Could not interpret loss identifier`, `Could not interpret optimizer identifier` | A custom loss or optimizer of "
+    "an `.h5` file isn't found | `custom_objects`, or `compile=False`",
+    "`string indices must be integers` | A custom loss function of an `.h5` file isn't found | `custom_objects`, or "
+    "`compile=False`",
+    "`Could not deserialize 'keras.metrics.mse'` | An `.h5` file of a model compiled with `\"mse\"` | `compile=False`",
+)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss": OwnLoss()}, r"^Could not interpret loss identifier: "),
+        ({"optimizer": OwnOptimizer(), "loss": keras.losses.MeanAbsoluteError()}, r"^Could not interpret optimizer id"),
+        ({"loss": own_function}, r"^string indices must be integers"),
+        ({"loss": "mse"}, r"^Could not deserialize 'keras\.metrics\.mse'"),
+    ],
+    ids=["loss", "optimizer", "function", "mse"],
+)
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_what_is_compiled_has_other_words_in_an_h5_file(options, message, path):
+    path = path.with_suffix(".h5")
+    model = sequential(keras.layers.Dense(1))
+    model.compile(**options)
+    if options.get("loss") is not own_function:
+        model.fit(X, X[:, :1], verbose=0)
+    expected = saved(model, path)
+    with pytest.raises((TypeError, ValueError), match=message):
+        loaded(path)
+    contract.assert_same(loaded(path, compile=False)(X), expected)
+    if options["loss"] != "mse":
+        known = {one.__name__: one for one in (OwnLoss, OwnOptimizer, own_function)}
+        assert loaded(path, custom_objects=known).compiled
 
 
 def tripled(package: str | None) -> type[keras.layers.Layer]:
@@ -349,8 +400,9 @@ def test_a_model_without_kwargs_is_refused_and_its_file_is_not_lost(path):
 
 
 @pytest.mark.proves(
-    "That is `trainable` and `dtype` for each layer and model without a `get_config`, and `name` before them if "
-    "`get_config` starts from `super().get_config()`."
+    "Without a `get_config` of its own, a layer or a model is passed `trainable` and `dtype`.",
+    "`name` comes before them if `get_config` starts from `super().get_config()`, or if the class calls "
+    "`super().__init__(inputs, outputs)`.",
 )
 @pytest.mark.parametrize("base", [keras.Model, keras.layers.Layer])
 def test_what_keras_passes_depends_on_get_config(base, path):
@@ -377,6 +429,36 @@ def test_what_keras_passes_depends_on_get_config(base, path):
         assert paragraphs(path)[-1].endswith(f"__init__() got an unexpected keyword argument '{refused[0]}'")
 
 
+@pytest.mark.proves("or if the class calls `super().__init__(inputs, outputs)`.")
+def test_a_functional_subclass_is_passed_its_name(path):
+    @registered
+    class FunctionalBare(keras.Model):
+        def __init__(self):
+            inputs = keras.Input((3,))
+            super().__init__(inputs, keras.layers.Dense(2)(inputs))
+
+    saved(FunctionalBare(), path)
+    assert paragraphs(path)[-1].endswith("__init__() got an unexpected keyword argument 'name'")
+
+
+@pytest.mark.proves(
+    "A `dtype` in `**kwargs` doesn't reach the layers of a model unless you pass it to each of them: "
+    "`Dense(1, dtype=self.dtype_policy)`."
+)
+def test_a_dtype_reaches_the_layers_that_it_is_passed_to():
+    class Passes(keras.Model):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.dense = keras.layers.Dense(1, dtype=self.dtype_policy)
+
+        def call(self, inputs):
+            return self.dense(inputs)
+
+    for model, expected in (made("Forecaster", dtype="float16"), "float32"), (Passes(dtype="float16"), "float16"):
+        assert model.dtype_policy.name == "float16"
+        assert keras.backend.standardize_dtype(model(X).dtype) == expected
+
+
 class Holds(keras.layers.Layer):
     """A layer with one argument, and without a `get_config`."""
 
@@ -397,6 +479,31 @@ def test_an_unregistered_class_is_the_end_of_the_same_words(path):
     first, *_, last = paragraphs(path)
     assert " could not be deserialized properly. " in first
     assert last.startswith("Exception encountered: Could not locate class 'Doubled'")
+
+
+@pytest.mark.proves(
+    "`missing 1 required positional argument: 'units'` | `get_config` leaves the argument out, or calls it by another "
+    "name | Return it under the name that the constructor gives it. A subclass of `keras.Sequential` needs a "
+    "`from_config` of its own too"
+)
+def test_a_sequential_subclass_needs_from_config(path):
+    class Mlp(keras.Sequential):
+        def __init__(self, units, **kwargs):
+            super().__init__([keras.layers.Dense(units)], **kwargs)
+            self.units = units
+
+        def get_config(self):
+            return {**super().get_config(), "units": self.units}
+
+    class Restored(Mlp):
+        @classmethod
+        def from_config(cls, config):
+            return cls(config["units"], name=config["name"])
+
+    expected = saved(named("Mlp", Mlp)(4), path)
+    assert paragraphs(path)[-1].endswith("__init__() missing 1 required positional argument: 'units'")
+    named("Mlp", Restored)
+    contract.assert_same(loaded(path)(X), expected)
 
 
 @pytest.mark.proves(
@@ -464,6 +571,11 @@ class Wraps(keras.layers.Layer):
         return {**super().get_config(), "inner": self.inner}
 
 
+@registered
+def doubled(values):
+    return 2 * values
+
+
 class WrapsAgain(Wraps):
     @classmethod
     def from_config(cls, config):
@@ -471,8 +583,48 @@ class WrapsAgain(Wraps):
 
 
 @pytest.mark.proves(
-    "`'TrackedDict' object is not callable`, then `Arguments received by` | An argument that is a layer comes back as "
-    "its config | `keras.saving.deserialize_keras_object` in `from_config`"
+    "`'TrackedDict' object is not callable` or `got __numpy__ of type 'str'`, then `Arguments received by` | An "
+    "argument that is a layer, a function of your own or a NumPy array comes back as a dict | "
+    "`keras.saving.deserialize_keras_object` in `from_config`",
+    "A layer, a function of your own or a NumPy array comes back as a dict: restore it in `from_config`.",
+)
+@pytest.mark.parametrize(
+    ("value", "use", "message"),
+    [
+        (doubled, None, "'TrackedDict' object is not callable"),
+        (np.arange(3.0), lambda x, its: x * ops.convert_to_tensor(its, x.dtype), "got __numpy__ of type 'str'"),
+    ],
+    ids=["function", "array"],
+)
+def test_a_function_and_an_array_come_back_as_a_dict_too(value, use, message, path):
+    class Uses(keras.layers.Layer):
+        def __init__(self, value, **kwargs):
+            super().__init__(**kwargs)
+            self.value = value
+
+        def call(self, inputs):
+            return use(inputs, self.value) if use else self.value(inputs)
+
+        def get_config(self):
+            return {**super().get_config(), "value": self.value}
+
+    class UsesAgain(Uses):
+        @classmethod
+        def from_config(cls, config):
+            return cls(keras.saving.deserialize_keras_object(config.pop("value")), **config)
+
+    expected = saved(sequential(named("UsesOne", Uses)(value)), path)
+    *_, cause, last = paragraphs(path)
+    assert message in cause
+    assert last.startswith("Arguments received by")
+    named("UsesOne", UsesAgain)
+    contract.assert_same(loaded(path)(X), expected)
+
+
+@pytest.mark.proves(
+    "`'TrackedDict' object is not callable` or `got __numpy__ of type 'str'`, then `Arguments received by` | An "
+    "argument that is a layer, a function of your own or a NumPy array comes back as a dict | "
+    "`keras.saving.deserialize_keras_object` in `from_config`"
 )
 def test_a_layer_as_an_argument_comes_back_as_its_config(path):
     expected = saved(sequential(named("WrapsOne", Wraps)(keras.layers.Dense(2))), path)
@@ -530,7 +682,10 @@ def test_a_required_argument_of_a_model_is_refused_and_the_file_emptied(path):
     assert h5.stat().st_size > 0
 
 
-@pytest.mark.proves("If the class calls `super().__init__(inputs, outputs)`, the model is saved and can't be loaded.")
+@pytest.mark.proves(
+    "A model with a required argument whose class calls `super().__init__(inputs, outputs)` is saved, and then can't "
+    "be loaded."
+)
 def test_a_functional_subclass_is_saved_and_not_loaded(path):
     @registered
     class Functional(keras.Model):
@@ -540,6 +695,15 @@ def test_a_functional_subclass_is_saved_and_not_loaded(path):
 
     saved(Functional(4), path)
     assert paragraphs(path)[-1].endswith("__init__() missing 1 required positional argument: 'units'")
+
+    @registered
+    class WithDefault(keras.Model):
+        def __init__(self, units=4, **kwargs):
+            inputs = keras.Input((3,))
+            super().__init__(inputs, keras.layers.Dense(units)(inputs), **kwargs)
+
+    expected = saved(WithDefault(), path)
+    contract.assert_same(loaded(path)(X), expected)
 
 
 PLAIN = [5, 0.5, "relu", True, None, (1, 2), [1, 2], {"a": 1}, [[1], [2]], {"a": [1, {"b": None}]}]
@@ -686,8 +850,9 @@ def test_another_width_or_another_argument_has_the_same_words(weights):
 
 
 @pytest.mark.proves(
-    "A layer was replaced after the constructor, as in `model.scores = Dense(7)`; one of the same shape may silently "
-    "give its weights to the constructor's layer | Replace it again in a new model, call that, then `load_weights`"
+    "A layer was replaced after the constructor, as in `model.scores = Dense(7)`. If the shapes are equal, the loaded "
+    "model may silently have the constructor's layer, with the weights of the new one | Replace it again in a new "
+    "model, call that, then `load_weights`"
 )
 @pytest.mark.filterwarnings("ignore:`build:UserWarning")
 def test_a_replaced_layer_has_the_same_words_or_is_silently_another_one(path):
@@ -748,8 +913,70 @@ class Longer(Plain):
 
 
 @pytest.mark.proves(
-    "Since the file was written, the class got another layer, or another name for the attribute that holds it | Load "
-    "with the class as it was"
+    "Since the file was written, the class got another layer, or a layer got another attribute, and the old "
+    "attribute's name sorts before `layers` | Load with the class as it was"
+)
+@pytest.mark.parametrize(
+    ("old", "new", "refused"),
+    [("head", "zone", True), ("dense", "hidden2", True), ("scores", "output_layer", False), ("scores", "dense", False)],
+)
+def test_only_names_before_layers_are_in_the_file(old, new, refused, weights):
+    class One(keras.Model):
+        def __init__(self, attribute):
+            super().__init__()
+            self.attribute = attribute
+            setattr(self, attribute, keras.layers.Dense(2))
+
+        def call(self, inputs):
+            return getattr(self, self.attribute)(inputs)
+
+    one, other = called(One(old)), called(One(new))
+    one.save_weights(weights)
+    if refused:
+        with pytest.raises(ValueError, match="expected 2 variables, but received 0 variables during loading"):
+            other.load_weights(weights)
+    else:
+        other.load_weights(weights)
+        contract.assert_same(other(X), one(X))
+
+
+@pytest.mark.proves(
+    "Layers in attributes whose names sort after `layers` are stored by class and by order of creation.",
+    "Exchange two lines of the constructor that make layers of one class and shape, and `load_model` silently "
+    "exchanges their weights.",
+)
+@pytest.mark.parametrize(
+    ("lines", "exchanged"),
+    [(("part", "score"), False), (("score", "part"), True), (("prep", "rank"), False)],
+    ids=["as they were", "exchanged", "renamed"],
+)
+def test_two_exchanged_lines_exchange_the_weights(lines, exchanged, path):
+    def net(first: str, second: str, then: tuple[str, str]) -> type[keras.Model]:
+        class Net(keras.Model):
+            def __init__(self, **kwargs):
+                super().__init__(**kwargs)
+                for name in first, second:
+                    setattr(self, name, keras.layers.Dense(3))
+
+            def call(self, inputs):
+                for name in then:
+                    inputs = getattr(self, name)(inputs)
+                return inputs
+
+        return named("Net", Net)
+
+    model = net("part", "score", ("part", "score"))()
+    expected = saved(model, path)
+    net(*lines, lines if "prep" in lines else ("part", "score"))
+    again = loaded(path)
+    assert differs(again(X), expected) is exchanged
+    if exchanged:
+        contract.assert_same(np.asarray(again.part.kernel), np.asarray(model.score.kernel))
+
+
+@pytest.mark.proves(
+    "Since the file was written, the class got another layer, or a layer got another attribute, and the old "
+    "attribute's name sorts before `layers` | Load with the class as it was"
 )
 def test_a_class_that_has_changed_has_the_same_words(weights):
     for before, after, name in [
@@ -829,8 +1056,28 @@ def test_a_build_that_does_not_build_all_has_the_same_words(path):
 
 @pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning")
 @pytest.mark.proves(
-    "A functional or Sequential model names the two shapes instead, after `The shape of the target variable and the "
-    "shape of the target value`."
+    "For its own layers, a functional or Sequential model names the two shapes instead, after `The shape of the target "
+    "variable and the shape of the target value`.",
+    "If the number of weights differs, it says `expected 2 variables, but received 1`.",
+)
+def test_a_functional_model_and_layers_that_are_not_its_own_or_have_fewer_weights(weights):
+    def of(layer: keras.layers.Layer) -> keras.Model:
+        inputs = keras.Input((3,))
+        return keras.Model(inputs, layer(inputs))
+
+    for make in of, sequential:
+        make(keras.layers.Dense(2, use_bias=False)).save_weights(weights)
+        with pytest.raises(ValueError, match=r"expected 2 variables, but received 1"):
+            make(keras.layers.Dense(2)).load_weights(weights)
+    of(tagger("fails", units=6)).save_weights(weights)
+    with pytest.raises(ValueError, match=SCORES):
+        of(tagger("fails", units=5)).load_weights(weights)
+
+
+@pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning")
+@pytest.mark.proves(
+    "For its own layers, a functional or Sequential model names the two shapes instead, after `The shape of the target "
+    "variable and the shape of the target value`."
 )
 def test_a_functional_or_sequential_model_names_the_shapes(weights):
     def functional(units: int) -> keras.Model:
@@ -890,6 +1137,21 @@ def test_build_warns_once_creates_nothing_and_load_weights_loads_nothing(trained
     assert differs(model(X), expected)
 
 
+@pytest.mark.proves("From an `.h5` file that `model.save` wrote, it raises `Layer count mismatch` both times.")
+@pytest.mark.filterwarnings("ignore:`build..` was called on layer")
+def test_the_h5_file_of_a_model_raises_before_and_after_build(path):
+    path = path.with_suffix(".h5")
+    expected = saved(encoder(), path)
+    model = encoder()
+    with pytest.raises(ValueError, match=r"^Layer count mismatch"):
+        model.load_weights(path)
+    model.build((None, 3))
+    with pytest.raises(ValueError, match=r"^Layer count mismatch"):
+        model.load_weights(path)
+    called(model).load_weights(path)
+    contract.assert_same(model(X), expected)
+
+
 class Empty(keras.Model):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -941,8 +1203,24 @@ def test_a_build_that_builds_no_layer_loses_the_weights_silently(cls, path, weig
 
 
 @pytest.mark.proves(
-    "A file that came back without weights still has them: call the loaded model, then `load_weights` from the same "
-    "file."
+    "A file that came back without weights still has them, unless the model was saved before its first call or doesn't "
+    "track them: call the loaded model, then `load_weights` from the same file."
+)
+def test_some_files_never_had_the_weights(path):
+    model = encoder()
+    with pytest.warns(UserWarning, match=r"^You are saving a model that has not yet been built"):
+        model.save(path)
+    with pytest.raises(ValueError, match="expected 2 variables, but received 0"):
+        called(loaded(path)).load_weights(path)
+    expected = saved(InDeque(), path)
+    again = called(loaded(path))
+    again.load_weights(path)
+    assert differs(again(X), expected)
+
+
+@pytest.mark.proves(
+    "A file that came back without weights still has them, unless the model was saved before its first call or doesn't "
+    "track them: call the loaded model, then `load_weights` from the same file."
 )
 @pytest.mark.parametrize("cls", [Empty, CallsSuper, CreatesUnbuilt], ids=lambda cls: cls.__name__)
 def test_the_file_still_has_the_weights(cls, path):
@@ -1062,6 +1340,64 @@ def test_a_call_of_two_tensors_comes_back_without_weights(path):
     for cls, both in (OneList, [X, X + 1]), (OneDict, {"left": X, "right": X + 1}):
         expected = saved(registered(cls)(), path, both)
         contract.assert_same(loaded(path)(both), expected)
+
+
+class Letters(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(2)
+
+    def call(self, ids):
+        return self.dense(tf.one_hot(ids, 5))
+
+
+class Gathers(Letters):
+    def call(self, ids):
+        return self.dense(tf.gather(tf.eye(5), ids))
+
+
+class Chooses(Letters):
+    def call(self, ids):
+        return self.dense(ops.cast(ids, "float32") / 9.0 if ops.max(ids) > 100 else ops.cast(ids, "float32"))
+
+
+class ChoosesByCond(Letters):
+    def call(self, ids):
+        ids = ops.cast(ids, "float32")
+        return self.dense(ops.cond(ops.max(ids) > 100, lambda: ids / 9.0, lambda: ids))
+
+
+class LettersByKeras(Letters):
+    def call(self, ids):
+        return self.dense(ops.one_hot(ids, 5))
+
+
+@pytest.mark.proves(
+    "`call` needs integers, as `tf.one_hot` and `tf.gather` do | The same | `keras.ops.one_hot`; or call the loaded "
+    "model, then `load_weights`",
+    "`call` has an `if` on a tensor | None | `ops.cond`; or call the loaded model, then `load_weights`",
+)
+@pytest.mark.parametrize(
+    ("cls", "has_weights", "warns"),
+    [
+        (Letters, False, True),
+        (Gathers, False, True),
+        (LettersByKeras, True, False),
+        (Chooses, False, False),
+        (ChoosesByCond, True, False),
+    ],
+)
+def test_keras_rebuilds_a_model_with_floats_and_without_values(cls, has_weights, warns, path):
+    ids = np.array([[1, 2, 3]])
+    expected = saved(registered(cls)(), path, ids)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        again = loaded(path)
+    told = any("had a build config, but the model cannot be built automatically" in str(one.message) for one in caught)
+    assert (told, bool(again.weights)) == (warns, has_weights)
+    again(ids)
+    again.load_weights(path)
+    contract.assert_same(again(ids), expected)
 
 
 @pytest.mark.proves(
