@@ -45,7 +45,8 @@ PAIRS = """() => [...document.querySelectorAll(".pair")].map((pair) => {
     return [line, new Set([...range.getClientRects()].map((box) => Math.round(box.top))).size];
   });
   return {
-    sides: [...pair.children].map((side) => [...side.children].map((part) => part.getBoundingClientRect().toJSON())),
+    sides: [...pair.children].map((side) => [side.firstElementChild, ...side.querySelectorAll(":scope > .highlight")]
+      .map((part) => part.getBoundingClientRect().toJSON())),
     cut: [...pair.querySelectorAll("code")].filter(cut).map((code) => code.textContent),
     drawn: [...pair.querySelectorAll(".language-text code")].flatMap((code) => lines(code.lastChild))
       .filter(([line, rows]) => /[\u2500-\u257f]/.test(line) && rows > 1),
