@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import socket
 from collections.abc import Iterator
 from functools import partial
@@ -36,8 +35,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         _starting_server = False
         _refuse_taken_port(*config.dev_addr)
     # The theme tells on every page with which versions it is proved: those of the lock.
-    lock = (Path(config.config_file_path).parent / "requirements.txt").read_text(encoding="utf-8")
-    config.extra["versions"] = dict(re.findall(r"^(tensorflow|keras)==(\S+)", lock, re.MULTILINE))
+    config.extra["versions"] = pages.versions(Path(config.config_file_path).parent)
     config.extra["changed"] = publish.changed(Path(config.config_file_path).parent)
     return config
 
@@ -96,7 +94,10 @@ def on_page_content(html_text: str, page: Page, config: MkDocsConfig, files: Fil
     site = pages.Site(config)
     path = Path(page.file.abs_src_path)
     html_text = html.with_plain_code(html.with_formulas(html_text))
-    for problem in html.code_problems(site, path, html_text):
+    for problem in [
+        *html.code_problems(site, path, html_text),
+        *html.page_problems(site, site.source_of(path), html_text),
+    ]:
         log.warning(problem)
 
     name = page.file.src_uri.rpartition(".")[0]

@@ -33,10 +33,12 @@ class Shown:
 
     code: list[tuple[str, str]] = field(default_factory=list)
     """Language and text of each preformatted block."""
-    ids: set[str] = field(default_factory=set)
+    titles: int = 0
+    """How many headings of level 1."""
+    ids: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
     images: list[tuple[str, str]] = field(default_factory=list)
-    """Address and alternative text of each image."""
+    """Address and alternative text of each image; of a drawing within the page its name, without an address."""
     head: dict[str, str] = field(default_factory=dict)
     """What the page says of itself: its description, for one."""
 
@@ -51,11 +53,15 @@ class _Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         if "id" in given:
-            self.shown.ids.add(given["id"])
+            self.shown.ids.append(given["id"])
         if tag == "a" and "href" in given:
             self.shown.links.append(given["href"])
         if tag == "meta" and "name" in given:
             self.shown.head[given["name"]] = given.get("content", "")
+        if tag == "h1":
+            self.shown.titles += 1
+        if tag == "svg" and given.get("aria-hidden") != "true":
+            self.shown.images.append(("", given.get("aria-label", "")))
         if tag == "img":
             self.shown.images.append((given.get("src", ""), given.get("alt", "")))
         languages = [name for name in given.get("class", "").split() if name.startswith("language-")]
@@ -99,9 +105,8 @@ def with_formulas(html: str) -> str:
 
 def with_plain_code(html: str) -> str:
     """Colour keywords, strings, comments and definitions, and leave the rest, most elements of a page, as it is."""
-    html = re.sub(
-        r'(<span class="si">:</span>)<span class="s2">([^<]*)</span>', r"\1\2", html
-    )  # a format in an f-string
+    # A format in an f-string, `.2f`, looks like the name before it.
+    html = re.sub(r'(<span class="si">:</span>)<span class="s2">([^<]*)</span>', r"\1\2", html)
     html = re.sub(r'<span class="(?:n|p|o|w|si|sa|bp|nb|nn|mi|mf|kc|ow|fm|vm)">([^<]*)</span>', r"\1", html)
     return DOCSTRING.sub(_as_one_element, html).replace("<span></span>", "")
 
@@ -135,6 +140,29 @@ def code_problems(site: Site, page: Path, html: str) -> Iterator[Problem]:
         )
 
 
+def page_problems(site: Site, source: Path, html: str) -> Iterator[Problem]:
+    """What a page shows that its reader can't use: no title or two, two anchors of one name, drawings without words."""
+    shown = shown_in(html)
+    if shown.titles != 1:
+        what = f"the page has {shown.titles} headings of level 1."
+        yield Problem(source.relative_to(site.root), 1, what, "Give it one, its title: # Title.")
+    for name in sorted({name for name in shown.ids if shown.ids.count(name) > 1}):
+        yield _at(site, source, f"#{name}", f"two anchors are called #{name}.", "Give one another name.", last=True)
+    for src, alt in shown.images:
+        if not src and not says_something(alt):
+            what = "a drawing has no name that tells what it shows."
+            yield _at(site, source, "<svg", what, 'Give its <svg> role="img" and aria-label="…".', or_else=".svg")
+        elif src and not alt.strip():
+            yield _at(site, source, src, f"the image {src} has no alt text.", "Say what it shows: ![text](…).")
+        elif src and not says_something(alt):
+            what = f"the alt text {alt!r} doesn't tell what the image {src} shows."
+            yield _at(site, source, src, what, "Say it in words of its own.")
+
+
+def says_something(alt: str) -> bool:
+    return alt.strip().lower() not in ("", "image", "picture", "diagram", "plot", "graph", "figure", "screenshot")
+
+
 def link_problems(site: Site, pages: dict[str, tuple[Path, str]], files: set[str]) -> Iterator[Problem]:
     """Dead links, anchors and images. `pages` maps an address to its source and HTML, `files` are all addresses."""
     ids = {url: shown_in(html).ids for url, (_, html) in pages.items()}
@@ -150,12 +178,10 @@ def link_problems(site: Site, pages: dict[str, tuple[Path, str]], files: set[str
                 page = site.relative(pages[target][0])
                 what = f"{page} has no anchor #{anchor}."
                 yield _at(site, source, f"#{anchor}", what, "Use one of its headings, or pin one with { #name }.")
-        for src, alt in shown.images:
+        for src, _ in shown.images:
             target, _ = resolve(url, src)
-            if target is not None and target not in files:
+            if src and target is not None and target not in files:
                 yield _at(site, source, src, f"the image {src} isn't there.", "Add the file, or mend its path.")
-            if not alt.strip():
-                yield _at(site, source, src, f"the image {src} has no alt text.", "Say what it shows: ![text](…).")
 
 
 def resolve(url: str, href: str) -> tuple[str | None, str]:
@@ -166,9 +192,11 @@ def resolve(url: str, href: str) -> tuple[str | None, str]:
     return unquote(target.removeprefix("/")), unquote(anchor)
 
 
-def _at(site: Site, source: Path, needle: str, what: str, mend: str) -> Problem:
-    """A problem at the first line of the page that names the needle."""
-    needle = needle.removeprefix("../").rstrip("/")
+def _at(
+    site: Site, source: Path, needle: str, what: str, mend: str, *, or_else: str = "", last: bool = False
+) -> Problem:
+    """A problem at the first line of the page, or the last, that names the needle or what may stand for it."""
+    needles = [one for one in (needle.removeprefix("../").rstrip("/"), or_else) if one]
     lines = source.read_text(encoding="utf-8").splitlines()
-    line = next((number for number, text in enumerate(lines, 1) if needle in text), 1)
-    return Problem(source.relative_to(site.root), line, what, mend)
+    found = [number for number, text in enumerate(lines, 1) if any(one in text for one in needles)] or [1]
+    return Problem(source.relative_to(site.root), found[-1 if last else 0], what, mend)

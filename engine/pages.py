@@ -6,6 +6,8 @@ that draws what that section printed. Everything else in a Python or text fence 
 
 from __future__ import annotations
 
+import ast
+import importlib.metadata
 import re
 import textwrap
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 import markdown
+import yaml
 from mkdocs.config import load_config
 from mkdocs.config.defaults import MkDocsConfig
 from pygments.lexers import get_lexer_by_name
@@ -24,11 +27,14 @@ from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 
 from engine import shapes
 
-TYPED = {"console", "mermaid"}
-"""Languages that may be typed into a page: nothing in them is Python, and nothing is claimed to be printed."""
+TYPED = {"console"}
+"""Languages that may be typed into a page: commands, as `$ make serve`, of which nothing is claimed to be printed."""
 
 MARKER = SnippetPreprocessor.RE_SNIPPET_SECTION
 CELL = re.compile(r"^# %%", re.MULTILINE)
+LOCKED = re.compile(r"^(?P<package>tensorflow|keras)==(?P<version>\S+)", re.MULTILINE)
+PRIVATE = ("keras.src", "tensorflow.python", "tf.python", "tensorflow.keras", "tf.keras", "tf.compat.v1")
+"""Roads that a copier would regret: closed in another release, or older names of what `keras` has."""
 INCLUDE = re.compile(r'-+8<-+ "(?P<path>[^":]+):(?P<section>[\w-]+)"')
 
 
@@ -156,7 +162,7 @@ class Site:
 
         if not (block.is_python or block.is_output):
             if block.language in TYPED:
-                return None
+                return _no_command(self, block)
             return problem(
                 f"a {block.language or 'fence without a language'!s} block can't be proved.",
                 f"Draw Python and its output from snippets/, or use one of: {', '.join(sorted(TYPED))}.",
@@ -255,22 +261,130 @@ def read(page: Path) -> list[Block]:
 
 def problems(site: Site) -> list[Problem]:
     """Everything that is wrong with the pages and modules of a site and can be told without running them."""
-    found: list[Problem] = []
+    files = [*site.pages(), *site.snippets.rglob("*.py"), *site.snippets.rglob("*.txt")]
+    if found := [problem for file in sorted(files) if (problem := _unreadable(site, file))]:
+        return found
+    found += _lock_problems(site)
     for page in sorted(site.docs.rglob("*.md")):
         page_blocks = read(page)
+        found += _page_file_problems(site, page)
         found += filter(None, map(site.problem_of, page_blocks))
         found += _misplaced_outputs(site, page, page_blocks)
         found += _other_includes(site, page, page_blocks)
+    for stray in sorted(site.docs.rglob("*.py")):
+        what = "a module among the pages is published and never run."
+        found.append(Problem(stray.relative_to(site.root), 1, what, "Move it to snippets/."))
     for module in site.modules():
         found += filter(None, [syntax_problem(site, module)])
         found += _unshown(site, module)
         found += _repeated(site, module)
     for module in [*site.modules(), *site.notebooks()]:
         found += _unchecked_shapes(site, module)
+        found += _private(site, module)
     for record in sorted(site.snippets.rglob("*.txt")):
         if not record.with_suffix(".py").is_file():
             found.append(Problem(record.relative_to(site.root), 1, "the module of this record is gone.", "Delete it."))
+        else:
+            found += _beside_sections(site, record)
     return found
+
+
+def _unreadable(site: Site, file: Path) -> Problem | None:
+    try:
+        file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = file.read_bytes().count(b"\n", 0, error.start) + 1
+        return Problem(
+            file.relative_to(site.root), line, "this line isn't UTF-8.", "Save the file as UTF-8.", stops=True
+        )
+    return None
+
+
+def versions(root: Path) -> dict[str, str]:
+    """With which TensorFlow and Keras the site is proved: those of the lock."""
+    return dict(LOCKED.findall((root / "requirements.txt").read_text(encoding="utf-8")))
+
+
+def _lock_problems(site: Site) -> Iterator[Problem]:
+    """Each page tells the versions of the lock: they have to be those that run."""
+    lock = site.root / "requirements.txt"
+    lines = lock.read_text(encoding="utf-8").splitlines()
+    locked = versions(site.root)
+    for package in ("tensorflow", "keras"):
+        if package not in locked:
+            what = f"the lock has no line {package}==…, which each page tells its reader."
+            yield Problem(lock.relative_to(site.root), 1, what, "Run `make lock`.", stops=True)
+        elif locked[package] != (installed := importlib.metadata.version(package)):
+            line = lines.index(f"{package}=={locked[package]}") + 1
+            what = f"the lock has {package} {locked[package]}, and {installed} is installed."
+            yield Problem(lock.relative_to(site.root), line, what, "Run `touch requirements.txt`, and again.")
+
+
+def _page_file_problems(site: Site, page: Path) -> Iterator[Problem]:
+    """The name of a page is its address, and what stands above its title is read by machines."""
+    where, module = page.relative_to(site.root), site.module_of(page)
+    if not re.fullmatch(r"[a-z0-9_]+", page.stem):
+        yield Problem(where, 1, "the name of a page is its address.", "Use a to z, 0 to 9 and _ in it.")
+    if has_cells(module):
+        line = module.read_text(encoding="utf-8")[: CELL.search(module.read_text(encoding="utf-8")).start()].count("\n")
+        what = f"a cell, `# %%`, makes a notebook of this module, and {where} draws sections from it."
+        yield Problem(module.relative_to(site.root), line + 1, what, "Write another comment.")
+    text = page.read_text(encoding="utf-8")
+    if not text.startswith("---"):
+        return
+    front = re.match(r"---\n(.*?\n)---\n", text, re.DOTALL)
+    line, read_as = 1, None
+    try:
+        read_as = yaml.safe_load(front[1]) if front else None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 2
+    if not isinstance(read_as, dict):
+        yield Problem(where, line, "what stands above the title can't be read.", "Write `name: value` between two ---.")
+
+
+def _private(site: Site, module: Path) -> Iterator[Problem]:
+    """What isn't for readers to use, where it isn't shown to fail."""
+    text = module.read_text(encoding="utf-8")
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        return  # told already
+    failing = [section for name, section in sections(module).items() if name.endswith("_fails")]
+    shown_to_fail = {section.line + n for section in failing for n in range(len(section.text.splitlines()))}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            names = [ast.unparse(node)] if isinstance(node, ast.Attribute) else []
+        for road in PRIVATE:
+            if any(f"{name}.".startswith(f"{road}.") for name in names) and node.lineno not in shown_to_fail:
+                what = f"{road} isn't for readers to use."
+                mend = "Use what `keras` and `tf` export, or show it in a section whose name ends in _fails."
+                yield Problem(module.relative_to(site.root), node.lineno, what, mend)
+
+
+def _no_command(site: Site, block: Block) -> Problem | None:
+    """What in a console block isn't a command: output that nothing compares, or Python."""
+    for number, line in enumerate(block.source.splitlines(), block.line + 1):
+        if line.strip() and (not line.startswith("$ ") or re.search(r"\bpython3? -c\b", line)):
+            what = f"{line.strip()[:40]!r} in a console block is no command."
+            return Problem(block.path.relative_to(site.root), number, what, "Keep commands, as `$ make serve`.")
+    return None
+
+
+def _beside_sections(site: Site, record: Path) -> Iterator[Problem]:
+    """What a record holds that no section of it does: nothing shows or compares it."""
+    inside = ""
+    for number, line in enumerate(record.read_text(encoding="utf-8").splitlines(), 1):
+        marker = MARKER.match(line)
+        if marker:
+            inside = marker["name"] if marker["type"] == "start" else ""
+        elif not inside and line.strip():
+            what = "this line of the record belongs to no section."
+            yield Problem(record.relative_to(site.root), number, what, "Run `make outputs`, which writes it anew.")
+            return
 
 
 def syntax_problem(site: Site, module: Path) -> Problem | None:
@@ -345,6 +459,9 @@ def _unshown(site: Site, module: Path) -> Iterator[Problem]:
     """Sections of a module, and of its recorded outputs, that its page doesn't show, or shows twice."""
     page = site.page_of(module)
     where = site.relative(page)
+    if not sections(module):
+        what = f"the module has no section that {where} could show."
+        yield Problem(module.relative_to(site.root), 1, what, "Mark one, or delete the module.")
     record = module.with_suffix(".txt")
     shown = [block.include for block in read(page)] if page.is_file() else []
     for path in filter(Path.is_file, (module, record)):

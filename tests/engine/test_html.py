@@ -32,6 +32,31 @@ def test_red_at_its_line(project, text, what):
     assert what in line
 
 
+UNUSABLE = {
+    "no title": ("Text.\n", 1, "the page has 0 headings of level 1. Give it one, its title"),
+    "an empty page": ("", 1, "the page has 0 headings of level 1."),
+    "two titles": ("# One\n\nText.\n\n# Two\n", 1, "the page has 2 headings of level 1."),
+    "two anchors of one name": ("# A\n\n## B { #b }\n\n## C { #b }\n", 5, "two anchors are called #b."),
+    "a drawing without a name": ("# A\n\n<svg viewBox='0 0 1 1'><path d='M0 0'/></svg>\n", 3, "a drawing has no name"),
+    "a drawing called image": ("# A\n\n<svg role='img' aria-label='Image'></svg>\n", 3, "a drawing has no name"),
+    "an image called image": ("# A\n\n![image](assets/favicon.svg)\n", 3, "the alt text 'image' doesn't tell what"),
+}
+
+
+@pytest.mark.parametrize(("text", "line", "what"), UNUSABLE.values(), ids=UNUSABLE)
+def test_what_no_reader_can_use(project, text, line, what):
+    project.write("docs/page.md", text)
+    code, said = project.build()
+    assert code != 0
+    assert f"docs/page.md:{line}: {what}" in said
+
+
+def test_a_drawing_that_is_only_decoration_needs_no_name(project):
+    project.write("docs/page.md", "# A\n\n<svg aria-hidden='true'></svg>\n\n<svg role='img' aria-label='A b.'></svg>\n")
+    code, said = project.build()
+    assert code == 0, said
+
+
 def test_a_formula_is_set_without_a_script(project):
     project.write("docs/formula.md", "# Formula\n\nAs $x^2$.\n\n$$a \\qquad b < c$$\n")
     code, said = project.build()

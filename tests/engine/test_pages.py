@@ -5,6 +5,8 @@ The message names the file, the line, and how to mend it.
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from engine.pages import language_of
@@ -176,6 +178,91 @@ def test_a_recorded_output_that_no_page_shows(project):
 def test_a_record_whose_module_is_gone(project):
     project.write("snippets/gone.txt", "anything\n")
     project.assert_red("snippets/gone.txt:1", "the module of this record is gone. Delete it.")
+
+
+@pytest.mark.parametrize(
+    ("old", "line"), [("--8<-- [start:use]\n", 1), ("total: 3\n--8<-- [end:use]\n", 4)], ids=["above", "below"]
+)
+def test_a_line_of_a_record_beside_its_sections(project, old, line):
+    project.replace("snippets/add.txt", old, f"stray\n{old}" if line == 1 else f"{old}stray\n")
+    what = "this line of the record belongs to no section. Run `make outputs`, which writes it anew."
+    project.assert_red(f"snippets/add.txt:{line}", what)
+
+
+@pytest.mark.parametrize("text", ["", "x = 1\n"], ids=["empty", "code"])
+def test_a_module_without_a_section(project, text):
+    project.write("snippets/helper.py", text)
+    what = "the module has no section that docs/helper.md could show. Mark one, or delete the module."
+    project.assert_red("snippets/helper.py:1", what)
+
+
+def test_a_module_among_the_pages(project):
+    project.write("docs/assets/tool.py", "print('typed')\n")
+    project.assert_red("docs/assets/tool.py:1", "a module among the pages is published and never run.")
+
+
+@pytest.mark.parametrize("line", ["total: 3", ">>> add(1, 2)", "add(1, 2)", "$ python -c 'print(3)'"])
+def test_a_console_block_that_holds_more_than_commands(project, line):
+    project.write("docs/typed.md", f"# Typed\n\n```console\n$ make serve\n{line}\n```\n")
+    project.assert_red("docs/typed.md:5", "in a console block is no command. Keep commands, as `$ make serve`.")
+
+
+def test_a_file_that_is_not_utf_8(project):
+    (project.root / "docs/latin.md").write_bytes(b"# Latin\n\nR\xe9sum\xe9\n")
+    project.assert_red("docs/latin.md:3", "this line isn't UTF-8. Save the file as UTF-8.")
+
+
+@pytest.mark.parametrize("name", ["two words", "Größe", "Page"])
+def test_a_page_whose_name_makes_no_address(project, name):
+    project.write(f"docs/{name}.md", "# Page\n\nText.\n")
+    project.assert_red(f"docs/{name}.md:1", "the name of a page is its address. Use a to z, 0 to 9 and _ in it.")
+
+
+@pytest.mark.parametrize(
+    ("front", "line"),
+    [("---\ntitle: 'open\n---\n", 3), ("---\na: b: c\n---\n", 2), ("---\nwords\n---\n", 1), ("---\ntitle: x\n", 1)],
+    ids=["a quote that isn't closed", "two colons", "no name", "no end"],
+)
+def test_what_stands_above_the_title_is_broken(project, front, line):
+    project.write("docs/page.md", f"{front}# Page\n\nText.\n")
+    project.assert_red(f"docs/page.md:{line}", "what stands above the title can't be read.")
+
+
+def test_a_cell_in_the_module_of_a_page(project):
+    project.replace("snippets/add.py", "\nif __name__", "\n# %% a thought\nif __name__")
+    what = "a cell, `# %%`, makes a notebook of this module, and docs/add.md draws sections from it."
+    project.assert_red("snippets/add.py:8", what)
+
+
+PRIVATE = {
+    "an import": "import keras.src.layers\n",
+    "a name of it": "from tensorflow.python.framework import ops\n",
+    "an attribute": "import keras\n\nLayer = keras.src.layers.Layer\n",
+    "an older name": "import tensorflow as tf\n\nLayer = tf.keras.layers.Layer\n",
+}
+
+
+@pytest.mark.parametrize("code", PRIVATE.values(), ids=PRIVATE)
+def test_what_is_not_for_readers_to_use(project, code):
+    line = 1 + len(code.splitlines())
+    project.replace("snippets/add.py", "# --8<-- [start:add]\n", f"# --8<-- [start:add]\n{code}")
+    project.assert_red(f"snippets/add.py:{line}", "isn't for readers to use.")
+
+    project.replace("snippets/add.py", ":add]", ":add_fails]")
+    project.replace("docs/add.md", ':add"', ':add_fails"')
+    assert project.problems() == []
+
+
+def test_a_lock_of_other_versions_than_run(project):
+    lock = project.read("requirements.txt")
+    line = next(number for number, text in enumerate(lock.splitlines(), 1) if text.startswith("keras=="))
+    project.write("requirements.txt", re.sub(r"(?m)^keras==.*$", "keras==3.0.0", lock))
+    project.assert_red(f"requirements.txt:{line}", "the lock has keras 3.0.0, and ")
+
+
+def test_a_lock_without_a_version_that_pages_tell(project):
+    project.write("requirements.txt", re.sub(r"(?m)^keras==.*\n", "", project.read("requirements.txt")))
+    project.assert_red("requirements.txt:1", "the lock has no line keras==…, which each page tells its reader.")
 
 
 def test_an_output_that_stands_elsewhere(project):

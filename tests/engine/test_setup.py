@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.metadata
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -77,3 +80,17 @@ def test_make_alone_lists_the_commands():
     done = subprocess.run([shutil.which("make")], cwd=ROOT, capture_output=True, text=True, check=True)
     for name in ("serve", "test", "bench", "build", "outputs", "lock"):
         assert f"make {name} " in done.stdout
+
+
+def test_each_package_that_is_imported_is_asked_for():
+    """In requirements.in, with the reason: what only another package brings may be gone with its next release."""
+    asked = set(re.findall(r"(?m)^[\w-]+", (ROOT / "requirements.in").read_text(encoding="utf-8")))
+    provides = importlib.metadata.packages_distributions()
+    folders = [ROOT.glob("*.py"), *((ROOT / name).rglob("*.py") for name in ("engine", "snippets", "tests"))]
+    for file in (file for files in folders for file in files):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            for name in {name.partition(".")[0] for name in names} - sys.stdlib_module_names:
+                packages = {package.lower().replace("_", "-") for package in provides.get(name, [])}
+                assert not packages or packages & asked, f"{file.relative_to(ROOT)} imports {name}, of {packages}"
