@@ -50,13 +50,12 @@ def on_pre_build(config: MkDocsConfig) -> None:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Publish each module beside its page, without the markers of its sections."""
+    """Publish each module beside its page."""
     site = pages.Site(config)
     for module in [*site.modules(), *site.notebooks()]:
-        text = module.read_text(encoding="utf-8")
-        lines = [line for line in text.splitlines(keepends=True) if not pages.MARKER.match(line)]
+        content = takeaway.script(module.read_text(encoding="utf-8"), site.root)
         path = module.relative_to(site.snippets).as_posix()
-        files.append(File.generated(config, path, content="".join(lines)))
+        files.append(File.generated(config, path, content=content))
     return files
 
 

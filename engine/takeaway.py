@@ -1,4 +1,4 @@
-"""What a reader takes away from a page: the page as Markdown and as a notebook that runs, made from its HTML.
+"""What a reader takes away from a page: its module, and the page as Markdown and as a notebook, made from its HTML.
 
 The HTML is where links are resolved and where every extension of the site's Markdown has become an element, so both
 read well without the site.
@@ -6,8 +6,11 @@ read well without the site.
 
 from __future__ import annotations
 
+import ast
+import importlib.metadata
 import itertools
 import re
+import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +23,26 @@ from nbformat import NotebookNode
 from sybil import Document
 
 from engine.notebooks import fence, new_notebook
-from engine.pages import blocks
+from engine.pages import MARKER, blocks
+
+
+def script(module: str, root: Path) -> str:
+    """A module without the markers of its sections, and with what it needs at its head (PEP 723).
+
+    So `uv run linear.py` runs it in an empty folder, with the versions of the lock.
+    """
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    locked = dict(re.findall(r"(?m)^([\w.-]+)==([^\s;]+)", (root / "requirements.txt").read_text(encoding="utf-8")))
+    needed = {"tensorflow"}  # Keras computes with it, whether the module names it or not
+    provided = importlib.metadata.packages_distributions()
+    for node in ast.walk(ast.parse(module)):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) else []
+        needed |= {package for name in names for package in provided.get(name.partition(".")[0], ())}
+    packages = "".join(f'#   "{name}=={locked[name]}",\n' for name in sorted(needed & set(locked)))
+    head = f'# requires-python = "{project["requires-python"]}"\n# dependencies = [\n{packages}# ]\n'
+    lines = (line for line in module.splitlines(keepends=True) if not MARKER.match(line))
+    return f"# /// script\n{head}# ///\n\n{''.join(lines)}"
 
 
 class _Converter(MarkdownConverter):
