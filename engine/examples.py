@@ -22,6 +22,10 @@ from engine import notebooks, records, shapes
 from engine.pages import CELL, Block, Section, Site, blocks, has_cells
 
 
+MOST_LINES = 38
+"""Of a difference, so that a terminal shows it whole."""
+
+
 class PageParser:
     """A Sybil parser: every Python block of a page is an example, whatever the form of its fence."""
 
@@ -171,5 +175,8 @@ def _raised(error: Exception, code: Section | notebooks.Cell, site: Site) -> str
 
 def _prints_otherwise(where: str, record: str, before: str, after: str) -> str:
     what = f"{where} prints something else than is recorded. If it is right, run `make outputs`."
-    diff = difflib.unified_diff(before.splitlines(), after.splitlines(), f"{record} (recorded)", "now", lineterm="")
+    before, after = before.splitlines(), after.splitlines()
+    diff = list(difflib.unified_diff(before, after, f"{record} (recorded)", "now", lineterm=""))
+    if len(diff) > MOST_LINES:
+        diff[MOST_LINES:] = [f"and {len(diff) - MOST_LINES} lines more"]
     return "\n".join([what, *diff])

@@ -41,6 +41,15 @@ def test_a_block_that_prints_something_else(project):
     assert "-total: 3\n+total: 4" in said
 
 
+def test_a_long_difference_is_told_in_forty_lines(project):
+    project.replace("snippets/add.py", 'print("total:", total)', "print(*range(1000), sep='\\n')")
+    code, said = project.run()
+    assert code == 1
+    told = said[said.index("snippets/add.py:10: ") : said.index("lines more")].splitlines()
+    assert len(told) <= 40
+    assert told[-1] == "and 966 "
+
+
 def test_a_print_that_the_page_leaves_out(project):
     project.replace("docs/add.md", '\n```text title="Output"\n--8<-- "snippets/add.txt:use"\n```\n', "")
     code, said = project.run()
