@@ -21,7 +21,6 @@ from sybil import Document, Example, Region
 from engine import notebooks, records, shapes
 from engine.pages import CELL, Block, Section, Site, blocks, has_cells
 
-
 MOST_LINES = 38
 """Of a difference, so that a terminal shows it whole."""
 

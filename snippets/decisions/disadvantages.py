@@ -254,7 +254,7 @@ if __name__ == "__main__":
 
     for attention in (WrongAxis(), TimeAttention()):
         model = keras.Sequential([attention, keras.layers.Dense(1)])
-        model.compile(keras.optimizers.Adam(0.05), loss="mse")
+        model.compile(optimizer=keras.optimizers.Adam(0.05), loss="mse")
         losses = model.fit(x, y, epochs=15, verbose=0).history["loss"]
         total = ops.sum(attention.weigh(x), axis=1)[0, 0]
         change = ops.abs(model(x)[0] - model(x[:2])[0])[0]

@@ -313,6 +313,7 @@ if __name__ == "__main__":
             predicted = model(x, training=True)
             losses = keras.losses.mean_squared_error(y, predicted)  # (batch,)
         # A gradient for each sample: the shape of the weight behind the batch.
+        # `jacobian` takes TensorFlow's variable, the `value` of Keras's.
         gradients = tape.jacobian(losses, [w.value for w in weights])
         squares = [
             ops.sum(ops.square(g), axis=tuple(range(1, len(g.shape))))
