@@ -104,7 +104,8 @@ class Served:
         """Until nothing is built any more: a save may be noticed twice, and the second build reloads pages too."""
         seen = None
         while seen != (seen := (self.folder / "terminal.txt").read_text(encoding="utf-8")):
-            self.wait_until_told(r"(Documentation built in|ERROR|Serving on)(?!(.|\n)*Building documentation)")
+            # That the site is built isn't told if it took as long as once before: MkDocs drops what it has said.
+            self.wait_until_told(r"(Serving on|Reloading browsers|error happened)(?!(.|\n)*Building documentation)")
             time.sleep(1)
 
 
