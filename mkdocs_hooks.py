@@ -53,6 +53,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Publish each module beside its page."""
     site = pages.Site(config)
     for module in [*site.modules(), *site.notebooks()]:
+        if pages.syntax_problem(site, module):
+            continue  # told already; while serving, the rest of the site stays
         content = takeaway.script(module.read_text(encoding="utf-8"), site.root)
         path = module.relative_to(site.snippets).as_posix()
         files.append(File.generated(config, path, content=content))

@@ -77,7 +77,8 @@ COMMANDS = {
     "make serve": ["make", "--assume-old=.venv/ready", "serve", "PORT={port}"],
     "mkdocs serve": [".venv/bin/mkdocs", "serve", "--dev-addr", "127.0.0.1:{port}"],
 }
-MADE_OF = ("Makefile", "mkdocs.yml", "mkdocs_hooks.py", "requirements.txt", "docs", "snippets", "engine", "theme")
+MADE_OF = ("Makefile", "mkdocs.yml", "mkdocs_hooks.py", "pyproject.toml", "requirements.txt")
+MADE_OF += ("docs", "snippets", "engine", "theme")
 
 
 @dataclass(frozen=True)
