@@ -53,6 +53,22 @@ def _fresh_keras() -> None:
     fresh_keras(seed=0)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _classes_of_its_own(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keras finds no class that another module of tests has registered.
+
+    All of them are imported into one process, where a class of one would stand in for that of another.
+    """
+    registry = sys.modules["keras"].saving.get_custom_objects() if "keras" in sys.modules else {}
+    before = dict(registry)
+    for name, thing in before.items():
+        if thing.__module__.startswith("tests.") and thing.__module__ != request.module.__name__:
+            del registry[name]
+    yield
+    registry.clear()
+    registry.update(before)
+
+
 @pytest.fixture(autouse=True)
 def _the_page_says_it(request: pytest.FixtureRequest) -> None:
     """A test that names the sentences it proves is red when its page no longer says them."""
