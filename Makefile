@@ -19,11 +19,11 @@ serve: .venv/ready
 
 test: .venv/ready
 	@echo "Running every block of every page, and every test (TensorFlow takes a while to import)"
-	@.venv/bin/pytest --numprocesses 2
+	@.venv/bin/pytest --numprocesses logical --cost
 
 seeds: .venv/ready
 	@echo "Proving what depends on chance with five other seeds"
-	@.venv/bin/pytest tests -m chance --seeds 2,3,4,5,6 --numprocesses 2 --quiet
+	@.venv/bin/pytest tests -m chance --seeds 2,3,4,5,6 --numprocesses logical --quiet
 
 bench: .venv/ready
 	@echo "Timing a build, a save until it shows, a search and a first visit (minutes; best on an idle machine)"
@@ -35,7 +35,7 @@ build: .venv/ready
 
 outputs: .venv/ready
 	@echo "Running every block of every page, and recording what it prints"
-	@.venv/bin/pytest docs snippets --update-outputs --numprocesses 2
+	@.venv/bin/pytest docs snippets --update-outputs --numprocesses logical
 	@git status --short docs snippets
 
 lock: .venv/ready

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import resource
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before TensorFlow is imported: the CPU only, one arithmetic on every processor, no chatter.
@@ -14,15 +18,29 @@ os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 import pytest
 from sybil import Document, Sybil
 
-from engine.examples import CellParser, PageParser, end_page, start_page
-from engine.pages import Site
+from engine.prove.examples import Examples
+from engine.prove.process import Page, Server
+from engine.site import Site
 
 site = Site.load(Path(__file__).parent)
-parsers = [PageParser(site), CellParser(site)]
-around = {"setup": start_page, "teardown": end_page}
-pages = Sybil([parsers[0]], path=str(site.docs), patterns=["*.md"], **around)
-notebooks = Sybil([parsers[1]], path=str(site.snippets), patterns=["*.py"], document_types={".py": Document}, **around)
-pytest_collect_file = (pages + notebooks).pytest()
+examples = Examples(site)
+servers: list[Server] = []
+
+
+def start_page(namespace: dict) -> None:
+    if not servers:
+        servers.append(Server(site, dict(os.environ)))
+    namespace["page"] = servers[0].page()
+
+
+def end_page(namespace: dict) -> None:
+    namespace["page"].end()
+
+
+around = {"parsers": [examples], "setup": start_page, "teardown": end_page}
+pages = Sybil(path=str(site.docs), patterns=["*.md"], **around)
+tutorials = Sybil(path=str(site.snippets), patterns=["*.py"], document_types={".py": Document}, **around)
+pytest_collect_file = (pages + tutorials).pytest()
 
 
 class _NoTests(pytest.Module):
@@ -31,13 +49,14 @@ class _NoTests(pytest.Module):
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
-    """Keep pytest from importing a notebook's module, which would run it, where it is named on the command line."""
+    """Keep pytest from importing a tutorial's module, which would run it, where it is named on the command line."""
     inside = module_path.is_relative_to(site.snippets)
     return _NoTests.from_parent(parent, path=module_path) if inside else None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-outputs", action="store_true", help="record what the blocks print, instead of comparing")
+    parser.addoption("--cost", action="store_true", help="tell how many seconds of the processor it took")
     parser.addoption("--seeds", default="1", help="seeds of the comparisons that depend on chance, as 2,3,4,5,6")
 
 
@@ -54,10 +73,41 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.user_properties += [("seed", item.callspec.params["seed"]), ("claims", sentences or [item.name])]
 
 
+_counted = 0.0
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    """Count the seconds of the processor that each test took, with those of the processes that it started."""
+    global _counted
+    report = yield
+    before, _counted = _counted, sum(os.times()[:4]) + Page.seconds
+    report.seconds = _counted - before
+    return report
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.getoption("--cost"):
+        _tell_cost(terminalreporter)
+    if "," in config.getoption("--seeds"):
+        _tell_seeds(terminalreporter)
+
+
+def _tell_cost(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many seconds of the processor it took in all, and the dearest files."""
+    files: Counter[str] = Counter()
+    for report in itertools.chain(*terminalreporter.stats.values()):
+        if hasattr(report, "seconds"):
+            files[report.nodeid.partition("::")[0]] += report.seconds
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    terminalreporter.section("cost in seconds of the processor")
+    terminalreporter.line(f"{sum(one.ru_utime + one.ru_stime for one in used):5.0f} in all. The dearest files:")
+    for file, seconds in files.most_common(10):
+        terminalreporter.line(f"{seconds:5.0f} {file}")
+
+
+def _tell_seeds(terminalreporter: pytest.TerminalReporter) -> None:
     """Tell of each sentence that depends on chance with which seeds it held, if there were several."""
-    if "," not in config.getoption("--seeds"):
-        return
     held: dict[str, dict[int, bool]] = {}
     for outcome in ("passed", "failed"):
         for report in terminalreporter.stats.get(outcome, []):
@@ -73,5 +123,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for parser in parsers:
-        parser.update = config.getoption("--update-outputs")
+    examples.update = config.getoption("--update-outputs")
+
+
+def pytest_unconfigure() -> None:
+    for server in servers:
+        server.stop()

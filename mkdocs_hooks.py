@@ -6,7 +6,6 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -15,13 +14,14 @@ from mkdocs.exceptions import Abort
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from engine import cards, html, notebooks, pages, publish, takeaway
+from engine.prove import laws, records
+from engine.publish import cards, html, pages, takeaway
+from engine.site import Site
 
 log = logging.getLogger("mkdocs.hooks.engine")
 
 _starting_server = False  # the configuration is read again at each rebuild, when the port is taken by ourselves
 _serving = False
-_rendered: dict[str, tuple[tuple, dict]] = {}
 
 
 def on_startup(*, command: str, dirty: bool) -> None:
@@ -35,14 +35,13 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         _starting_server = False
         _refuse_taken_port(*config.dev_addr)
     # The theme tells on every page with which versions it is proved: those of the lock.
-    config.extra["versions"] = pages.versions(Path(config.config_file_path).parent)
-    config.extra["changed"] = publish.changed(Path(config.config_file_path).parent)
+    config.extra["versions"] = Site(config).versions()
+    config.extra["changed"] = pages.changed(Site(config).root)
     return config
 
 
 def on_pre_build(config: MkDocsConfig) -> None:
-    site = pages.Site(config)
-    found = [*pages.problems(site), *notebooks.problems(site)]
+    found = laws.problems(Site(config))
     for problem in found:
         log.warning(problem)
     if found and (config.strict or any(problem.stops for problem in found)):
@@ -51,76 +50,51 @@ def on_pre_build(config: MkDocsConfig) -> None:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Publish each module beside its page."""
-    site = pages.Site(config)
-    for module in [*site.modules(), *site.notebooks()]:
-        if pages.syntax_problem(site, module):
-            continue  # told already; while serving, the rest of the site stays
-        content = takeaway.script(module.read_text(encoding="utf-8"), site.root)
-        path = module.relative_to(site.snippets).as_posix()
-        files.append(File.generated(config, path, content=content))
+    site = Site(config)
+    for module in site.modules():
+        if not any(laws.syntax(site, module)):  # told already; while serving, the rest of the site stays
+            content = takeaway.script(module.read_text(encoding="utf-8"), site)
+            files.append(File.generated(config, module.relative_to(site.snippets).as_posix(), content=content))
     return files
 
 
 def on_pre_page(page: Page, config: MkDocsConfig, files: Files) -> Page:
-    """Let MkDocs render a notebook's page: mkdocs-jupyter's own rendering brings a second typography of 574 KB."""
+    """Let MkDocs render a tutorial's page: mkdocs-jupyter's own rendering brings a second typography of 574 KB."""
     if page.file.src_uri.endswith(".ipynb"):
-        page.__dict__.pop("render")
-        source = pages.Site(config).source_of(Path(page.file.abs_src_path))
+        page.__dict__.pop("render")  # the plugin has set it on the page, and has no option to leave it
+        path = Path(page.file.abs_src_path)
         if page.edit_url:
-            page.edit_url = urljoin(page.edit_url, os.path.relpath(source, Path(page.file.abs_src_path).parent))
-    if _serving:
-        page.render = partial(_render_what_changed, page)
+            page.edit_url = urljoin(page.edit_url, os.path.relpath(Site(config).source_of(path), path.parent))
     return page
-
-
-def _render_what_changed(page: Page, config: MkDocsConfig, files: Files) -> None:
-    """Render a page again only if one of its files did change, or what it may link to: a save shows sooner."""
-    site, name = pages.Site(config), page.file.src_uri.rpartition(".")[0]
-    made_of = [Path(config.config_file_path), *site.docs.glob(f"{name}.*"), *site.snippets.glob(f"{name}.*")]
-    state = ({path: path.stat().st_mtime_ns for path in made_of}, set(files.src_uris))
-    if name not in _rendered or _rendered[name][0] != state:
-        Page.render(page, config, files)
-        found = {key: vars(page)[key] for key in ("content", "toc", "_title_from_render", "present_anchor_ids")}
-        _rendered[name] = state, found
-    vars(page).update(_rendered[name][1])
 
 
 def on_page_read_source(page: Page, config: MkDocsConfig) -> str | None:
     path = Path(page.file.abs_src_path)
-    return notebooks.markdown(notebooks.read(path)) if path.suffix == ".ipynb" else None
+    return pages.of_tutorial(path) if path.suffix == ".ipynb" else None
 
 
 def on_page_content(html_text: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Compare what the page shows with what is proved, and offer the page to take away."""
-    site = pages.Site(config)
-    path = Path(page.file.abs_src_path)
-    html_text = html.with_plain_code(html.with_formulas(html_text))
-    for problem in [
-        *html.code_problems(site, path, html_text),
-        *html.page_problems(site, site.source_of(path), html_text),
-    ]:
+    refined = html.refined(html_text)
+    for problem in html.page_problems(Site(config), Path(page.file.abs_src_path), refined):
         log.warning(problem)
-
     name = page.file.src_uri.rpartition(".")[0]
-    files_of_page = [f"docs/{page.file.src_uri}", f"snippets/{name}.py", f"snippets/{name}.txt"]
-    dates = [config.extra["changed"][file] for file in files_of_page if file in config.extra["changed"]]
-    page.meta["revision_date"] = max(dates, default="")
+    changed = config.extra["changed"]
+    made_of = [f"docs/{page.file.src_uri}", f"snippets/{name}.py", f"snippets/{name}.txt"]
+    page.meta["revision_date"] = max((changed[file] for file in made_of if file in changed), default="")
     runs = files.get_file_from_path(f"{name}.py") is not None
     code = [(f"{name}.ipynb", "Notebook"), (f"{name}.py", "Python")] if runs else []
     page.meta["takeaway"] = [*code, (f"{name}.md", "Markdown")]
-    return html_text
+    return refined
 
 
 def on_env(env: object, config: MkDocsConfig, files: Files) -> None:
     """With every page rendered: look for dead links, and write the pages to take away."""
-    site = pages.Site(config)
-    shown = {
-        file.url: (site.source_of(Path(file.abs_src_path)), file.page.content) for file in files.documentation_pages()
-    }
+    site, documents = Site(config), files.documentation_pages()
+    shown = {file.url: (site.source_of(Path(file.abs_src_path)), file.page.content) for file in documents}
     for problem in html.link_problems(site, shown, {file.url for file in files}):
         log.warning(problem)
-
-    first = next(file.page for file in files.documentation_pages() if file.page.previous_page is None)
+    first = next(file.page for file in documents if file.page.previous_page is None)
     taken = [_takeaway(page, config) for page in _chain(first)]
     takeaway.write(Path(config.site_dir), config.site_name, config.site_description, taken)
     if config.site_url and not _serving:  # a card is told by its whole address
@@ -130,20 +104,20 @@ def on_env(env: object, config: MkDocsConfig, files: Files) -> None:
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
-    return publish.page(output, reloads=_serving)
+    return pages.published(output, reloads=_serving)
 
 
 def on_post_template(output: str, template_name: str, config: MkDocsConfig) -> str:
-    return publish.page(output, reloads=_serving) if template_name.endswith(".html") else output
+    return pages.published(output, reloads=_serving) if template_name.endswith(".html") else output
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    publish.finish(Path(config.site_dir))
+    pages.finish(Path(config.site_dir))
 
 
 def _takeaway(page: Page, config: MkDocsConfig) -> takeaway.Page:
     path = Path(page.file.abs_src_path)
-    recorded = notebooks.read(path).cells if path.suffix == ".ipynb" else None
+    recorded = records.notebook(path).cells if path.suffix == ".ipynb" else None
     site = config.site_url or "/"
     return takeaway.Page(
         site=site,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gzip
 import multiprocessing
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -16,10 +18,12 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from xdist.workermanage import WorkerController
 
-from engine.examples import fresh_keras
 from tests import prose
-from tests.site import COLAB, REPOSITORY
+from tests.site import COLAB, REPOSITORY, SITE
+
+SERVED = pytest.StashKey[tuple[int, str]]()
 
 
 class Host(SimpleHTTPRequestHandler):
@@ -50,7 +54,11 @@ class Host(SimpleHTTPRequestHandler):
 
 @pytest.fixture(autouse=True)
 def _fresh_keras() -> None:
-    fresh_keras(seed=0)
+    """Names, policies and seed as in a new process."""
+    if keras := sys.modules.get("keras"):
+        keras.backend.clear_session()
+        keras.config.set_dtype_policy("float32")
+        keras.utils.set_random_seed(0)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -85,30 +93,46 @@ def fresh_process() -> Iterator[Executor]:
         yield executor
 
 
-@pytest.fixture(scope="session")
-def host() -> Iterator[ThreadingHTTPServer]:
-    """A static host on a port of its own."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Host) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
+# --- the built site: made once, and served to all workers by the process that started them ----------------------------
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        config.stash[SERVED] = config.workerinput["served"]
+        return
+    around = tempfile.TemporaryDirectory()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Host)
+    server.folder = Path(around.name, "site")
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    config.stash[SERVED] = (server.server_port, str(server.folder))
+    config.add_cleanup(around.cleanup)
+    config.add_cleanup(server.server_close)
+    config.add_cleanup(server.shutdown)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: WorkerController) -> None:
+    node.workerinput["served"] = node.config.stash[SERVED]
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory, host: ThreadingHTTPServer) -> Path:
+def built(pytestconfig: pytest.Config) -> Path:
     """The site, built strictly for the host that serves it, with a repository that is known."""
-    folder = tmp_path_factory.mktemp("site")
-    address = f"http://127.0.0.1:{host.server_port}/"
-    known = {"SITE_URL": address, "REPO_URL": REPOSITORY, "EDIT_URI": "edit/main/docs/", "COLAB_URL": COLAB}
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
-    env = os.environ | known
-    done = subprocess.run(command, cwd=Path(__file__).parents[1], env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    host.folder = folder
-    return folder
+    port, folder = pytestconfig.stash[SERVED]
+    address = f"http://127.0.0.1:{port}/"
+    with Path(f"{folder}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the first worker that needs it builds it
+        if not Path(folder, "index.html").is_file():
+            known = {"SITE_URL": address, "REPO_URL": REPOSITORY, "EDIT_URI": "edit/main/docs/", "COLAB_URL": COLAB}
+            command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder]
+            env = os.environ | known
+            done = subprocess.run(command, cwd=SITE.root, env=env, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+    return Path(folder)
 
 
 @pytest.fixture(scope="session")
-def address(built: Path, host: ThreadingHTTPServer) -> str:
+def address(built: Path, pytestconfig: pytest.Config) -> str:
     """Where the built site is served."""
-    return f"http://127.0.0.1:{host.server_port}/"
+    port, _ = pytestconfig.stash[SERVED]
+    return f"http://127.0.0.1:{port}/"

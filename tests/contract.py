@@ -23,8 +23,8 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
-from engine import shapes
-from engine.notebooks import definitions
+from engine.prove import shapes
+from tests.shown import definitions
 
 BATCHES = (1, 2, 5)
 DTYPES = {"float64": 1e-6, "float16": 0.02, "bfloat16": 0.1, "mixed_float16": 0.02, "mixed_bfloat16": 0.1}

@@ -24,9 +24,9 @@ from pathlib import Path
 from bs4 import BeautifulSoup
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from nbformat import NotebookNode
 
-from engine import notebooks, pages, records
+from engine.prove import records
+from engine.site import INCLUDE, cells, sections
 from tests.site import SITE
 
 NUMBERS = ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
@@ -81,19 +81,19 @@ def _of_page(page: Path) -> list[Part]:
         if passage:
             found[-1].passages.append(passage)
         if include and include[0].endswith(".txt"):
-            found[-1].outputs += f"{records.read((SITE.root / include[0]).with_suffix('.py'), include[1])}\n"
+            found[-1].outputs += f"{sections(SITE.root / include[0])[include[1]].text}\n"
         elif include:
-            found[-1].code += f"{pages.sections(SITE.root / include[0])[include[1]].text}\n"
+            found[-1].code += f"{sections(SITE.root / include[0])[include[1]].text}\n"
     return found
 
 
 def _of_notebook(module: Path) -> list[Part]:
     found = [Part()]
-    recorded = notebooks.recorded(module, SITE)
-    for cell, node in zip(notebooks.cells(module), recorded.cells, strict=True):
+    for cell in cells(module):
         if cell.is_code:
             found[-1].code += f"{cell.text}\n"
-            found[-1].outputs += f"{notebooks.printed_by(node)}\n{_words_of_plot(node)}\n"
+            recorded = records.read(SITE, cell)
+            found[-1].outputs += f"{recorded.printed}\n{_words_of_plot(recorded)}\n"
             if cell.alt:
                 found[-1].passages.append(Passage(module, cell.line, cell.alt, is_alt=True))
             continue
@@ -105,10 +105,9 @@ def _of_notebook(module: Path) -> list[Part]:
     return found
 
 
-def _words_of_plot(cell: NotebookNode) -> str:
+def _words_of_plot(record: records.Record) -> str:
     """What stands in the plot of a cell: titles, legends, numbers at the axes."""
-    drawn = notebooks.drawn_by(cell)
-    return BeautifulSoup(drawn["image/svg+xml"], "html.parser").get_text(" ") if drawn else ""
+    return BeautifulSoup(record.picture.svg, "html.parser").get_text(" ") if record.picture else ""
 
 
 def _read(path: Path, text: str, first: int) -> Iterator[tuple[Passage | None, int, tuple[str, str] | None]]:
@@ -134,7 +133,7 @@ def _read(path: Path, text: str, first: int) -> Iterator[tuple[Passage | None, i
                 yield Passage(path, line, words), level, None
             level = 0
         elif token.type == "fence":
-            match = pages.INCLUDE.fullmatch(token.content.strip())
+            match = INCLUDE.fullmatch(token.content.strip())
             yield None, 0, (match["path"], match["section"]) if match else None
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import contextlib
 import importlib
 import io
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,9 +19,10 @@ from unittest import mock
 import keras
 import numpy as np
 
-from engine import figures, notebooks
-from engine.examples import as_recorded, run
-from engine.pages import sections
+from engine.prove import figures, records, shapes
+from engine.prove.examples import as_recorded
+from engine.site import Piece, cells, sections
+from tests.site import SITE
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ def shown(module: str | ModuleType, *names: str, seed: int | None = None, **give
     namespace = {**vars(module), "__name__": "__main__", **given}
     with _as_a_page(seed) as printed:
         for name in names:
-            run(sections(path)[name], namespace)
+            _run(sections(path)[name], namespace)
     return Shown(namespace, as_recorded(printed.getvalue()))
 
 
@@ -55,17 +59,23 @@ def shown_cells(module: str, *, seed: int | None = None, until: str | None = Non
 
     The cell that contains it is run too.
     """
-    path = notebooks._path(module)
+    path = _path(module)
     namespace: dict[str, Any] = {"__name__": "__main__"}
     figures.start(path.parents[1] / "plots.mplstyle")
     with _as_a_page(seed) as printed:
-        for cell in notebooks.cells(path):
+        for cell in cells(path):
             if cell.is_code:
-                run(cell, namespace)
+                _run(cell, namespace)
                 figures.plt.close("all")
                 if until and until in cell.text:
                     break
     return Shown(namespace, as_recorded(printed.getvalue()))
+
+
+def _run(piece: Piece, namespace: dict[str, Any]) -> None:
+    """Run a piece of code under its own file and lines, where AutoGraph finds its source."""
+    setattr(builtins, shapes.CHECK, shapes.check)
+    exec(shapes.checked("\n" * (piece.line - 1) + piece.text, piece.path), namespace)
 
 
 @contextlib.contextmanager
@@ -80,3 +90,40 @@ def _as_a_page(seed: int | None) -> Iterator[io.StringIO]:
             stack.enter_context(mock.patch("keras.utils.set_random_seed", lambda _its: set_seed(seed)))  # noqa: PT008
             stack.enter_context(mock.patch("numpy.random.default_rng", lambda its=0: default_rng([seed, its])))
         yield printed
+
+
+def definitions(name: str) -> ModuleType:
+    """The imports, classes, functions and literal constants of a tutorial's module, without running the rest.
+
+    `name` is as for an import: ``snippets.tutorials.diffusion``.
+    """
+    if name in sys.modules:
+        return sys.modules[name]
+    path = _path(name)
+    kept = (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef)
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree.body = [node for node in tree.body if isinstance(node, kept) or _is_constant(node)]
+    module = ModuleType(name)
+    module.__file__ = str(path)
+    sys.modules[name] = module
+    exec(compile(tree, str(path), "exec", dont_inherit=True), module.__dict__)
+    return module
+
+
+def printed(name: str) -> str:
+    """Everything that a tutorial is recorded to print."""
+    return "\n".join(filter(None, (records.read(SITE, cell).printed for cell in cells(_path(name)))))
+
+
+def _path(name: str) -> Path:
+    return SITE.root.joinpath(*name.split(".")).with_suffix(".py")
+
+
+def _is_constant(node: ast.stmt) -> bool:
+    if not isinstance(node, ast.Assign) or not all(isinstance(target, ast.Name) for target in node.targets):
+        return False
+    try:
+        ast.literal_eval(node.value)
+    except ValueError:
+        return False
+    return True

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from sybil import Document
 
-from engine import pages, records
+from engine.prove import records
+from engine.prove.laws import section_of
+from engine.site import blocks, read
 from snippets import index
 from snippets.index import Scale
 from tests import contract
@@ -74,13 +76,12 @@ WITHOUT_CODE = ["errors/index"]
 )
 @pytest.mark.parametrize("page", MARKDOWN, ids=SITE.relative)
 def test_each_block_is_drawn_from_a_module_and_stands_over_what_it_prints(page):
-    blocks = pages.blocks(Document(page.read_text("utf-8"), str(page)))
-    for block, below in itertools.pairwise([*blocks, None]):
+    for block, below in itertools.pairwise([*read(page), None]):
         if block.is_python:
-            section = SITE.section(block)
+            section = section_of(SITE, block)
             assert section.path == SITE.module_of(page)
-            if records.read(section.path, section.name):
-                assert below.include == (SITE.relative(records.path_of(section.path)), section.name)
+            if records.read(SITE, section).printed:
+                assert below.include == (SITE.relative(records.path_of(SITE, section.path)), section.name)
 
 
 @pytest.mark.proves(
@@ -112,7 +113,7 @@ def test_what_can_be_taken_away(built):
     """The tests of `tests/takeaway/` run what is downloaded."""
     for name in NAMES:
         markdown = (built / f"{name}.md").read_text("utf-8")
-        code = [block.source.rstrip("\n") for block in pages.blocks(Document(markdown, "")) if block.is_python]
+        code = [block.source.rstrip("\n") for block in blocks(Document(markdown, "")) if block.is_python]
         assert bool(code) == (name not in WITHOUT_CODE), name
         for ending in (".ipynb", ".py"):
             assert (built / f"{name}{ending}").is_file() == bool(code), name

@@ -9,28 +9,29 @@ import importlib.metadata
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from sybil import Document
 
-from engine import html, notebooks, pages
-from engine.examples import CellParser, PageParser
+from engine.prove import laws
+from engine.prove.examples import Examples
+from engine.prove.laws import section_of
+from engine.publish import html
+from engine.site import Piece
+from tests.site import SITE
 
-ROOT = Path(__file__).parents[1]
-SITE = pages.Site.load(ROOT)
+ROOT = SITE.root
 PAGES = {SITE.relative(page): page for page in SITE.pages()}
 each_page = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
 
 
 def examples(page: Path) -> list[str]:
-    """The text of each example that Sybil runs on a page, or in the module of a notebook."""
+    """The text of each example that Sybil runs on a page, or in the module of a tutorial."""
     source = SITE.source_of(page)
-    document = Document(source.read_text(encoding="utf-8"), str(source))
-    if source != page:
-        return [region.parsed.text for region in CellParser(SITE)(document)]
-    return [SITE.section(region.parsed[0]).text for region in PageParser(SITE)(document)]
+    regions = Examples(SITE)(Document(source.read_text(encoding="utf-8"), str(source)))
+    parsed = [region.parsed for region in regions]
+    return [one.text if isinstance(one, Piece) else section_of(SITE, one[0]).text for one in parsed]
 
 
 def built_page(built: Path, page: Path) -> str:
@@ -38,7 +39,7 @@ def built_page(built: Path, page: Path) -> str:
 
 
 def test_no_law_is_broken():
-    found = [*pages.problems(SITE), *notebooks.problems(SITE)]
+    found = laws.problems(SITE)
     assert not found, "\n".join(map(str, found))
 
 
@@ -86,54 +87,6 @@ def test_a_page_is_light_beside_its_pictures(built, page):
 def test_each_page_has_a_description(built, page):
     head = html.shown_in(built_page(built, page)).head
     assert 40 <= len(head["description"]) <= 160, "a sentence of 40 to 160 characters"
-
-
-@each_page
-def test_examples_in_tables_are_quoted_from_the_module(built, page):
-    for cell in table_cells(built_page(built, page), "Example"):
-        assert cell, "an Example cell quotes code"
-        assert squeezed(cell).rstrip(",") in squeezed(SITE.module_of(page).read_text(encoding="utf-8")), cell
-
-
-def squeezed(code: str) -> str:
-    """Code without comments and what a formatter decides: white space, and the comma before a closing bracket."""
-    return re.sub(r",(?=[)\]}])", "", re.sub(r"\s+", "", re.sub(r"  # .*", "", code)))
-
-
-def table_cells(text: str, column: str) -> list[str]:
-    """The code of each cell of the columns with a given heading."""
-    reader = _Tables()
-    reader.feed(text)
-    return [row[headings.index(column)] for headings, rows in reader.tables if column in headings for row in rows]
-
-
-class _Tables(HTMLParser):
-    """Reads tables as headings and, for each row, the code in each of its cells."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tables: list[tuple[list[str], list[list[str]]]] = []
-        self.inside: set[str] = set()
-
-    def handle_starttag(self, tag: str, attrs: list) -> None:
-        self.inside.add(tag)
-        if tag == "table":
-            self.tables.append(([], []))
-        elif tag == "th":
-            self.tables[-1][0].append("")
-        elif tag == "tr" and "tbody" in self.inside:
-            self.tables[-1][1].append([])
-        elif tag == "td":
-            self.tables[-1][1][-1].append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        self.inside.discard(tag)
-
-    def handle_data(self, data: str) -> None:
-        if "th" in self.inside:
-            self.tables[-1][0][-1] += data
-        elif {"td", "code"} <= self.inside:
-            self.tables[-1][1][-1][-1] += data
 
 
 def test_every_link_of_the_built_site_leads_somewhere(built):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from engine import html
+from engine.publish import html
 from tests.site import ADDRESSES, SITE
 
 

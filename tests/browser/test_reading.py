@@ -8,7 +8,7 @@ import sys
 import pytest
 from playwright.sync_api import expect
 
-from engine import html
+from engine.publish import html
 from tests.site import ADDRESSES, AS_A_READER, DESKTOP, PHONE, WIDE
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from engine import pages
+from engine.site import INCLUDE, sections
 from tests.site import ADDRESSES, DESKTOP, PHONE, SITE
 
 # Each row: what a reader types, the page that answers, and the anchor of the section that does ("" is the page itself).
@@ -305,9 +305,9 @@ def messages() -> dict[str, str]:
     for page in SITE.docs.glob("errors/*.md"):
         for entry in re.split(r"^## ", page.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
             anchor = re.search(r"\{ #(\S+) \}$", entry, re.MULTILINE)
-            records = [match for match in pages.INCLUDE.finditer(entry) if match["path"].endswith(".txt")]
+            records = [match for match in INCLUDE.finditer(entry) if match["path"].endswith(".txt")]
             if anchor and records:
-                section = pages.sections(SITE.root / records[0]["path"])[records[0]["section"]]
+                section = sections(SITE.root / records[0]["path"])[records[0]["section"]]
                 found[f"errors/{page.stem}.html#{anchor[1]}"] = section.text
     return found
 

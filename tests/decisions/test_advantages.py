@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from engine import shapes
+from engine.prove import shapes
 from snippets.decisions import disadvantages
 from snippets.decisions.advantages import NormalizedMomentum, QuantileLoss, RadialBasis, SharedDepth
 from tests import contract

@@ -17,8 +17,8 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from engine import shapes
-from engine.pages import sections
+from engine.prove import shapes
+from engine.site import sections
 from snippets.decisions import disadvantages as module
 from snippets.decisions.disadvantages import FeatureNorm, TimeAttention, running_mean, slopes
 from snippets.decisions.when_to_use import SkipBlock

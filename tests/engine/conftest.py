@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 from mkdocs.__main__ import cli
 
-from engine import notebooks, pages
+from engine.prove import laws
+from engine.site import Site
 
 ROOT = Path(__file__).parents[2]
 
@@ -99,8 +100,7 @@ class Project:
         self.write(path, text.replace(old, new))
 
     def problems(self) -> list[str]:
-        site = pages.Site.load(self.root)
-        return [str(problem) for problem in [*pages.problems(site), *notebooks.problems(site)]]
+        return [str(problem) for problem in laws.problems(Site.load(self.root))]
 
     def assert_red(self, where: str, what: str) -> None:
         """The problem is told at `where` by the check that the tests run, and by the strict build."""

@@ -10,16 +10,19 @@ import pytest
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from engine import html
+from engine.publish import html
 
 BROKEN = {
-    "a dead link": ("[gone](gone.md)", "the link to gone.md leads nowhere. Name a .md file that is there."),
+    "a dead link": ("[gone](gone.md)", "the link to gone.md leads nowhere. Name a file that is there."),
     "a dead link to a file": ("[gone](gone.pdf)", "the link to gone.pdf leads nowhere."),
     "a dead link in raw HTML": ('<a href="../gone/">gone</a>', "the link to ../gone/ leads nowhere."),
     "a dead anchor": ("[gone](add.md#gone)", "docs/add.md has no anchor #gone."),
     "a dead anchor on the page": ("[gone](#gone)", "docs/links.md has no anchor #gone."),
-    "a missing image": ("![a picture](gone.png)", "the image gone.png isn't there."),
-    "an image without alt text": ("![](../assets/favicon.svg)", "has no alt text. Say what it shows"),
+    "a missing image": ("![a picture](gone.png)", "the link to gone.png leads nowhere."),
+    "an image without alt text": (
+        "![](../assets/favicon.svg)",
+        "the alt text '' doesn't tell what the image",
+    ),
 }
 
 
@@ -69,6 +72,34 @@ def test_a_formula_is_set_without_a_script(project):
     assert "</article>" in html
 
 
+LOOSE = {
+    "lines in one code element": "Text <code>x = 1<br>print(x)</code>.",
+    "a text area": "<textarea>\nx = 1\n</textarea>",
+    "an example": "<xmp>x = 1</xmp>",
+    "a sample": "<samp>x = 1</samp>",
+    "an Example column": "| Example |\n|---|\n| `x = 1` |",
+    "lines in a column": "| Part | How |\n|---|---|\n| a | `x = 1`<br>`print(x)` |",
+    "a method in a column": "| Part | How |\n|---|---|\n| a | `def call(self, x):`<br>`return x` |",
+}
+
+
+@pytest.mark.parametrize("text", LOOSE.values(), ids=LOOSE)
+def test_code_that_stands_elsewhere_than_in_a_block(project, text):
+    project.write("docs/typed.md", f"# Typed\n\n{text}\n")
+    code, said = project.build()
+    assert code != 0
+    line = 3 + sum("x = 1" not in line and "def call" not in line for line in text.split("\n")[:-1])
+    assert f"docs/typed.md:{line}: " in said
+    assert "is code that isn't proved" in said or "isn't quoted from snippets/typed.py" in said
+
+
+def test_code_in_a_table_that_is_quoted_from_the_module(project):
+    table = "\n| Part | Example |\n|---|---|\n| Adding | `def add(a, b):`<br>`return a + b` |\n"
+    project.write("docs/add.md", project.read("docs/add.md") + table)
+    code, said = project.build()
+    assert code == 0, said
+
+
 def test_green_when_all_lead_somewhere(project):
     links = "[a](add.md), [b](add.md#add), [c](#links), <https://example.org>, ![a logo](assets/favicon.svg)"
     project.write("docs/links.md", f"# Links\n\n{links}\n")
@@ -79,6 +110,6 @@ def test_green_when_all_lead_somewhere(project):
 def test_code_keeps_its_text_and_loses_most_of_its_elements():
     code = 'def double(x):\n    """Twice `x`.\n\n    Any <x>.\n    """\n    return "twice", x  # done\n'
     coloured = pygments.highlight(code, PythonLexer(), HtmlFormatter(nowrap=True))
-    plain = html.with_plain_code(coloured)
+    plain = html.refined(f"<pre><code>{coloured}</code></pre>")
     assert unescape(re.sub(r"<[^>]*>", "", plain)) == code
     assert re.findall(r'class="(\w+)"', plain) == ["k", "nf", "sd", "k", "s2", "c1"]

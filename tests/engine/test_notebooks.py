@@ -73,7 +73,7 @@ def test_a_description_that_changed(with_notebook):
 
 def test_code_typed_into_a_prose_cell(with_notebook):
     with_notebook.replace("snippets/squares.py", "# Numbers", "# ```python\n# print('typed')\n# ```\n#\n# Numbers")
-    with_notebook.assert_red("snippets/squares.py:9", "a python block in a prose cell can't be proved.")
+    with_notebook.assert_red("snippets/squares.py:9", "a python block can't be proved.")
 
 
 def test_code_above_the_first_cell(with_notebook):
@@ -96,7 +96,7 @@ def test_a_shape_that_nothing_is_held_against(with_notebook):
 
 def test_an_include_in_a_prose_cell(with_notebook):
     with_notebook.replace("snippets/squares.py", "# Numbers", '# --8<-- "docs/add.md"\n#\n# Numbers')
-    with_notebook.assert_red("snippets/squares.py:7", "a notebook includes nothing")
+    with_notebook.assert_red("snippets/squares.py:7", "a tutorial includes nothing")
 
 
 def test_a_dead_link(with_notebook):
@@ -156,7 +156,7 @@ def test_recording_what_changed(with_notebook):
 @pytest.mark.parametrize(
     ("old", "new", "change"),
     [
-        ("number**2", "4 * (number == 2)", "its lines or points moved"),
+        ("number**2", "4 * (number == 2)", "its lines or colours changed"),
         ("square", "number squared", "its words changed: number squared, square"),
     ],
     ids=["data", "words"],

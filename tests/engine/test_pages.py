@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from engine.pages import language_of
+from engine.site import language_of
 
 FENCE = "```python\nprint('typed')\n```\n"
 TYPED = {
@@ -230,7 +230,7 @@ def test_what_stands_above_the_title_is_broken(project, front, line):
 
 def test_a_cell_in_the_module_of_a_page(project):
     project.replace("snippets/add.py", "\nif __name__", "\n# %% a thought\nif __name__")
-    what = "a cell, `# %%`, makes a notebook of this module, and docs/add.md draws sections from it."
+    what = "a cell, `# %%`, makes a tutorial of this module, and docs/add.md draws sections from it."
     project.assert_red("snippets/add.py:8", what)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.site import Site
 from tests import prose
 
 PAGE = """\
@@ -54,7 +55,7 @@ def page(project, monkeypatch) -> Path:
     project.write("snippets/scale.py", "# --8<-- [start:use]\nprint(4.50, 2)\n# --8<-- [end:use]\n")
     project.write("snippets/scale.txt", "--8<-- [start:use]\n4.50 8 3\n--8<-- [end:use]\n")
     project.write("tests/test_scale.py", TEST)
-    monkeypatch.setattr(prose, "SITE", prose.pages.Site.load(project.root))
+    monkeypatch.setattr(prose, "SITE", Site.load(project.root))
     prose.readable.cache_clear()
     return project.root / "docs/scale.md"
 

@@ -6,13 +6,13 @@ import base64
 import hashlib
 import subprocess
 
-from engine import publish
+from engine.publish import pages
 
 
 def test_a_page_allows_its_own_scripts_and_no_other():
     script = "document.body.dataset.ready = 1"
     data = '<script type="application/json">{"a": 1}</script>'
-    html = publish.page(f"<!doctype html><head><meta charset='utf-8'></head><body><script>{script}</script>{data}")
+    html = pages.published(f"<!doctype html><head><meta charset='utf-8'></head><body><script>{script}</script>{data}")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert html.count("'sha256-") == 1
     assert f"script-src 'self' 'sha256-{digest}';" in html
@@ -31,39 +31,9 @@ def test_a_file_changed_when_a_commit_last_touched_it(tmp_path):
         (tmp_path / name).write_text(name, encoding="utf-8")
         git("add", ".")
         git("commit", "--quiet", "--message", name, date=date)
-    assert publish.changed(tmp_path) == {"a b.md": "2026-01-02", "c.md": "2026-03-04"}
+    assert pages.changed(tmp_path) == {"a b.md": "2026-01-02", "c.md": "2026-03-04"}
 
 
 def test_outside_of_a_repository_no_date_is_known(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert publish.changed(tmp_path) == {}
-
-
-CSS = """\
-@charset "UTF-8";
-:root { --line: #000 } /* a comment */
-.used, .unused { color: red; /* why */ top: 0 }
-.unused > a { color: red }
-a.used:not(.unused):hover::before { content: "}.unused{" }
-[data-scheme=dark] .by-script { color: red }
-@media (width > 9em) { .unused { color: red } .used { color: red } }
-@media print { .unused { color: red } }
-@supports (top: 0) { .used-in { color: red } }
-@keyframes unused { from { top: 0 } }
-"""
-
-KEPT = """\
-@charset "UTF-8";
-:root{--line: #000}
-.used{color: red;  top: 0}
-a.used:not(.unused):hover::before{content: "}.unused{"}
-[data-scheme=dark] .by-script{color: red}
-@media (width > 9em) {.used{color: red}}
-@keyframes unused { from { top: 0 } }
-"""
-
-
-def test_a_stylesheet_keeps_what_a_page_or_a_script_names():
-    assert publish.without_unused(CSS, ["<a class='used other'>", "e.className = 'by-script'"]) == KEPT.replace(
-        "\n", ""
-    )
+    assert pages.changed(tmp_path) == {}

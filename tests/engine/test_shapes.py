@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine import shapes
+from engine.prove import shapes
 
 
 @pytest.mark.parametrize(

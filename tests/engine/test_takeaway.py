@@ -5,7 +5,7 @@ from __future__ import annotations
 import nbformat
 import pytest
 
-from engine.takeaway import Page
+from engine.publish.takeaway import Page
 
 CODE = '<div class="language-python highlight"><pre><span></span><code>{}\n</code></pre></div>'
 OUTPUT = (

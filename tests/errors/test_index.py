@@ -17,7 +17,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from engine.pages import sections
+from engine.site import sections
 
 ROOT = Path(__file__).parents[2]
 CHAPTER = ROOT / "docs" / "errors"

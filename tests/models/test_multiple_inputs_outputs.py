@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from keras import tree
 
-from engine import shapes
+from engine.prove import shapes
 from snippets.models.multiple_inputs_outputs import (
     ReadsWhatIsThere,
     TwoDigitReader,

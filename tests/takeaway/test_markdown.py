@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 from sybil import Document
 
-from engine import html, pages
-from tests.site import COLAB
+from engine.publish import html
+from engine.site import blocks
+from tests.site import COLAB, SITE
 
-SITE = pages.Site.load(Path(__file__).parents[2])
 NAMES = [page.relative_to(SITE.docs).with_suffix("").as_posix() for page in SITE.pages()]
 
 
@@ -28,8 +27,8 @@ def page_of(address: str, name: str) -> str:
 @pytest.mark.parametrize("name", NAMES)
 def test_it_holds_the_page_with_its_code_in_place(name, address):
     text = download(address, f"{name}.md")
-    blocks = pages.blocks(Document(text, ""))
-    assert [(block.language, block.source.rstrip("\n")) for block in blocks] == html.shown_in(
+    found = blocks(Document(text, ""))
+    assert [(block.language, block.source.rstrip("\n")) for block in found] == html.shown_in(
         page_of(address, name)
     ).code
     assert "--8<--" not in text

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from urllib.request import urlopen
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from engine import notebooks, pages
-from tests.site import AS_A_READER
+from engine.site import cells
+from tests.site import AS_A_READER, SITE
+from tests.takeaway import shell
 
-SITE = pages.Site.load(Path(__file__).parents[2])
-NAMES = [module.relative_to(SITE.snippets).with_suffix("").as_posix() for module in sorted(SITE.snippets.rglob("*.py"))]
+NAMES = [module.relative_to(SITE.snippets).with_suffix("").as_posix() for module in SITE.modules()]
 
 
 def download(address: str, name: str) -> nbformat.NotebookNode:
@@ -22,31 +21,38 @@ def download(address: str, name: str) -> nbformat.NotebookNode:
         return nbformat.reads(answer.read().decode(), as_version=4)
 
 
-def printed(notebook: nbformat.NotebookNode) -> list[list[str]]:
-    """The words that each cell prints: a notebook shows a summary in colours, and TensorFlow's log among the prints."""
-    cells = (cell for cell in notebook.cells if cell.cell_type == "code")
-    return [re.sub(r"\x1b\[[\d;]*m", "", "".join(map(_text, cell.outputs))).split() for cell in cells]
+def code_of(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def _text(output: nbformat.NotebookNode) -> str:
-    if output.output_type == "display_data":
-        return "" if "image/svg+xml" in output.data or "image/png" in output.data else output.data["text/plain"] + "\n"
-    if output.get("name") != "stdout":
-        return ""
-    lines = output.text.splitlines(keepends=True)
-    return "".join(line for line in lines if not line.startswith("WARNING:tensorflow:"))
+def words(printed: str) -> list[str]:
+    """Those of a text: a notebook shows a summary in colours."""
+    return re.sub(r"\x1b\[[\d;]*m", "", printed).split()
+
+
+def shown(notebook: nbformat.NotebookNode) -> list[list[str]]:
+    """The words that each cell prints."""
+    streams = [[output.text for output in cell.outputs if output.get("name") == "stdout"] for cell in code_of(notebook)]
+    return [words("".join(texts)) for texts in streams]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_runs_as_it_is_and_prints_what_the_page_shows(name, address, tmp_path):
+def test_it_runs_as_it_is_and_prints_what_the_page_shows(name, address, process):
     notebook = download(address, name)
     nbformat.validate(notebook)
-    shown = printed(notebook)
-    assert any(shown)
-    for cell in notebook.cells:
-        cell.outputs = [] if cell.cell_type == "code" else cell.pop("outputs", None)
+    assert any(shown(notebook))
+    printed = process.call(shell.cells, [cell.source for cell in code_of(notebook)])
+    assert [words(text) for text in printed] == shown(notebook)
+
+
+def test_a_kernel_prints_the_same(address, tmp_path):
+    """The processes of the other tests are forked; this one is started as Jupyter starts it."""
+    notebook = download(address, "layers/custom_layer")
+    expected = shown(notebook)
+    for cell in code_of(notebook):
+        cell.outputs = []
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute(env=AS_A_READER)
-    assert printed(notebook) == shown
+    assert shown(notebook) == expected
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -64,12 +70,11 @@ def test_its_prose_reads_without_the_site(name, address):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("tutorials/")])
 def test_a_tutorial_takes_its_plots_along(name, address):
-    module = SITE.snippets / f"{name}.py"
-    plots = [cell.alt for cell in notebooks.cells(module) if cell.alt]
+    plots = [cell.alt for cell in cells(SITE.snippets / f"{name}.py") if cell.alt]
     taken = [
         output.data["text/plain"]
-        for cell in download(address, name).cells
-        for output in cell.get("outputs", [])
+        for cell in code_of(download(address, name))
+        for output in cell.outputs
         if output.output_type == "display_data" and {"image/svg+xml", "image/png"} <= set(output.data)
     ]
     assert taken == plots

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from engine import shapes
-from engine.notebooks import definitions, printed
+from engine.prove import shapes
 from tests import contract
-from tests.shown import Shown, shown_cells
+from tests.shown import Shown, definitions, printed, shown_cells
 
 NAME = "snippets.tutorials.diffusion"
 tutorial = definitions(NAME)

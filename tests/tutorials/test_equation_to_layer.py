@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from engine.notebooks import definitions, printed
 from tests import contract
-from tests.shown import Shown, shown_cells
+from tests.shown import Shown, definitions, printed, shown_cells
 
 NAME = "snippets.tutorials.equation_to_layer"
 tutorial = definitions(NAME)

@@ -14,10 +14,9 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from engine import shapes
-from engine.notebooks import definitions, printed
+from engine.prove import shapes
 from tests import contract
-from tests.shown import Shown, shown_cells
+from tests.shown import Shown, definitions, printed, shown_cells
 
 NAME = "snippets.tutorials.transformer"
 tutorial = definitions(NAME)

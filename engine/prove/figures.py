@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import io
+import math
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
@@ -17,11 +18,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from engine.site import Piece
+
 LARGEST = 15_000
 """Bytes of a plot, compressed as a host sends it."""
 
 SCALE = 1.25
 """Pixels for each point, where there is room for them: the text of a plot is nearly as large as the page's."""
+
+FAR, NEAR = 3.0, 16
+"""How far from the recorded a marker may be, in points of a printer, and a colour, in steps of 255."""
+COLOUR = re.compile("#([0-9a-f]{6})")
 
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
@@ -44,17 +51,19 @@ def start(style: Path) -> None:
     plt.close("all")
 
 
-def capture(alt: str, prefix: str) -> tuple[Picture | None, str | None]:
+def capture(piece: Piece) -> tuple[Picture | None, str | None]:
     """The figure that is open, as a picture, and what is wrong with it. Closes every figure."""
     figures = [plt.figure(number) for number in plt.get_fignums()]
     try:
         if not figures:
-            return None, "has an alt text and draws nothing. Draw the plot, or remove the text." if alt else None
+            return None, "has an alt text and draws nothing. Draw the plot, or remove the text." if piece.alt else None
+        if not piece.number:
+            return None, "draws a plot, which only a tutorial can show. Close it, or draw it there."
         if len(figures) > 1:
             return None, f"draws {len(figures)} figures. Draw one in a cell, so that each has its alt text."
-        if not alt:
+        if not piece.alt:
             return None, 'draws a plot without alt text. Say what it shows: # %% alt="…"'
-        return _picture(figures[0], alt, prefix)
+        return _picture(figures[0], piece.alt, prefix=f"c{piece.number}-")
     finally:
         plt.close("all")
 
@@ -65,11 +74,41 @@ def differ(one: Picture, other: Picture) -> str | None:
     if words != other_words:
         changed = sorted(set(words) ^ set(other_words)) or words
         return f"its words changed: {', '.join(changed[:6])}"
+    parts, other_parts = _parts(one.svg), _parts(other.svg)
+    if [part.look for part in parts] != [part.look for part in other_parts]:
+        return f"its lines, areas or markers changed: {len(parts)} before, {len(other_parts)} now"
+    pairs = list(zip(parts, other_parts, strict=True))
+    if coloured := sum(not np.allclose(old.colours, new.colours, atol=NEAR) for old, new in pairs):
+        return f"{coloured} of its lines, areas or markers have another colour"
+    if moved := sum(math.dist(old.place, new.place) > FAR for old, new in pairs):
+        return f"{moved} of its markers moved"
     pixels, other_pixels = _blurred(one.png), _blurred(other.png)
     if pixels.shape != other_pixels.shape:
         return "its size changed"
     difference = float(np.sqrt(np.mean((pixels - other_pixels) ** 2)))
-    return f"its lines or points moved ({difference:.3f} of black)" if difference > 0.015 else None
+    return f"its lines or colours changed ({difference:.3f} of black)" if difference > 0.015 else None
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A line, an area, an image or a marker."""
+
+    look: str
+    """Its kind, width, dashes."""
+    colours: list[int]
+    place: tuple[float, float]
+
+
+def _parts(svg: str) -> list[_Part]:
+    found = []
+    for element in ET.fromstring(svg).iter():
+        kind, style = element.tag.rpartition("}")[2], element.get("style", "")
+        if kind in ("path", "use", "image"):
+            # Of a line, the number of points depends on their last digits: what it looks like is left to the pixels.
+            place = float(element.get("x", 0)), float(element.get("y", 0))
+            colours = [byte for colour in COLOUR.findall(style) for byte in bytes.fromhex(colour)]
+            found.append(_Part(f"{kind} {COLOUR.sub('', style)}", colours, place))
+    return found
 
 
 def _picture(figure: Figure, alt: str, prefix: str) -> tuple[Picture | None, str | None]:
@@ -172,10 +211,10 @@ def _words(svg: str) -> list[str]:
 
 
 def _blurred(png: bytes, block: int = 6) -> np.ndarray:
-    """The mean of each square of pixels, from 0 for black to 1 for white."""
-    grey = plt.imread(io.BytesIO(png))[..., :3].mean(axis=-1)
-    rows, columns = (size // block * block for size in grey.shape)
-    return grey[:rows, :columns].reshape(rows // block, block, columns // block, block).mean(axis=(1, 3))
+    """The mean of each square of pixels, for each colour, from 0 for none to 1 for all."""
+    image = plt.imread(io.BytesIO(png))[..., :3]
+    rows, columns = (size // block * block for size in image.shape[:2])
+    return image[:rows, :columns].reshape(rows // block, block, columns // block, block, 3).mean(axis=(1, 3))
 
 
 def as_data(picture: Picture) -> dict[str, str]:

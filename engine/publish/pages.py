@@ -1,16 +1,18 @@
-"""What makes the built pages fast, private and at home on any host."""
+"""A tutorial as a page, and what makes every page fast, private and at home on any host."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import subprocess
 from pathlib import Path
 
 import minify_html
-import tinycss2
-from tinycss2.ast import AtRule, Node, QualifiedRule
+
+from engine.prove import records
+from engine.site import fence
 
 INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
@@ -28,7 +30,25 @@ HEADERS = """\
 """
 
 
-def page(html: str, *, reloads: bool = False) -> str:
+def of_tutorial(path: Path) -> str:
+    """The page of a recorded notebook, for the site's own Markdown: its code and outputs as on every other page."""
+    notebook = records.notebook(path)
+    heading = notebook.cells[0].source.partition("\n")[0].removeprefix("# ").replace("`", "")
+    meta = {"title": heading, "description": notebook.metadata.get("description", "")}
+    parts = ["\n".join(["---", *(f"{key}: {json.dumps(value)}" for key, value in meta.items()), "---"])]
+    for cell in notebook.cells:
+        parts.append(fence("python", cell.source) if cell.cell_type == "code" else cell.source)
+        recorded = records.of_cell(cell)
+        if recorded.printed:
+            parts.append(fence('text title="Output"', recorded.printed))
+        if recorded.picture:
+            # The colours of a sheet of paper become the page's, light or dark.
+            svg = recorded.picture.svg.replace("#000000", "currentColor").replace("#ffffff", "none")
+            parts.append(f'<figure class="plot" data-search-exclude>\n{svg}\n</figure>')
+    return "\n\n".join(parts) + "\n"
+
+
+def published(html: str, *, reloads: bool = False) -> str:
     """A page as it is published: small, and with a policy that lets nothing in that the site didn't write.
 
     A page that reloads itself has none: MkDocs adds the script for that when it serves the page, each time another.
@@ -63,11 +83,9 @@ def policy(scripts: set[str]) -> str:
 
 def finish(folder: Path) -> None:
     """Write what concerns all pages: one stylesheet, the index of a search without a server, a host's headers."""
-    sheets = [*sorted(folder.glob("assets/stylesheets/*.css"), key=_by_theme), folder / "assets/site.css"]
+    of_theme = sorted(folder.glob("assets/stylesheets/*.css"), key=lambda sheet: not sheet.name.startswith("main."))
+    sheets = [*of_theme, folder / "assets/site.css"]  # the palette comes after the rest of the theme
     text = "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
-    pages = [file.read_text(encoding="utf-8") for file in folder.rglob("*.html")]
-    files = [*folder.glob("assets/*.js"), *folder.glob("assets/javascripts/*.js")]
-    text = without_unused(text, [*pages, *(file.read_text(encoding="utf-8") for file in files)])
     (folder / "assets/stylesheets/all.css").write_text(text, encoding="utf-8")
     for unused in [*sheets, *folder.rglob("*.map")]:
         unused.unlink()
@@ -75,51 +93,8 @@ def finish(folder: Path) -> None:
     index = (folder / "search/search_index.json").read_text(encoding="utf-8")
     (folder / "search/search_index.js").write_text(f"var __index = {index}", encoding="utf-8")
 
-    scripts = set().union(*map(hashes, pages))
+    scripts = set().union(*(hashes(file.read_text(encoding="utf-8")) for file in folder.rglob("*.html")))
     (folder / "_headers").write_text(HEADERS.format(policy=policy(scripts)), encoding="utf-8")
-
-
-def without_unused(css: str, users: list[str]) -> str:
-    """The rules of a stylesheet but those for classes that no page and no script names: a third of the theme's."""
-    named = set().union(*(re.findall(r"[\w-]+", text) for text in users))
-    return _written(tinycss2.parse_stylesheet(css, skip_comments=True, skip_whitespace=True), named)
-
-
-def _written(rules: list[Node], named: set[str]) -> str:
-    return "".join(_rule(rule, named) for rule in rules)
-
-
-def _rule(rule: Node, named: set[str]) -> str:
-    if isinstance(rule, QualifiedRule):
-        selectors = [selector for selector in _split(rule.prelude) if _classes(selector) <= named]
-        written = ",".join(tinycss2.serialize(selector).strip() for selector in selectors)
-        declarations = tinycss2.serialize([node for node in rule.content if node.type != "comment"]).strip()
-        return f"{written}{{{declarations}}}" if selectors else ""
-    if isinstance(rule, AtRule) and rule.lower_at_keyword in ("media", "supports"):
-        inner = _written(tinycss2.parse_rule_list(rule.content, skip_comments=True, skip_whitespace=True), named)
-        return f"@{rule.at_keyword}{tinycss2.serialize(rule.prelude)}{{{inner}}}" if inner else ""
-    return tinycss2.serialize([rule])
-
-
-def _split(prelude: list[Node]) -> list[list[Node]]:
-    """A list of selectors, one by one."""
-    selectors: list[list[Node]] = [[]]
-    for node in prelude:
-        if node == ",":
-            selectors.append([])
-        else:
-            selectors[-1].append(node)
-    return selectors
-
-
-def _classes(selector: list[Node]) -> set[str]:
-    """Those that an element has to have; what stands in `:is()` or `:not()` isn't looked at."""
-    outside = tinycss2.serialize([node for node in selector if node.type != "function"])
-    return set(re.findall(r"\.([\w-]+)", outside))
-
-
-def _by_theme(sheet: Path) -> bool:
-    return not sheet.name.startswith("main.")  # the palette comes after it
 
 
 def changed(root: Path) -> dict[str, str]:

@@ -12,9 +12,7 @@ so and is a whole number, else whatever it is where it is met first.
 from __future__ import annotations
 
 import ast
-import builtins
 import contextlib
-import functools
 import inspect
 import io
 import re
@@ -26,6 +24,8 @@ from typing import Any
 
 SHAPE = re.compile(r"#\s*(?P<shape>\([^()]*\))(?P<rest>.*)")
 CHECK = "__check_shapes__"
+"""The builtin by which code that is compiled here calls `check`."""
+
 IN_DOCSTRING = re.compile(r"Shapes:\s+``([^`]+)``\s+to\s+``([^`]+)``")
 
 
@@ -137,22 +137,23 @@ def _is_shape(text: str) -> bool:
 def out_of_place(text: str) -> list[int]:
     """Lines whose comment begins with a shape, and stands behind nothing that has one."""
     tree = ast.parse(text)
-    claims = _Claims(text)
+    claims = _Claims(text, Path())
     claims.visit(tree)
     return sorted(set(claims.comments) - claims.found)
 
 
-def checked(text: str, path: Path) -> tuple[CodeType, dict[str, Any]]:
-    """Compile code so that it holds its comments against its values while it runs, and the builtins that it needs."""
+def checked(text: str, path: Path) -> CodeType:
+    """Compile code so that it holds its comments against its values, by the builtin `CHECK`, while it runs."""
     tree = ast.parse(text)  # first: what it raises at code that doesn't parse names the line
-    tree = ast.fix_missing_locations(_Claims(text).visit(tree))
-    return compile(tree, str(path), "exec"), {**vars(builtins), CHECK: functools.partial(_check, path)}
+    tree = ast.fix_missing_locations(_Claims(text, path).visit(tree))
+    return compile(tree, str(path), "exec", dont_inherit=True)
 
 
 class _Claims(ast.NodeTransformer):
     """Puts a check behind each assignment, and around each value that is returned, whose comment gives its shape."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, path: Path) -> None:
+        self.path = str(path)
         self.comments = _comments(text)
         self.found: set[int] = set()
 
@@ -177,11 +178,12 @@ class _Claims(ast.NodeTransformer):
         shapes = [comment["shape"], *re.findall(r"^ and (\([^()]*\))", comment["rest"])]
         shapes *= len(names) // len(shapes)  # "(samples, 16, 16) each"
         known = [ast.Call(ast.Name(scope, ast.Load()), [], []) for scope in ("globals", "locals")]
-        given = map(ast.Constant, (line, tuple(names), tuple(shapes)))
+        given = map(ast.Constant, (self.path, line, tuple(names), tuple(shapes)))
         return ast.Call(ast.Name(CHECK, ast.Load()), [*given, values, *known], [])
 
 
-def _check(path: Path, line: int, names: tuple, claims: tuple, values: list, outer: dict, inner: dict) -> list:
+def check(path: str, line: int, names: tuple, claims: tuple, values: list, outer: dict, inner: dict) -> list:
+    """Hold the shapes that a comment claims against those of the values of a statement."""
     sizes = _known_sizes(outer | inner)
     for name, claimed, value in zip(names, claims, values, strict=True):
         known = ", ".join(f"{name} = {size}" for name, size in sizes.items())

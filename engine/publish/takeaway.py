@@ -22,17 +22,17 @@ from markdownify import MarkdownConverter
 from nbformat import NotebookNode
 from sybil import Document
 
-from engine.notebooks import fence, new_notebook
-from engine.pages import MARKER, blocks
+from engine.prove.records import new_notebook
+from engine.site import MARKER, Site, blocks, fence
 
 
-def script(module: str, root: Path) -> str:
+def script(module: str, site: Site) -> str:
     """A module without the markers of its sections, and with what it needs at its head (PEP 723).
 
     So `uv run linear.py` runs it in an empty folder, with the versions of the lock.
     """
-    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    locked = dict(re.findall(r"(?m)^([\w.-]+)==([^\s;]+)", (root / "requirements.txt").read_text(encoding="utf-8")))
+    project = tomllib.loads((site.root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    locked = site.versions()
     needed = {"tensorflow"}  # Keras computes with it, whether the module names it or not
     provided = importlib.metadata.packages_distributions()
     for node in ast.walk(ast.parse(module)):

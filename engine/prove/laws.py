@@ -1,0 +1,328 @@
+"""The laws: everything that is wrong with pages, modules and records, and can be told without running them."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+from pymdownx.snippets import SnippetMissingError, SnippetPreprocessor
+from sybil import Document
+
+from engine.prove import records, shapes
+from engine.site import CELL, MARKER, Block, Piece, Problem, Site, blocks, cells, description, has_cells, read, sections
+
+TYPED = {"console"}
+"""Languages that may be typed into a page: commands, as `$ make serve`, of which nothing is claimed to be printed."""
+
+PRIVATE = ("keras.src", "tensorflow.python", "tf.python", "tensorflow.keras", "tf.keras", "tf.compat.v1")
+"""Roads that a copier would regret: closed in another release, or older names of what `keras` has."""
+
+
+def problems(site: Site) -> list[Problem]:
+    files = [*site.pages(), *site.snippets.rglob("*.py"), *site.snippets.rglob("*.txt")]
+    if found := [problem for file in sorted(files) for problem in _unreadable(site, file)]:
+        return found
+    found += _lock(site)
+    for page in site.pages():
+        found += _markdown(site, page) if page.suffix == ".md" else _without_module(site, page)
+    for stray in sorted(site.docs.rglob("*.py")):
+        found.append(site.problem(stray, 1, "a module among the pages is published and never run.", MOVE))
+    for module in site.modules():
+        found += [*syntax(site, module)] or _module(site, module)
+    for record in sorted(site.snippets.rglob("*.txt")):
+        found += _record(site, record)
+    return found
+
+
+MOVE = "Move it to snippets/."
+OUTPUTS = "Run `make outputs`."
+
+
+def _unreadable(site: Site, file: Path) -> Iterator[Problem]:
+    try:
+        file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = file.read_bytes().count(b"\n", 0, error.start) + 1
+        yield site.problem(file, line, "this line isn't UTF-8.", "Save the file as UTF-8.", stops=True)
+
+
+def _lock(site: Site) -> Iterator[Problem]:
+    """Each page tells the versions of the lock: they have to be those that run."""
+    lock, locked = site.root / "requirements.txt", site.versions()
+    for package in ("tensorflow", "keras"):
+        if package not in locked:
+            what = f"the lock has no line {package}==…, which each page tells its reader."
+            yield site.problem(lock, 1, what, "Run `make lock`.", stops=True)
+        elif locked[package] != (installed := importlib.metadata.version(package)):
+            line = lock.read_text(encoding="utf-8").splitlines().index(f"{package}=={locked[package]}") + 1
+            what = f"the lock has {package} {locked[package]}, and {installed} is installed."
+            yield site.problem(lock, line, what, "Run `touch requirements.txt`, and again.")
+
+
+# --- pages ------------------------------------------------------------------------------------------------------------
+
+
+def _markdown(site: Site, page: Path) -> Iterator[Problem]:
+    page_blocks = read(page)
+    yield from _head(site, page)
+    for block in page_blocks:
+        yield from _block(site, block)
+    yield from _misplaced_outputs(site, page, page_blocks)
+    yield from _other_includes(site, page, page_blocks)
+
+
+def _head(site: Site, page: Path) -> Iterator[Problem]:
+    """The name of a page is its address, and what stands above its title is read by machines."""
+    if not re.fullmatch(r"[a-z0-9_]+", page.stem):
+        yield site.problem(page, 1, "the name of a page is its address.", "Use a to z, 0 to 9 and _ in it.")
+    module = site.module_of(page)
+    if has_cells(module):
+        text = module.read_text(encoding="utf-8")
+        line = text.count("\n", 0, CELL.search(text).start()) + 1
+        what = f"a cell, `# %%`, makes a tutorial of this module, and {site.relative(page)} draws sections from it."
+        yield site.problem(module, line, what, "Write another comment.")
+    text, line, read_as = page.read_text(encoding="utf-8"), 1, None
+    front = re.match(r"---\n(.*?\n)---\n", text, re.DOTALL)
+    try:
+        read_as = yaml.safe_load(front[1]) if front else None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 2
+    if text.startswith("---") and not isinstance(read_as, dict):
+        yield site.problem(
+            page, line, "what stands above the title can't be read.", "Write `name: value`, between ---."
+        )
+
+
+def section_of(site: Site, block: Block) -> Piece:
+    """The section that a block draws. Raises `LookupError` with the problem if it can't be shown or run."""
+    for problem in _block(site, block):
+        raise LookupError(str(problem))
+    path, name = block.include
+    return sections(site.root / path)[name]
+
+
+def _block(site: Site, block: Block) -> Iterator[Problem]:
+    """Why a block can't stand on its page."""
+    module = site.relative(site.module_of(block.path))
+    expected = f"{module.removesuffix('.py')}.txt" if block.is_output else module
+    if not (block.is_python or block.is_output):
+        yield from _typed(site, block.path, block)
+    elif block.include is None:
+        what = "output" if block.is_output else "Python"
+        mend = f'Move it to a section of {expected} and let the block be one line: --8<-- "{expected}:section"'
+        mend += " (`make outputs` writes it)." if block.is_output else "."
+        yield site.problem(block.path, block.line, f"{what} is typed into the page.", mend)
+    elif block.include[0] != expected:
+        mend = f"This page draws from its mirror, {expected}."
+        yield site.problem(block.path, block.line, f"the block draws from {block.include[0]}.", mend)
+    else:
+        yield from _drawn(site, block, *block.include)
+
+
+def _drawn(site: Site, block: Block, path: str, name: str) -> Iterator[Problem]:
+    """Why the section that a block draws can't be shown."""
+    what = mend = ""
+    try:
+        shown, section = site.expand(block), sections(site.root / path)[name]
+    except (SnippetMissingError, FileNotFoundError, KeyError):
+        what, mend = f"{path} has no section {name!r}.", "Add its two markers."
+        if not (site.root / path).is_file():
+            what, mend = f"{path} is missing.", "Write the module."
+        yield site.problem(block.path, block.line, what, OUTPUTS if block.is_output else mend, stops=True)
+        return
+    if not section.text.strip():
+        what, mend = "is empty or not ended.", "Put its lines between its two markers."
+    elif shown != section.text:
+        what = "holds the markers of another section."
+        mend = "Let sections follow each other, so that each shown line has one place."
+    if what:
+        yield site.problem(block.path, block.line, f"section {name!r} of {path} {what}", mend)
+
+
+def _typed(site: Site, path: Path, block: Block, above: int = 0) -> Iterator[Problem]:
+    """What is typed and can't be proved: another language, or in a console block more than commands."""
+    if block.language not in TYPED:
+        what = f"a {block.language or 'fence without a language'!s} block can't be proved."
+        mend = f"Draw Python and its output from snippets/, or use one of: {', '.join(sorted(TYPED))}."
+        yield site.problem(path, above + block.line, what, mend)
+        return
+    for number, line in enumerate(block.source.splitlines(), above + block.line + 1):
+        if line.strip() and (not line.startswith("$ ") or re.search(r"\bpython3? -c\b", line)):
+            what = f"{line.strip()[:40]!r} in a console block is no command."
+            yield site.problem(path, number, what, "Keep commands, as `$ make serve`.")
+
+
+def _misplaced_outputs(site: Site, page: Path, page_blocks: list[Block]) -> Iterator[Problem]:
+    """An Output block stands right under the block that printed it."""
+    for above, block in zip([None, *page_blocks], page_blocks, strict=False):
+        if not (block.is_output and block.include):
+            continue
+        name = block.include[1]
+        if above is None or not above.is_python or above.include is None or above.include[1] != name:
+            what = f"the output of {name!r} doesn't stand under the block that prints it."
+            yield site.problem(page, block.line, what, "Move it right below that block.")
+
+
+def _other_includes(site: Site, page: Path, page_blocks: list[Block]) -> Iterator[Problem]:
+    """Outside a fence, a page may draw a picture as SVG; anything else could bring in code that no test sees."""
+    text = page.read_text(encoding="utf-8")
+    for block in page_blocks:
+        text = text[: block.start] + re.sub(r"[^\n]", " ", text[block.start : block.end]) + text[block.end :]
+    for number, line in enumerate(text.splitlines(), 1):
+        match = SnippetPreprocessor.RE_ALL_SNIPPETS.match(line)
+        if not match or match["escape"]:
+            continue
+        path = (match["snippet"] or "").strip("\"'")
+        if not path.endswith(".svg"):
+            what = f"{path or 'a block'} is included outside a fence."
+            yield site.problem(page, number, what, "Only .svg pictures can be.")
+        elif not (site.root / path).is_file():
+            yield site.problem(page, number, f"{path} is missing.", "Draw it, or mend the path.", stops=True)
+
+
+# --- modules and their records ----------------------------------------------------------------------------------------
+
+
+def syntax(site: Site, module: Path) -> Iterator[Problem]:
+    """Why Python can't read a module, outside its sections too: a reader downloads it whole."""
+    try:
+        compile(module.read_text(encoding="utf-8"), str(module), "exec", dont_inherit=True)
+    except SyntaxError as error:
+        what = f"Python can't read this module: {error.msg}."
+        yield site.problem(module, error.lineno or 1, what, "Mend this line, or one above it.")
+
+
+def _module(site: Site, module: Path) -> Iterator[Problem]:
+    yield from _tutorial(site, module) if has_cells(module) else _of_sections(site, module)
+    for line in shapes.out_of_place(module.read_text(encoding="utf-8")):
+        what = "this comment begins with a shape, and there is nothing that it can be held against."
+        mend = "Put it on the last line of an assignment or a return, or in other words."
+        yield site.problem(module, line, what, mend)
+    yield from _private(site, module)
+
+
+def _private(site: Site, module: Path) -> Iterator[Problem]:
+    """What isn't for readers to use, where it isn't shown to fail."""
+    failing = [section for name, section in sections(module).items() if name.endswith("_fails")]
+    shown_to_fail = {section.line + n for section in failing for n in range(len(section.text.splitlines()))}
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        names = [ast.unparse(node)] if isinstance(node, ast.Attribute) else []
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            road = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+            names = [f"{road}{alias.name}" for alias in node.names]
+        for road in PRIVATE:
+            if any(f"{name}.".startswith(f"{road}.") for name in names) and node.lineno not in shown_to_fail:
+                mend = "Use what `keras` and `tf` export, or show it in a section whose name ends in _fails."
+                yield site.problem(module, node.lineno, f"{road} isn't for readers to use.", mend)
+
+
+def _of_sections(site: Site, module: Path) -> Iterator[Problem]:
+    page, record = site.page_of(module), module.with_suffix(".txt")
+    if not sections(module):
+        what = f"the module has no section that {site.relative(page)} could show."
+        yield site.problem(module, 1, what, "Mark one, or delete the module.")
+    yield from _repeated(site, module)
+    shown = [block.include for block in read(page)] if page.is_file() else []
+    for path in filter(Path.is_file, (module, record)):
+        for section in sections(path).values():
+            times = shown.count((site.relative(path), section.name))
+            if times != 1:
+                yield _shown_otherwise(site, page, section, times)
+
+
+def _shown_otherwise(site: Site, page: Path, section: Piece, times: int) -> Problem:
+    """A section that its page doesn't show, or shows twice."""
+    where = site.relative(page)
+    what, mend = f"no page shows section {section.name!r}.", f"Show it on {where}, or delete it."
+    if times:
+        what = f"{where} shows section {section.name!r} {times} times."
+        mend = "A block runs where it stands: show it once."
+    elif section.path.suffix == ".txt":
+        what = f"no page shows what {section.name!r} printed."
+        mend = f"Show it on {where} under its block, or run `make outputs` if the block is gone."
+    return site.problem(section.path, section.line, what, mend)
+
+
+def _repeated(site: Site, module: Path) -> Iterator[Problem]:
+    """Two sections of one name: only the first would be shown and run."""
+    seen: set[str] = set()
+    for number, line in enumerate(module.read_text(encoding="utf-8").splitlines(), 1):
+        match = MARKER.match(line)
+        if match and match["type"] == "start":
+            if match["name"] in seen:
+                what = f"there is a section {match['name']!r} already."
+                yield site.problem(module, number, what, "Give this one a name of its own.")
+            seen.add(match["name"])
+
+
+def _record(site: Site, record: Path) -> Iterator[Problem]:
+    """What a record holds that no section of it does: nothing shows or compares it."""
+    if not record.with_suffix(".py").is_file():
+        yield site.problem(record, 1, "the module of this record is gone.", "Delete it.")
+        return
+    inside = ""
+    for number, line in enumerate(record.read_text(encoding="utf-8").splitlines(), 1):
+        marker = MARKER.match(line)
+        if marker:
+            inside = marker["name"] if marker["type"] == "start" else ""
+        elif not inside and line.strip():
+            what = "this line of the record belongs to no section."
+            yield site.problem(record, number, what, "Run `make outputs`, which writes it anew.")
+            return
+
+
+# --- tutorials --------------------------------------------------------------------------------------------------------
+
+
+def _without_module(site: Site, notebook: Path) -> Iterator[Problem]:
+    module = site.module_of(notebook)
+    if not has_cells(module):
+        what = f"there is no {site.relative(module)} with cells to record."
+        yield site.problem(notebook, 1, what, "Write the module, or delete the notebook.")
+
+
+def _tutorial(site: Site, module: Path) -> Iterator[Problem]:
+    module_cells, path = cells(module), records.path_of(site, module)
+    if not module_cells:
+        yield site.problem(module, 1, "something stands outside the cells.", "Begin each with # %% or # %% [markdown].")
+    for cell in module_cells:
+        if not cell.is_code:
+            yield from _prose(site, cell)
+    if not path.is_file():
+        yield site.problem(module, 1, f"{site.relative(path)} is missing.", OUTPUTS)
+        return
+    for cell in module_cells:
+        if problem := cell_problem(site, cell):
+            yield problem
+            return
+    recorded = records.notebook(path)
+    if len(module_cells) != len(recorded.cells):
+        what = f"the module has {len(module_cells)} cells, {site.relative(path)} has {len(recorded.cells)}."
+        yield site.problem(module, 1, what, OUTPUTS)
+    if recorded.metadata.get("description", "") != description(module):
+        yield site.problem(module, 1, f"its description isn't the one in {site.relative(path)}.", OUTPUTS)
+
+
+def cell_problem(site: Site, cell: Piece) -> Problem | None:
+    """Why the recorded notebook doesn't hold a cell, or None."""
+    path = records.path_of(site, cell.path)
+    recorded = records.notebook(path).cells if path.is_file() else []
+    node = recorded[cell.number - 1] if cell.number <= len(recorded) else None
+    held = node and (node.cell_type == "code", node.source.strip("\n"), node.metadata.get("alt", ""))
+    if held != (cell.is_code, cell.text, cell.alt):
+        return site.problem(cell.path, cell.line, f"{cell.label} isn't the one in {site.relative(path)}.", OUTPUTS)
+    if bool(cell.alt) != bool(records.of_cell(node).picture):
+        return site.problem(cell.path, cell.line, f"{cell.label} has no plot in {site.relative(path)}.", OUTPUTS)
+    return None
+
+
+def _prose(site: Site, cell: Piece) -> Iterator[Problem]:
+    for block in blocks(Document(cell.text, str(cell.path))):
+        yield from _typed(site, cell.path, block, above=cell.line - 1)
+    if "--8<--" in cell.text:
+        what = "a tutorial includes nothing: what it holds is what a reader downloads."
+        yield site.problem(cell.path, cell.line, what, "Write the cell itself.")

@@ -1,0 +1,265 @@
+"""A page runs as a reader's script does: in a process of its own, whose every print is kept, and in an empty folder.
+
+A server has imported what pages import, and has computed nothing. It forks a process for each page, in a hundredth of
+the time that the imports take. What TensorFlow reads from the environment it reads when it is imported, so each
+environment needs a server.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import contextlib
+import ctypes
+import importlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from engine.prove import figures, shapes
+from engine.site import Piece, Site
+
+ROOT = Path(__file__).parents[2]
+SECONDS, WAITING = 60, 300
+"""Of the processor, and of the clock, that a piece of code may take."""
+
+RETRACING = "triggered tf.function retracing"
+"""The one message that is left out of what a page prints: it names an address, and how many calls came before it."""
+
+TOUCHES = {"os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate", "os.link", "os.symlink", "os.chmod"}
+REACHES = {"socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto"}
+STARTS = {"subprocess.Popen", "os.system", "os.posix_spawn", "os.exec"}
+"""Events of Python's audit: https://docs.python.org/3/library/audit_events.html"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a piece of code."""
+
+    printed: str = ""
+    """On standard output and standard error, in the order in which a terminal shows it."""
+    picture: figures.Picture | None = None
+    wrong: str = ""
+    """What it did instead: raised, wrote outside its folder, opened a connection, drew what can't be read."""
+    line: int = 0
+    """Where, if that is known."""
+
+
+# --- on this side -----------------------------------------------------------------------------------------------------
+
+
+class Server:
+    """Starts processes for pages, each as if Python had just imported TensorFlow under an environment."""
+
+    def __init__(self, site: Site, env: dict[str, str]) -> None:
+        self._listener = Listener(family="AF_UNIX")
+        command = [sys.executable, "-m", "engine.prove.process", self._listener.address, *sorted(_imported(site))]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT, env=env)
+
+    def page(self) -> Page:
+        self._process.stdin.write(b"\n")
+        self._process.stdin.flush()
+        return Page(self._listener.accept())
+
+    def stop(self) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+        self._listener.close()
+
+
+class Page:
+    """A process that runs the code of one page."""
+
+    seconds = 0.0
+    """Of the processor, for all pages of this process."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._id: int = connection.recv()
+
+    def run(self, piece: Piece) -> Outcome:
+        """Run a piece of code below those that ran before it."""
+        return self.call(_run, piece)
+
+    def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function of a module in the page's process."""
+        try:
+            self._connection.send((function, args))
+            if self._connection.poll(2 * WAITING):
+                result, seconds = self._connection.recv()
+                Page.seconds += seconds
+                if isinstance(result, RuntimeError):
+                    raise result
+                return result
+            os.kill(self._id, signal.SIGKILL)
+            return Outcome(wrong=f"takes more than {WAITING} seconds.")
+        except (EOFError, ConnectionError):
+            return Outcome(wrong="isn't run, or ends the process: nothing below it can run.")
+
+    def end(self) -> None:
+        self._connection.close()
+
+
+def _imported(site: Site) -> set[str]:
+    """What the modules of a site import."""
+    found = set()
+    for module in site.modules():
+        with contextlib.suppress(SyntaxError):
+            for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+                found |= {alias.name for alias in node.names} if isinstance(node, ast.Import) else set()
+                found |= {node.module} if isinstance(node, ast.ImportFrom) else set()
+    return found
+
+
+# --- in the server ----------------------------------------------------------------------------------------------------
+
+
+def _serve(address: str, *imported: str) -> None:
+    """Fork a process for each line of the input, until it ends."""
+    for name in imported:
+        with contextlib.suppress(ImportError):  # the page that imports it raises
+            importlib.import_module(name)
+    while sys.stdin.buffer.readline():
+        if os.fork() == 0:
+            _run_a_page(Client(address))
+        while os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) and os.wait():
+            pass  # those that have ended, so that their seconds are counted
+
+
+# --- in the process of a page -----------------------------------------------------------------------------------------
+
+
+class _Process:
+    """What the code of a page finds, and what is kept of it."""
+
+    module: ModuleType
+    folder: str
+    log: int
+    refused: list[str]
+
+
+def _run_a_page(connection: Connection) -> None:
+    connection.send(os.getpid())
+    with tempfile.TemporaryDirectory() as around, tempfile.TemporaryFile() as log:
+        _settle_in(Path(around, "page"), log.fileno())
+        while True:
+            try:
+                function, args = connection.recv()
+            except EOFError:
+                break
+            before = sum(os.times()[:4])
+            try:
+                result = function(*args)
+            except Exception as error:
+                result = RuntimeError("".join(traceback.format_exception(error)))
+            connection.send((result, sum(os.times()[:4]) - before))
+        _Process.folder = os.path.realpath(around)
+        os.chdir("/")
+    os._exit(0)
+
+
+def _settle_in(folder: Path, log: int) -> None:
+    """Become what a reader's new Python is."""
+    folder.mkdir()
+    os.chdir(folder)
+    tempfile.tempdir = str(folder.parent)
+    sys.argv, sys.dont_write_bytecode = [""], True
+    sys.modules["__main__"] = _Process.module = ModuleType("__main__")
+    builtins.__dict__[shapes.CHECK] = shapes.check
+    _Process.folder, _Process.log, _Process.refused = os.path.realpath(folder.parent), log, []
+    for stream, number in (("stdout", 1), ("stderr", 2)):
+        os.dup2(log, number)
+        setattr(sys, stream, open(number, "w", buffering=1, encoding="utf-8", closefd=False))  # noqa: SIM115
+    warnings.formatwarning = _in_words
+    logging.getLogger("tensorflow").addFilter(lambda record: RETRACING not in record.getMessage())
+    figures.start(ROOT / "snippets/plots.mplstyle")
+    signal.signal(signal.SIGPROF, _too_long)
+    signal.signal(signal.SIGALRM, _too_long)
+    sys.addaudithook(_refuse)
+
+
+def _run(piece: Piece) -> Outcome:
+    start = os.lseek(_Process.log, 0, os.SEEK_END)
+    _Process.refused.clear()
+    wrong, line = "", 0
+    signal.setitimer(signal.ITIMER_PROF, SECONDS, 1)
+    signal.setitimer(signal.ITIMER_REAL, WAITING, 1)
+    try:
+        exec(shapes.checked("\n" * (piece.line - 1) + piece.text, piece.path), vars(_Process.module))
+    except BaseException as error:  # SystemExit, too: a page has no end but its own
+        wrong, line = _raised(error, piece)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    if _Process.refused:
+        wrong = _Process.refused[0]
+    picture, badly_drawn = figures.capture(piece)
+    return Outcome(_printed_since(start), picture, wrong or badly_drawn or "", line)
+
+
+def _printed_since(start: int) -> str:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    ctypes.CDLL(None).fflush(None)  # what TensorFlow's C++ has printed
+    return os.pread(_Process.log, os.lseek(_Process.log, 0, os.SEEK_END) - start, start).decode(errors="replace")
+
+
+def _raised(error: BaseException, piece: Piece) -> tuple[str, int]:
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if frame.filename == str(piece.path)]
+    line = error.lineno if isinstance(error, SyntaxError) else ours[-1].lineno if ours else piece.line
+    summary = f"raises {type(error).__name__}: {error}"
+    start = frames.index(ours[0]) if ours else len(frames)
+    return "\n".join([summary, *traceback.format_list(frames[start:])]).rstrip(), line or piece.line
+
+
+def _in_words(message: Warning | str, category: type[Warning], *_place: object) -> str:
+    """A warning without the place of a file on this machine."""
+    return f"{category.__name__}: {message}\n"
+
+
+def _too_long(number: int, _frame: object) -> None:
+    limit = f"{SECONDS} seconds of the processor" if number == signal.SIGPROF else f"{WAITING} seconds"
+    raise TimeoutError(f"it takes more than {limit}")
+
+
+def _refuse(event: str, args: tuple) -> None:
+    """Python's audit: what a page doesn't do on a reader's machine."""
+    what = ""
+    if event in REACHES and not (isinstance(args[-1], str) and args[-1].startswith("/")):
+        what = f"opens a connection ({event}): a page needs nothing but its packages."
+    elif event in STARTS:
+        what = f"starts a process ({event}): what that does, nobody sees."
+    elif event in TOUCHES or (event == "open" and _writes(args)):
+        outside = [path for path in args[:2] if isinstance(path, str | bytes | os.PathLike) and not _inside(path)]
+        what = f"writes outside its folder, to {os.fspath(outside[0])!s}." if outside else ""
+    if what:
+        _Process.refused.append(what)
+        raise PermissionError(f"A page {what}")
+
+
+def _writes(args: tuple) -> bool:
+    _path, mode, flags = args
+    return bool(set(mode or "") & set("wax+")) or bool((flags or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+
+
+def _inside(path: str | bytes | os.PathLike) -> bool:
+    whole = os.path.realpath(os.fsdecode(path))
+    return whole == os.devnull or whole.startswith(_Process.folder)
+
+
+if __name__ == "__main__":
+    from engine.prove import process
+
+    process._serve(*sys.argv[1:])

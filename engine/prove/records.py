@@ -1,0 +1,97 @@
+"""What is recorded of each piece of code: the outputs that a page shows, and that every run is compared with.
+
+For the sections of a module it is `linear.txt` beside `linear.py`, with a section for each that prints. For a tutorial
+it is the notebook that the site renders, with what its cells print and draw.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from engine.prove import figures
+from engine.site import Piece, Site, cells, description, has_cells, sections
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a piece of code is recorded to print and to draw."""
+
+    printed: str = ""
+    picture: figures.Picture | None = None
+
+
+def path_of(site: Site, module: Path) -> Path:
+    """Where the outputs of a module are recorded."""
+    return site.page_of(module) if has_cells(module) else module.with_suffix(".txt")
+
+
+def read(site: Site, piece: Piece) -> Record:
+    path = path_of(site, piece.path)
+    if not path.is_file():
+        return Record()
+    if not piece.number:
+        section = sections(path).get(piece.name)
+        return Record(section.text if section else "")
+    recorded = notebook(path).cells
+    return of_cell(recorded[piece.number - 1]) if piece.number <= len(recorded) else Record()
+
+
+def write(site: Site, piece: Piece, record: Record) -> None:
+    """Record what a piece printed and drew; forget what is recorded of pieces that are gone."""
+    path = path_of(site, piece.path)
+    pieces = cells(piece.path) if piece.number else sections(piece.path).values()
+    records = [(one, record if one.name == piece.name else read(site, one)) for one in pieces]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if piece.number:
+        path.write_text(nbformat.writes(_notebook(piece.path, records)) + "\n", encoding="utf-8")
+        return
+    kept = [(one.name, record.printed) for one, record in records if record.printed.strip()]
+    texts = (f"--8<-- [start:{name}]\n{printed}\n--8<-- [end:{name}]\n" for name, printed in kept)
+    path.write_text("\n".join(texts), encoding="utf-8")
+    if not kept:
+        path.unlink()
+
+
+# --- notebooks --------------------------------------------------------------------------------------------------------
+
+
+def notebook(path: Path) -> NotebookNode:
+    return _notebook_at(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _notebook_at(path: Path, _mtime: int) -> NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def new_notebook(**metadata: str) -> NotebookNode:
+    """An empty notebook for the Python that a reader has."""
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    return nbformat.v4.new_notebook(metadata={"kernelspec": kernel, "language_info": {"name": "python"}, **metadata})
+
+
+def _notebook(module: Path, records: list[tuple[Piece, Record]]) -> NotebookNode:
+    made = new_notebook(description=description(module))
+    for cell, record in records:
+        new = nbformat.v4.new_code_cell if cell.is_code else nbformat.v4.new_markdown_cell
+        node = new(cell.text, id=f"cell-{cell.number}", metadata={"alt": cell.alt} if cell.alt else {})
+        if record.printed:
+            node.outputs.append(nbformat.v4.new_output("stream", name="stdout", text=record.printed + "\n"))
+        if record.picture:
+            data = {"text/plain": cell.alt, **figures.as_data(record.picture)}
+            node.outputs.append(nbformat.v4.new_output("display_data", data))
+        made.cells.append(node)
+    return made
+
+
+def of_cell(node: NotebookNode) -> Record:
+    """What a cell of a notebook is recorded to print and draw."""
+    outputs = node.get("outputs", [])
+    printed = "".join(output.text for output in outputs if output.get("name") == "stdout").rstrip("\n")
+    drawn = next((output.data for output in outputs if output.output_type == "display_data"), None)
+    return Record(printed, figures.from_data(drawn) if drawn else None)

@@ -1,0 +1,238 @@
+"""The built page as the last witness, read with one reader: what a reader sees is what was proved, and can be used.
+
+Each code block is one that was found on the page and ran, and every link, anchor and image leads somewhere.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+import latex2mathml.converter
+from bs4 import BeautifulSoup, Tag
+from sybil import Document
+
+from engine.prove import records
+from engine.site import Problem, Site, blocks, read
+
+PLAIN = ["n", "p", "o", "w", "si", "sa", "bp", "nb", "nn", "mi", "mf", "kc", "ow", "fm", "vm"]
+"""What stays in the colour of the text: most elements of a page."""
+UNSEEN = ("image", "picture", "diagram", "plot", "graph", "figure", "screenshot", "")
+CODE_OF_ANOTHER_KIND = ("textarea", "xmp", "listing", "plaintext", "samp", "kbd")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a piece of HTML shows that has to be proved."""
+
+    code: list[tuple[str, str]]
+    """Language and text of each preformatted block."""
+    titles: int
+    """How many headings of level 1."""
+    ids: list[str]
+    links: list[str]
+    images: list[tuple[str, str]]
+    """Address and alternative text of each image; of a drawing within the page its name, without an address."""
+    head: dict[str, str]
+    """What the page says of itself: its description, for one."""
+    loose: list[str]
+    """Code that stands in another element than those of blocks, and so is proved by nothing."""
+    tables: list[tuple[list[str], list[list[str]]]]
+    """Headings of each table, and the code in each cell of its rows."""
+
+
+@lru_cache(maxsize=64)  # a page is looked at more than once while it is built
+def shown_in(html: str) -> Shown:
+    page = BeautifulSoup(html, "html.parser")
+    drawings = [("", svg.get("aria-label", "")) for svg in page("svg") if svg.get("aria-hidden") != "true"]
+    loose = [*page(CODE_OF_ANOTHER_KIND), *(code for code in page("code") if code.br)]
+    return Shown(
+        code=[(_language(pre), pre.get_text().strip("\n")) for pre in page("pre")],
+        titles=len(page("h1")),
+        ids=[element["id"] for element in page(id=True)],
+        links=[link["href"] for link in page("a", href=True)],
+        images=drawings + [(image.get("src", ""), image.get("alt", "")) for image in page("img")],
+        head={meta["name"]: meta.get("content", "") for meta in page("meta", attrs={"name": True})},
+        loose=[element.get_text("\n").strip() for element in loose],
+        tables=[(_texts(table, "th"), [_code_of(row) for row in table("tr") if row.td]) for table in page("table")],
+    )
+
+
+def _language(pre: Tag) -> str:
+    around = pre.find_parent(class_=re.compile("^language-"))
+    names = [name.removeprefix("language-") for name in (around["class"] if around else pre.get("class", []))]
+    return names[0] if names else ""
+
+
+def _texts(table: Tag, name: str) -> list[str]:
+    return [cell.get_text() for cell in table(name)]
+
+
+def _code_of(row: Tag) -> list[str]:
+    """The code in each cell, with a line end where the cell has one."""
+    parts = [[("\n" if part.name == "br" else part.get_text()) for part in cell(["br", "code"])] for cell in row("td")]
+    return ["".join(texts).strip() for texts in parts]
+
+
+# --- what a page is made of -------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=64)  # while serving, most pages stay as they were
+def refined(html: str) -> str:
+    """Formulas as MathML, which needs no script and no font, and no more elements in code than tell something."""
+    page = BeautifulSoup(html, "html.parser")
+    for formula in page(class_="arithmatex"):
+        _set(formula)
+    for code in page("pre"):
+        for colon in code(
+            "span", class_="si", string=":"
+        ):  # a format in an f-string, `.2f`, looks like what it formats
+            colon.next_sibling.unwrap()
+        for span in code("span", class_=PLAIN):
+            span.unwrap()
+        for span in code("span", class_="sd"):  # a docstring has an element for each of its lines
+            _join(span)
+        for empty in code.find_all(lambda span: span.name == "span" and not span.contents):
+            empty.decompose()
+    return page.decode(formatter="minimal")
+
+
+def _set(formula: Tag) -> None:
+    display = "block" if formula.name == "div" else "inline"
+    source = formula.get_text().strip()[2:-2].strip()
+    math = BeautifulSoup(latex2mathml.converter.convert(source, display=display), "html.parser").math
+    del math["xmlns"]
+    if display == "inline":
+        del math["display"]
+    math.attrs = {"alttext": source, **math.attrs}
+    formula.replace_with(math)
+    if display == "block":
+        math.wrap(Tag(name="p", attrs={"class": "formula"}))
+
+
+def _join(first: Tag) -> None:
+    while (space := first.next_sibling) is not None:
+        following = space.next_sibling if isinstance(space, str) and space.isspace() else space
+        if not (isinstance(following, Tag) and following.get("class") == ["sd"]):
+            return
+        if following is not space:
+            first.append(space.extract())
+        first.extend(list(following.contents))
+        following.decompose()
+
+
+# --- what is wrong with it --------------------------------------------------------------------------------------------
+
+
+def page_problems(site: Site, page: Path, html: str) -> Iterator[Problem]:
+    """What a page shows that isn't proved, or that its reader can't use."""
+    shown, source = shown_in(html), site.source_of(page)
+    yield from _code_problems(site, page, shown)
+    if shown.titles != 1:
+        what = f"the page has {shown.titles} headings of level 1."
+        yield site.problem(source, 1, what, "Give it one, its title: # Title.")
+    for name in sorted({name for name in shown.ids if shown.ids.count(name) > 1}):
+        line = max(_lines(source, f"#{name}"))
+        yield site.problem(source, line, f"two anchors are called #{name}.", "Give one another name.")
+    for address, alt in shown.images:
+        if alt.strip().lower() in UNSEEN:
+            what, mend = f"the alt text {alt!r} doesn't tell what the image {address} shows.", "Say it: ![text](…)."
+            if not address:
+                what, mend = "a drawing has no name that tells what it shows.", "Give its <svg> an aria-label."
+            yield site.problem(source, min(_lines(source, address or "svg")), what, mend)
+
+
+def _code_problems(site: Site, page: Path, shown: Shown) -> Iterator[Problem]:
+    """Compare the blocks that the HTML shows with those that were found on the page, one by one."""
+    found = list(_found(site, page))
+    for (language, text, line), (html_language, html_text) in zip(found, shown.code, strict=False):
+        if (language, text) != (html_language, html_text):
+            what = f"the HTML shows a {html_language or 'plain'} block that isn't the one found here: "
+            mend = "Write each block as a fence: ```python, one --8<-- line, ```."
+            yield site.problem(page, line, f"{what}{html_text[:60]!r}.", mend)
+            return
+    if len(found) != len(shown.code):
+        what = f"the HTML has {len(shown.code)} blocks of code, {len(found)} were found on the page."
+        yield site.problem(page, 1, what, "Look for indented code or raw HTML <pre>: only fences are proved.")
+    for text in shown.loose:
+        line = min(_lines(page, text.split("\n")[0]))
+        yield site.problem(page, line, f"{text[:40]!r} is code that isn't proved.", "Write a fence: only they are.")
+    yield from _unquoted(site, page, shown)
+
+
+def _found(site: Site, page: Path) -> Iterator[tuple[str, str, int]]:
+    """Language, text and line of each block that a page is made of."""
+    if page.suffix == ".md":
+        yield from ((block.language, site.expand(block), block.line) for block in read(page))
+        return
+    for cell in records.notebook(page).cells:
+        if cell.cell_type == "code":
+            yield "python", cell.source, 1
+            if printed := records.of_cell(cell).printed:
+                yield "text", printed, 1
+        else:
+            yield from ((block.language, block.source.strip("\n"), 1) for block in blocks(Document(cell.source, "")))
+
+
+def _unquoted(site: Site, page: Path, shown: Shown) -> Iterator[Problem]:
+    """Code in a table, in a column called Example or on several lines, is quoted from the page's module."""
+    module = site.module_of(page)
+    known = _squeezed(module.read_text(encoding="utf-8")) if module.is_file() else ""
+    for headings, rows in shown.tables:
+        for heading, code in ((heading, code) for row in rows for heading, code in zip(headings, row, strict=False)):
+            if (heading == "Example" or _has_lines(code)) and not (code and _squeezed(code).rstrip(",") in known):
+                line = min(_lines(page, code.split("\n")[0].strip()))
+                what = f"the cell {code[:40]!r} of the column {heading} isn't quoted from {site.relative(module)}."
+                yield site.problem(page, line, what, "Quote the module, without comments.")
+
+
+def _has_lines(code: str) -> bool:
+    """Whether it is more than one line of Python, and not two messages."""
+    try:
+        return len(ast.parse(textwrap.dedent(code)).body) > 1
+    except SyntaxError:
+        return code.startswith(("def ", "class ", "for ", "with "))
+
+
+def _squeezed(code: str) -> str:
+    """Code without comments and what a formatter decides: white space, and the comma before a closing bracket."""
+    return re.sub(r",(?=[)\]}])", "", re.sub(r"\s+", "", re.sub(r"  # .*", "", code)))
+
+
+def link_problems(site: Site, pages: dict[str, tuple[Path, str]], files: set[str]) -> Iterator[Problem]:
+    """Dead links, anchors and images. `pages` maps an address to its source and HTML, `files` are all addresses."""
+    for url, (source, html) in pages.items():
+        shown = shown_in(html)
+        for address in [*shown.links, *(address for address, _ in shown.images if address)]:
+            target, anchor = resolve(url, address)
+            if target is None:
+                continue
+            what = ""
+            if target not in files:
+                what, mend = f"the link to {address} leads nowhere.", "Name a file that is there."
+            elif anchor and target in pages and anchor not in shown_in(pages[target][1]).ids:
+                what = f"{site.relative(pages[target][0])} has no anchor #{anchor}."
+                mend = "Use one of its headings, or pin one with { #name }."
+            if what:
+                needle = f"#{anchor}" if anchor else address.removeprefix("../").rstrip("/")
+                yield site.problem(source, min(_lines(source, needle)), what, mend)
+
+
+def resolve(url: str, href: str) -> tuple[str | None, str]:
+    """Address within the site and anchor of a link found at `url`; None where the link leaves the site."""
+    if urlsplit(href).scheme or href.startswith("//"):
+        return None, ""
+    target, anchor = urldefrag(urljoin("/" + url, href))
+    return unquote(target.removeprefix("/")), unquote(anchor)
+
+
+def _lines(source: Path, needle: str) -> list[int]:
+    """The lines of a page that name something, or its first."""
+    text = source.read_text(encoding="utf-8")
+    return [number for number, line in enumerate(text.splitlines(), 1) if needle and needle in line] or [1]

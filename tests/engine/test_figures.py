@@ -1,0 +1,68 @@
+"""Two plots are told apart by what a reader sees differ: words, parts, colours, places, lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+
+from engine.prove import figures
+from engine.site import Piece
+from tests.site import SITE
+
+CELL = Piece(Path("snippets/plot.py"), "cell 1", line=1, text="", number=1, alt="Sixty points and a line.")
+POINTS = np.random.default_rng(1).normal(size=(60, 2))
+CLASSES = np.arange(60) % 2
+LINE = POINTS[:, 0].cumsum()
+
+
+def picture(
+    points=POINTS, classes=CLASSES, line=LINE, style="-", colours=("C0", "C1"), width=1.5, picture=None
+) -> figures.Picture:
+    figures.start(SITE.snippets / "plots.mplstyle")
+    _, ax = plt.subplots()
+    for number, colour in enumerate(colours):
+        ax.plot(*points[classes == number].T, "o", color=colour, label=f"class {number}")
+    ax.plot(np.linspace(-2, 2, len(line)), line / 10, style, color="C2", linewidth=width)
+    if picture is not None:
+        ax.imshow(picture, extent=(1, 2, 1, 2), cmap="viridis", interpolation="none", vmin=0, vmax=1)
+    ax.set(xlabel="x", ylabel="y", xlim=(-3, 3), ylim=(-3, 3), aspect="auto")
+    ax.legend()
+    found, wrong = figures.capture(CELL)
+    assert not wrong
+    return found
+
+
+STEPS = np.linspace(0, 1, 64).reshape(8, 8)
+moved = POINTS.copy()
+moved[7] += 0.5
+
+CHANGES = {
+    "a colour": ({"colours": ("C0", "C3")}, "have another colour"),
+    "a dashed line": ({"style": "--"}, "its lines, areas or markers changed"),
+    "a wider line": ({"width": 3}, "its lines, areas or markers changed"),
+    "two classes swapped": ({"classes": 1 - CLASSES}, "of its markers moved"),
+    "ten of sixty points gone": ({"points": POINTS[:50], "classes": CLASSES[:50]}, "markers changed: "),
+    "a point elsewhere": ({"points": moved}, "1 of its markers moved"),
+    "another line": ({"line": POINTS[:, 1].cumsum()}, "its lines or colours changed"),
+}
+
+
+@pytest.mark.parametrize(("change", "told"), CHANGES.values(), ids=CHANGES)
+def test_what_a_reader_sees_differ_is_red(change, told):
+    assert told in figures.differ(picture(), picture(**change))
+
+
+def test_another_picture_in_the_plot_is_red():
+    assert "its lines or colours changed" in figures.differ(picture(picture=STEPS), picture(picture=STEPS.T))
+
+
+@pytest.mark.parametrize("other", range(5))
+def test_the_last_digits_of_another_processor_are_not(other):
+    noise = np.random.default_rng(other)
+    points = POINTS * (1 + 1e-5 * noise.normal(size=POINTS.shape))
+    line = LINE * (1 + 1e-5 * noise.normal(size=60))
+    steps = STEPS + 1e-3 * noise.normal(size=STEPS.shape)
+    assert figures.differ(picture(picture=STEPS), picture(points=points, line=line, picture=steps)) is None
