@@ -388,11 +388,11 @@ def test_the_cause_of_a_graph_execution_error(make, method, options, x, cause):
 
 
 @pytest.mark.proves(
-    "`'str' object has no attribute 'base_dtype'` comes from `ops.stack([self.a, self.b])`, `ops.array` or `tf.stack`, "
-    "called on a list of weights in `call`.",
-    "Stack their values: `ops.stack([self.a.value, self.b.value])`.",
+    "`'str' object has no attribute 'base_dtype'` comes from a function such as `ops.stack([self.a, self.b])`, "
+    "`ops.sum` or `tf.stack`, called on a list of weights.",
+    "Pass their values: `ops.stack([self.a.value, self.b.value])`.",
 )
-@pytest.mark.parametrize("stack", [keras.ops.stack, keras.ops.array, tf.stack])
+@pytest.mark.parametrize("stack", [keras.ops.stack, keras.ops.array, keras.ops.sum, tf.stack])
 def test_a_list_of_weights_is_not_stacked(stack):
     class Sums(keras.layers.Layer):
         def __init__(self, by_value):
