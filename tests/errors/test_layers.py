@@ -425,6 +425,18 @@ def by_append_to_a_list_that_was_appended(layer):
     return layer.groups[0][0]
 
 
+def by_append_to_a_list_of_an_assigned_dict(layer):
+    layer.groups = {"first": []}
+    layer.groups["first"].append(dense())
+    return layer.groups["first"][0]
+
+
+def by_append_of_a_full_list(layer):
+    layer.groups = []
+    layer.groups.append([dense()])
+    return layer.groups[0][0]
+
+
 def by_append_to_a_list_that_was_put_into_a_dict(layer):
     layer.groups = {}
     layer.groups["a"] = []
@@ -518,8 +530,8 @@ class Holds(keras.layers.Layer):
     "you assign to an attribute.",
     "nor a layer put into a list by index.",
     "`self.blocks.append(layer)` is tracked too, until the first call.",
-    "An append isn't tracked if its list was appended, or put into a dict under a key: `self.groups.append([])`, then "
-    "`self.groups[-1].append(layer)`.",
+    "An append isn't tracked if its list was appended, or put under a key, after the outer one was assigned: "
+    "`self.groups.append([])`, then `self.groups[-1].append(layer)`.",
     "Nor is an append by the list's old name: `self.blocks = blocks`, then `blocks.append(layer)`.",
     "Keras doesn't see a layer that a dict got by `setdefault`, or that is kept in a `deque`, in an object of a class "
     "of your own or by a function.",
@@ -542,6 +554,8 @@ class Holds(keras.layers.Layer):
         (assigned_dict, 2),
         (by_append, 2),
         (by_append_to_a_nested_list, 2),
+        (by_append_to_a_list_of_an_assigned_dict, 2),
+        (by_append_of_a_full_list, 2),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
