@@ -1988,14 +1988,14 @@ class DecoratedBlock(keras.layers.Layer):
         return self.dense(inputs)
 
 
-WITHOUT_WEIGHTS = (
-    "Put the `if` into a method that uses no weights and calls no layers.",
+WITHOUT_WEIGHTS = "Put the `if` into a method that uses no weights and calls no layers."
+ANOTHER = (
     "Another may compute with the initial values of its weights, silently in a loaded model; `fit` may raise `No "
-    "gradients provided for any variable`.",
+    "gradients provided for any variable`."
 )
 
 
-@pytest.mark.proves(*WITHOUT_WEIGHTS)
+@pytest.mark.proves(WITHOUT_WEIGHTS, ANOTHER)
 @pytest.mark.parametrize("before", ["nothing", "Input", "data"])
 def test_a_decorated_function_that_calls_layers_may_have_no_gradient(before):
     call = {"nothing": lambda model: None, "Input": lambda m: m(keras.Input((2,))), "data": lambda m: m(LARGE)}[before]
@@ -2005,7 +2005,7 @@ def test_a_decorated_function_that_calls_layers_may_have_no_gradient(before):
             assert fitted(model) == 1
 
 
-@pytest.mark.proves(*WITHOUT_WEIGHTS)
+@pytest.mark.proves(WITHOUT_WEIGHTS, ANOTHER)
 def test_so_has_a_decorated_layer_in_a_functional_model_which_ignores_its_weights():
     inputs = keras.Input((2,))
     model = keras.Model(inputs, DecoratedBlock()(inputs))
@@ -2016,7 +2016,7 @@ def test_so_has_a_decorated_layer_in_a_functional_model_which_ignores_its_weight
     assert model.predict(np.ones((3, 2)), verbose=0).any()
 
 
-@pytest.mark.proves(*WITHOUT_WEIGHTS)
+@pytest.mark.proves(WITHOUT_WEIGHTS, ANOTHER)
 @pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize(("cls", "same"), [(DecoratedModel, False), (DecoratedMethod, True)])
 def test_a_loaded_model_may_ignore_the_weights_that_it_has(cls, same, tmp_path):
