@@ -80,7 +80,8 @@ if __name__ == "__main__":
     class Forecaster(keras.Model):
         def __init__(self, **kwargs):
             super().__init__(**kwargs)
-            self.dense = keras.layers.Dense(1)
+            dtype = self.dtype_policy
+            self.dense = keras.layers.Dense(1, dtype=dtype)
 
         def call(self, inputs):
             return self.dense(inputs)
@@ -115,7 +116,8 @@ if __name__ == "__main__":
         def __init__(self, units, **kwargs):
             super().__init__(**kwargs)
             self.units = units
-            self.dense = keras.layers.Dense(units)
+            dtype = self.dtype_policy
+            self.dense = keras.layers.Dense(units, dtype=dtype)
 
         def call(self, inputs):
             return self.dense(inputs)
@@ -166,8 +168,11 @@ if __name__ == "__main__":
         def __init__(self, units=3, rate=0.1, **kwargs):
             super().__init__(**kwargs)
             self.units = units
-            self.dropout = keras.layers.Dropout(rate)
-            self.scores = keras.layers.Dense(units, name="scores")
+            dtype = self.dtype_policy
+            self.dropout = keras.layers.Dropout(rate, dtype=dtype)
+            self.scores = keras.layers.Dense(
+                units, name="scores", dtype=dtype
+            )
 
         def call(self, inputs, training=False):
             dropped = self.dropout(inputs, training=training)
@@ -192,7 +197,8 @@ if __name__ == "__main__":
     class Encoder(keras.Model):
         def __init__(self, **kwargs):
             super().__init__(**kwargs)
-            self.dense = keras.layers.Dense(2)
+            dtype = self.dtype_policy
+            self.dense = keras.layers.Dense(2, dtype=dtype)
 
         def call(self, inputs):
             return self.dense(inputs)

@@ -223,6 +223,28 @@ def test_the_cause_of_a_layers_message(run):
     assert plain(above_the_arguments(str(caught.value))) == "the cause"
 
 
+@pytest.mark.proves("A `KeyError` is one line, with `\\n\\n` between its paragraphs.")
+@pytest.mark.parametrize("run", ["call", "fit"])
+@pytest.mark.filterwarnings("ignore:Layer .* looks like it has unbuilt state", "ignore:`build..` was called on layer")
+def test_the_cause_of_a_key_error(run):
+    class Prices(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(1)
+
+        def call(self, inputs):
+            return self.dense(inputs["price"])
+
+    model = Prices()
+    model.compile(loss="mse")
+    with pytest.raises(KeyError) as caught:
+        model({"area": ONES}) if run == "call" else model.fit({"area": ONES}, ONES[:, :1], verbose=0)
+    (printed,) = str(caught.value).splitlines()
+    *_, cause, last = printed.split(r"\n\n")
+    assert "price" in cause
+    assert last.startswith("Arguments received by")
+
+
 @pytest.mark.proves("If example code stands there, the cause is above the code.")
 def test_the_cause_of_a_message_about_a_kerastensor():
     kept = keras.Input((3,))
@@ -388,11 +410,11 @@ def test_the_cause_of_a_graph_execution_error(make, method, options, x, cause):
 
 
 @pytest.mark.proves(
-    "`'str' object has no attribute 'base_dtype'` comes from `ops.stack([self.a, self.b])`, `ops.array` or `tf.stack`, "
-    "called on a list of weights in `call`.",
-    "Stack their values: `ops.stack([self.a.value, self.b.value])`.",
+    "`'str' object has no attribute 'base_dtype'` comes from a function such as `ops.stack([self.a, self.b])`, "
+    "`ops.sum` or `tf.stack`, called on a list of weights.",
+    "Pass their values: `ops.stack([self.a.value, self.b.value])`.",
 )
-@pytest.mark.parametrize("stack", [keras.ops.stack, keras.ops.array, tf.stack])
+@pytest.mark.parametrize("stack", [keras.ops.stack, keras.ops.array, keras.ops.sum, tf.stack])
 def test_a_list_of_weights_is_not_stacked(stack):
     class Sums(keras.layers.Layer):
         def __init__(self, by_value):

@@ -425,6 +425,18 @@ def by_append_to_a_list_that_was_appended(layer):
     return layer.groups[0][0]
 
 
+def by_append_to_a_list_of_an_assigned_dict(layer):
+    layer.groups = {"first": []}
+    layer.groups["first"].append(dense())
+    return layer.groups["first"][0]
+
+
+def by_append_of_a_full_list(layer):
+    layer.groups = []
+    layer.groups.append([dense()])
+    return layer.groups[0][0]
+
+
 def by_append_to_a_list_that_was_put_into_a_dict(layer):
     layer.groups = {}
     layer.groups["a"] = []
@@ -518,8 +530,8 @@ class Holds(keras.layers.Layer):
     "you assign to an attribute.",
     "nor a layer put into a list by index.",
     "`self.blocks.append(layer)` is tracked too, until the first call.",
-    "An append isn't tracked if its list was appended, or put into a dict under a key: `self.groups.append([])`, then "
-    "`self.groups[-1].append(layer)`.",
+    "An append isn't tracked if its list was appended, or put under a key, after the outer one was assigned: "
+    "`self.groups.append([])`, then `self.groups[-1].append(layer)`.",
     "Nor is an append by the list's old name: `self.blocks = blocks`, then `blocks.append(layer)`.",
     "Keras doesn't see a layer that a dict got by `setdefault`, or that is kept in a `deque`, in an object of a class "
     "of your own or by a function.",
@@ -542,6 +554,8 @@ class Holds(keras.layers.Layer):
         (assigned_dict, 2),
         (by_append, 2),
         (by_append_to_a_nested_list, 2),
+        (by_append_to_a_list_of_an_assigned_dict, 2),
+        (by_append_of_a_full_list, 2),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -672,8 +686,8 @@ def test_tensorflow_refuses_what_input_returns_and_what_layers_return(function):
 
 
 LEFT = (
-    "Operators such as `*` and `@` belong to Keras, and work with the symbolic tensor on the left, except "
-    "`inputs == 1`, which is `False`: use `ops.equal`."
+    "Operators such as `*` and `@` belong to Keras, and work with the symbolic tensor on the left of a number, an "
+    "array or a tensor, except `==`: `inputs == 1` is `False`. Use `ops.equal`."
 )
 
 
@@ -687,6 +701,11 @@ def test_operators_work():
     compared = [inputs * ones, inputs * two, inputs > tf.constant(1.0), inputs != 1, ops.equal(inputs, 1.0), -inputs]
     assert all(out.shape == (None, 4) for out in compared)
     assert (inputs == 1) is False
+    with pytest.raises(ValueError, match=KERAS_TENSOR):
+        inputs == tf.constant(1.0)  # noqa: B015
+    for operation in lambda listed: inputs + listed, lambda listed: inputs * listed:
+        with pytest.raises(ValueError, match=r"^Invalid dtype: list"):
+            operation([1.0, 2.0, 3.0, 4.0])
 
 
 @pytest.mark.proves(
@@ -758,7 +777,8 @@ def test_a_tensor_kept_from_building_raises_it_too():
 
 
 @pytest.mark.proves(
-    "A layer that only adds or multiplies it returns a symbolic tensor, and `fit` raises a `TypeError`."
+    "A layer that only adds or multiplies it returns a symbolic tensor, and `fit` raises a `TypeError`, unless it runs "
+    "eagerly."
 )
 @pytest.mark.parametrize("operation", [lambda x, kept: x + kept, lambda x, kept: x * kept])
 def test_a_layer_with_an_operator_returns_a_symbolic_tensor(operation):
@@ -775,6 +795,9 @@ def test_a_layer_with_an_operator_returns_a_symbolic_tensor(operation):
     for run in lambda: model.fit(ONES, ONES, verbose=0), lambda: model.predict(ONES, verbose=0):
         with pytest.raises(TypeError, match=r"To be compatible with tf\.function|Failed to convert elements"):
             run()
+    model.compile(loss="mse", run_eagerly=True)
+    with pytest.raises(ValueError, match=KERAS_TENSOR):
+        model.fit(ONES, ONES, verbose=0)
 
 
 @pytest.mark.proves("NumPy, and a `tf.function`, say `A KerasTensor is symbolic`.")
@@ -1070,9 +1093,30 @@ def test_in_a_functional_model_only_the_loss_misses_it():
     assert model.evaluate(STEPS, TARGETS, verbose=0) == 40.5
 
 
-@pytest.mark.proves(
-    "Let `MultiHeadAttention` attend to a copy that a layer made, such as a normalization or `Rescaling(1.0)`.",
+COPY = (
+    "Let `MultiHeadAttention` attend to a copy that a layer made: `LayerNormalization` or `Rescaling(1.0)`, but not "
+    "`Dropout`."
 )
+
+
+@pytest.mark.proves(COPY)
+def test_not_each_layer_makes_a_copy_with_a_mask():
+    def kept(layer) -> tuple[bool, bool]:
+        h = masked()
+        copy = layer(h)
+        attended = has_mask(copy)
+        zero_attention()(copy, copy)
+        return attended, has_mask(h)
+
+    for layer in layers.LayerNormalization(), layers.Rescaling(1.0):
+        assert kept(layer) == (True, True)
+    for layer in layers.Dropout(0.5), layers.Identity():  # return what they get
+        assert kept(layer) == (True, False)
+    with pytest.warns(UserWarning, match=WARNING):
+        assert kept(layers.RMSNormalization()) == (False, True)  # attention counts the padding
+
+
+@pytest.mark.proves(COPY)
 @pytest.mark.parametrize("copy", [lambda: layers.Rescaling(1.0), layers.LayerNormalization])
 def test_a_copy_keeps_the_mask(copy):
     inputs = keras.Input((4, 1))
@@ -1755,24 +1799,28 @@ def test_under_xla_a_while_loop_needs_its_maximum():
 
 
 @pytest.mark.proves(
-    "It doesn't with a layer such as `RandomRotation` or `StringLookup`, nor after `enable_op_determinism()`.",
-    "Then `jit_compile=True` only warns: `Model doesn't support `jit_compile=True``.",
+    "It doesn't with `run_eagerly=True`, with a layer such as `RandomRotation` or `StringLookup`, or after "
+    "`enable_op_determinism()`.",
+    "Then `jit_compile=True` only warns, such as `Model doesn't support `jit_compile=True``.",
 )
 @pytest.mark.parametrize(
-    ("layer", "deterministic"),
+    ("layer", "deterministic", "eagerly"),
     [
-        (lambda: layers.RandomRotation(0.1), False),
-        (lambda: layers.StringLookup(vocabulary=["a"]), False),
-        (lambda: layers.Dense(2), True),
+        (lambda: layers.RandomRotation(0.1), False, False),
+        (lambda: layers.TimeDistributed(layers.RandomRotation(0.1)), False, False),
+        (lambda: layers.StringLookup(vocabulary=["a"]), False, False),
+        (lambda: layers.Dense(2), True, False),
+        (lambda: layers.Dense(2), False, True),
     ],
-    ids=["RandomRotation", "StringLookup", "determinism"],
+    ids=["RandomRotation", "wrapped", "StringLookup", "determinism", "eager"],
 )
-def test_jit_compile_is_not_always_obeyed(layer, deterministic, monkeypatch):
+def test_jit_compile_is_not_always_obeyed(layer, deterministic, eagerly, monkeypatch):
     config = importlib.import_module("tensorflow.python.framework.config")
     monkeypatch.setattr(config, "is_op_determinism_enabled", lambda: deterministic)
     model = keras.Sequential([layer()])
-    with pytest.warns(UserWarning, match=r"^Model doesn't support `jit_compile=True`\."):
-        model.compile(loss="mse", jit_compile=True)
+    warning = "If `run_eagerly` is True, then" if eagerly else "Model doesn't support `jit_compile=True`."
+    with pytest.warns(UserWarning, match=f"^{re.escape(warning)}"):
+        model.compile(loss="mse", jit_compile=True, run_eagerly=eagerly)
     assert model.jit_compile is False
 
 
@@ -1903,7 +1951,10 @@ class DividesInTheBranch(keras.layers.Layer):
         return inputs
 
 
+@registered
 class DecoratedModel(InInit):
+    """The `if` stands in a function that calls layers."""
+
     @tf.function
     def call(self, inputs):
         if ops.max(inputs) > 1.0:
@@ -1911,16 +1962,73 @@ class DecoratedModel(InInit):
         return self.scores(self.hidden(inputs))
 
 
-@pytest.mark.proves(
-    "If that is the `call` of a model, call the model once before `fit`, which otherwise raises `No gradients provided "
-    "for any variable`."
+@registered
+class DecoratedMethod(InInit):
+    """The `if` stands in a function without weights."""
+
+    @tf.function
+    def halved(self, inputs):
+        if ops.max(inputs) > 1.0:
+            inputs = inputs / 2
+        return inputs
+
+    def call(self, inputs):
+        return self.scores(self.hidden(self.halved(inputs)))
+
+
+class DecoratedBlock(keras.layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(2)
+
+    @tf.function
+    def call(self, inputs):
+        if ops.max(inputs) > 1.0:
+            inputs = inputs / 2
+        return self.dense(inputs)
+
+
+WITHOUT_WEIGHTS = "Put the `if` into a method that uses no weights and calls no layers."
+ANOTHER = (
+    "Another may compute with the initial values of its weights, silently in a loaded model; `fit` may raise `No "
+    "gradients provided for any variable`."
 )
-def test_a_model_with_a_decorated_call_is_called_before_fit():
-    with pytest.raises(ValueError, match=r"^No gradients provided for any variable"):
-        fitted(DecoratedModel())
-    model = DecoratedModel()
+
+
+@pytest.mark.proves(WITHOUT_WEIGHTS, ANOTHER)
+@pytest.mark.parametrize("before", ["nothing", "Input", "data"])
+def test_a_decorated_function_that_calls_layers_may_have_no_gradient(before):
+    call = {"nothing": lambda model: None, "Input": lambda m: m(keras.Input((2,))), "data": lambda m: m(LARGE)}[before]
+    for model, trains in (DecoratedModel(), before == "data"), (DecoratedMethod(), True):
+        call(model)
+        with contextlib.nullcontext() if trains else pytest.raises(ValueError, match=r"^No gradients provided for any"):
+            assert fitted(model) == 1
+
+
+@pytest.mark.proves(WITHOUT_WEIGHTS, ANOTHER)
+def test_so_has_a_decorated_layer_in_a_functional_model_which_ignores_its_weights():
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, DecoratedBlock()(inputs))
     model(LARGE)
-    assert fitted(model) == 1
+    with pytest.raises(ValueError, match=r"^No gradients provided for any"):
+        fitted(model)
+    model.set_weights([np.zeros(weight.shape) for weight in model.weights])
+    assert model.predict(np.ones((3, 2)), verbose=0).any()
+
+
+@pytest.mark.proves(WITHOUT_WEIGHTS, ANOTHER)
+@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.parametrize(("cls", "same"), [(DecoratedModel, False), (DecoratedMethod, True)])
+def test_a_loaded_model_may_ignore_the_weights_that_it_has(cls, same, tmp_path):
+    model = cls()
+    model(LARGE)
+    model.set_weights([RNG.normal(size=weight.shape) for weight in model.weights])
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    for mine, its in zip(model.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(mine, its)
+    assert np.allclose(again(LARGE), model(LARGE)) is same
+    assert np.allclose(again.predict(LARGE, verbose=0), model.predict(LARGE, verbose=0)) is same
 
 
 @pytest.mark.proves(

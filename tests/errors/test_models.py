@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from functools import cache
 
 import keras
@@ -161,8 +162,8 @@ def test_a_list_of_two_metrics_gives_one_to_each_output():
 
 
 @pytest.mark.proves(
-    "If the outputs are a dict, use its keys: the names of the layers, which the message lists, raise `dictionary key "
-    "mismatch`."
+    "If the outputs are a dict, use its keys: the names of the layers, which the message of a functional model lists, "
+    "raise `dictionary key mismatch`."
 )
 def test_the_metrics_of_a_dict_go_by_its_keys_and_not_by_the_names_of_layers():
     at = section("metrics_fails")
@@ -178,6 +179,15 @@ def test_the_metrics_of_a_dict_go_by_its_keys_and_not_by_the_names_of_layers():
     with pytest.raises(ValueError, match=r"^dictionary key mismatch; "):
         fitted(BY_NAME)
     assert {"hue_accuracy", "form_accuracy"} <= set(fitted({"hue": ["accuracy"], "form": ["accuracy"]}))
+
+    class Renamed(Subclassed):
+        def call(self, inputs):
+            return {"hue": self.colour(inputs), "form": self.shape(inputs)}
+
+    model = with_metrics(Renamed, dict, {layer.name: ["accuracy"] for layer in Renamed(dict).layers})
+    with pytest.raises(ValueError, match=r"^dictionary key mismatch; ") as caught:
+        model.fit(X, y, verbose=0)
+    assert "output names" not in str(caught.value)
 
 
 @pytest.mark.proves("Name the metrics of each output in a dict, or write one list for each output.")
@@ -424,7 +434,7 @@ def test_with_the_argument_they_are_learnt(eager):
 
 
 @pytest.mark.proves(
-    "A subclassed model inside a functional or Sequential model trains without it, until it is fitted by itself."
+    "A subclassed model inside a functional or Sequential model trains without it, except in a `fit` of its own."
 )
 def test_inside_a_functional_or_sequential_model_it_is_not_needed():
     for outer in (
@@ -432,11 +442,14 @@ def test_inside_a_functional_or_sequential_model_it_is_not_needed():
         lambda inner: keras.Model(inputs := keras.Input((1,)), inner(inputs)),
     ):
         inner = fails()()
-        fitted(outer(inner))
+        model = outer(inner)
+        fitted(model)
         learnt = inner.norm.moving_mean.numpy()
         assert learnt > 3
         fitted(inner)
         assert inner.norm.moving_mean.numpy() == learnt
+        fitted(model)
+        assert inner.norm.moving_mean.numpy() > learnt
 
 
 class VariantWith(Variant):
@@ -514,15 +527,30 @@ def test_so_are_lists_of_metrics_and_loss_weights(dict_model):
 
 
 @pytest.mark.proves(
-    "An exception is a list of `loss_weights` with one `loss` for all outputs, which raises `must match the number of "
-    "losses`."
+    "`loss_weights` with one `loss` for all outputs raise `must match the number of losses`, as a list and as a dict."
 )
-def test_a_list_of_loss_weights_with_one_loss_raises(dict_model):
+@pytest.mark.parametrize("weights", [[100.0, 1.0], {"price": 1.0, "area": 100.0}], ids=["list", "dict"])
+def test_loss_weights_with_one_loss_raise(dict_model, weights):
     with pytest.raises(ValueError, match="must match the number of losses"):
-        evaluated(dict_model, OFF, loss="mse", loss_weights=[100.0, 1.0])
-    by_name = {"price": 1.0, "area": 100.0}
-    with pytest.raises(ValueError, match="must match the number of losses"):
-        evaluated(dict_model, OFF, loss="mse", loss_weights=list(by_name.values()))
+        evaluated(dict_model, OFF, loss="mse", loss_weights=weights)
+    losses = ["mse", "mse"] if isinstance(weights, list) else {"price": "mse", "area": "mse"}
+    assert evaluated(dict_model, OFF, loss=losses, loss_weights=weights)["loss"] == pytest.approx(409, rel=1e-4)
+
+
+@pytest.mark.proves("An `OrderedDict` keeps its order.")
+@pytest.mark.parametrize("form", ["functional", "subclassed"])
+def test_an_ordered_dict_is_matched_in_its_own_order(form):
+    class Ordered(keras.Model):
+        def call(self, inputs):
+            return OrderedDict(price=10.0 * inputs, area=inputs)
+
+    inputs = keras.Input((1,))
+    functional = keras.Model(inputs, OrderedDict(price=10.0 * inputs, area=1 * inputs))
+    model = functional if form == "functional" else Ordered()
+    assert evaluated(model, [10 * ONE, ONE], loss="mse")["loss"] == 0
+    assert evaluated(model, [ONE, 10 * ONE], loss="mse")["loss"] > 1
+    assert evaluated(model, OFF, loss=["mse", "mae"])["loss"] == pytest.approx(11, rel=1e-4)
+    assert {"price_mae", "area_mse"} <= set(evaluated(model, OFF, loss="mse", metrics=["mae", "mse"]))
 
 
 @pytest.mark.proves("Where the outputs are a dict, use dicts for the targets, losses, metrics and loss weights too.")
@@ -677,7 +705,7 @@ def test_it_is_the_first_fit_that_settles_it(first):
 
 @pytest.mark.proves(
     "So it does if TensorFlow traces the step again: for a first `sample_weight`, for a `Dataset` of another dtype, or "
-    "for another batch size in `train_on_batch`."
+    "for the second batch size in `train_on_batch`."
 )
 def test_other_ways_to_trace_the_step_again():
     def data(dtype: str):
@@ -702,8 +730,14 @@ def test_other_ways_to_trace_the_step_again():
     for size, still in (8, True), (5, False):
         assert changed(on(8), on(size)) is still
 
+    def on_two_sizes(model):
+        on(8)(model)
+        on(5)(model)
 
-@pytest.mark.proves("Unfreezing then raises `Unknown variable`, if the optimizer's first step was without the weight.")
+    assert changed(on_two_sizes, on(6)) is True  # the second trace takes each size
+
+
+@pytest.mark.proves("Unfreezing then raises `Unknown variable`, if the optimizer was built without the weight.")
 def test_eagerly_a_weight_of_the_first_step_is_unfrozen_at_once():
     model, base = two_layers(True, run_eagerly=True)
     assert moved(model, base)
@@ -715,7 +749,7 @@ def test_eagerly_a_weight_of_the_first_step_is_unfrozen_at_once():
 
 @pytest.mark.proves(
     "With `run_eagerly=True`, freezing works at once.",
-    "Unfreezing then raises `Unknown variable`, if the optimizer's first step was without the weight.",
+    "Unfreezing then raises `Unknown variable`, if the optimizer was built without the weight.",
 )
 @pytest.mark.parametrize(
     ("options", "new"),
@@ -735,9 +769,42 @@ def test_without_the_old_graph_freezing_works_at_once_and_unfreezing_raises(opti
         moved(model, base, **new)
 
 
-@pytest.mark.proves(
-    "An optimizer whose first step was without a weight raises `Unknown variable` when it gets that weight."
-)
+BUILT = "One that was built without a weight raises `Unknown variable` when it gets that weight."
+
+
+@pytest.mark.proves(BUILT)
+@pytest.mark.parametrize("optimizer", [keras.optimizers.SGD, keras.optimizers.Adam])
+def test_an_optimizer_that_was_built_with_a_weight_accepts_it_after_a_first_step_without(optimizer):
+    used = optimizer()
+    model, base = two_layers(True, used)
+    used.build(model.trainable_variables)
+    for trainable in False, True:
+        base.trainable = trainable
+        model.compile(optimizer=used, loss="mse")
+        assert moved(model, base) is trainable
+
+
+@pytest.mark.proves(BUILT, "The first step builds it, and so does `load_model`.")
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_a_loaded_optimizer_refuses_a_weight_before_its_first_step(policy, tmp_path):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model, _ = two_layers(False, "adam")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model.save(tmp_path / "model.keras")
+    with pytest.warns(UserWarning, match=r"^Skipping variable loading for optimizer"):
+        again = keras.saving.load_model(tmp_path / "model.keras")
+    for layer in again.layers:
+        layer.trainable = True
+    with pytest.raises(ValueError, match=r"^Unknown variable: "):
+        again.fit(ONES, 0 * ONES, verbose=0)
+    for layer in model.layers:
+        layer.trainable = True
+    model.fit(ONES, 0 * ONES, verbose=0)
+
+
+@pytest.mark.proves(BUILT, "The first step builds it")
 @pytest.mark.parametrize("optimizer", [keras.optimizers.SGD, keras.optimizers.Adam])
 def test_an_optimizer_knows_the_weights_of_its_first_step(optimizer):
     used = optimizer()
@@ -748,9 +815,7 @@ def test_an_optimizer_knows_the_weights_of_its_first_step(optimizer):
         assert moved(model, base) is trainable
 
 
-@pytest.mark.proves(
-    "An optimizer whose first step was without a weight raises `Unknown variable` when it gets that weight."
-)
+@pytest.mark.proves(BUILT, "The first step builds it")
 @pytest.mark.parametrize("optimizer", [keras.optimizers.SGD, keras.optimizers.Adam])
 def test_an_optimizer_that_has_trained_without_a_weight_refuses_it(optimizer):
     used = optimizer()
