@@ -222,7 +222,8 @@ class SelfAttention(keras.layers.Layer):
 #
 # `call` takes a `mask`, and Keras fills it in from what is attached to the inputs. Given
 # the weights of `keras.layers.MultiHeadAttention` without biases and the same mask, the
-# layer has to return the same numbers, if each sequence has a real token.
+# layer has to return the same numbers, if each query has a key with a score far above
+# -10000.
 
 # %%
 vectors = np.random.normal(size=(4, 7, 16)).astype("float32")

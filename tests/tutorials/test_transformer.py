@@ -316,7 +316,7 @@ def test_attention_is_the_equation_one_head_and_one_query_after_another(attentio
 
 @pytest.mark.proves(
     "Given the weights of `keras.layers.MultiHeadAttention` without biases and the same mask, the layer has to return "
-    "the same numbers, if each sequence has a real token."
+    "the same numbers, if each query has a key with a score far above -10000."
 )
 @pytest.mark.parametrize("mask", [None, REAL])
 def test_attention_equals_the_built_in_layer(attention, mask):
@@ -330,6 +330,13 @@ def test_attention_equals_the_built_in_layer(attention, mask):
     for one, other in zip(ours, theirs, strict=True):
         assert one.shape == other.shape
         assert float(ops.max(ops.abs(one - other))) < 1e-5
+    low = np.ones((4, 7, 16), "float32")
+    attention.set_weights([200 * np.ones((16, 2, 8)), -200 * np.ones((16, 2, 8)), *builtin.get_weights()[2:]])
+    assert np.max(attention.agreement(low)) < -1e4
+    two = np.arange(7) < np.full((4, 1), 2)
+    attended = attention(low, mask=two, return_attention_scores=True)[1]
+    assert np.all(attended[..., 2:] > 0.1)  # masked, and read
+
     no_token = np.zeros((4, 7), bool)
     _, scores = builtin(x, x, attention_mask=no_token[:, None, :], return_attention_scores=True)
     assert not np.any(scores)
