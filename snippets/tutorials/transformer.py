@@ -222,8 +222,7 @@ class SelfAttention(keras.layers.Layer):
 #
 # `call` takes a `mask`, and Keras fills it in from what is attached to the inputs. Given
 # the weights of `keras.layers.MultiHeadAttention` without biases and the same mask, the
-# layer has to return the same numbers, if each query has a key with a score far above
-# -10000.
+# layer returns the same numbers, if each query has a score far above -10000.
 
 # %%
 vectors = np.random.normal(size=(4, 7, 16)).astype("float32")
@@ -696,5 +695,5 @@ print("7 2 5 0 9 backwards:", *written)
 
 # %% [markdown]
 # To go on, sort the digits instead, with `np.sort` on the real places of each row: the
-# place to read then depends on all the digits. What a layer needs besides is in
+# place to read then depends on all the digits. More on layers is in
 # [create a custom layer](../layers/custom_layer.md).

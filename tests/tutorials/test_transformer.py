@@ -315,8 +315,8 @@ def test_attention_is_the_equation_one_head_and_one_query_after_another(attentio
 
 
 @pytest.mark.proves(
-    "Given the weights of `keras.layers.MultiHeadAttention` without biases and the same mask, the layer has to return "
-    "the same numbers, if each query has a key with a score far above -10000."
+    "Given the weights of `keras.layers.MultiHeadAttention` without biases and the same mask, the layer returns the "
+    "same numbers, if each query has a score far above -10000."
 )
 @pytest.mark.parametrize("mask", [None, REAL])
 def test_attention_equals_the_built_in_layer(attention, mask):
