@@ -403,7 +403,7 @@ def test_a_small_alpha_has_its_gradient_in_float16(alpha):
     "Networks of the same width learn `sin(3x)` between −3 and 3, and are then asked beyond, "  # noqa: RUF001
     "where they weren't trained.",
     "A model that always predicts 0 has a loss of 0.5:",
-    "`Snake(3.0)` fits the sine and continues it, with a loss below 0.2.",
+    "`Snake(3.0)` fits the sine and continues it, with a loss below 0.3.",
     "`Snake(1.0)` stays at a loss of about 0.4: in these 20 epochs, training doesn't find a frequency "
     "that is so far away.",
 )
@@ -415,7 +415,14 @@ def test_training_finds_a_frequency_only_from_near_it(seed):
     assert np.mean(np.square(np.sin(3 * page["beyond"]))) == pytest.approx(0.5, abs=0.05)
     assert one in (0.4, 0.5)
     assert page["near"] < 0.01  # of the last, Snake(3.0)
-    assert page["far"] < 0.2
+    assert page["far"] < 0.3
+
+
+@pytest.mark.proves("`Snake(3.0)` fits the sine and continues it, with a loss below 0.3.")
+def test_with_one_seed_of_sixteen_the_sine_is_continued_less_well():
+    page = shown(MODULE, "periodic", seed=40)
+    assert page["near"] < 0.01
+    assert 0.2 < page["far"] < 0.3
 
 
 @pytest.mark.proves(
