@@ -982,6 +982,35 @@ def test_numbers_of_numpy_are_not(value, tmp_path):
             model.save(tmp_path / "model.keras")
 
 
+@pytest.mark.proves(
+    "What is passed to `*args` | stops `save` without `get_config` | lost without `get_config`, silently"
+)
+def test_variadic_arguments_stop_a_layer_and_are_lost_by_a_model(tmp_path):
+    def variadic(base):
+        class Variadic(base):
+            def __init__(self, *sizes, **kwargs):
+                super().__init__(**kwargs)
+                self.sizes = sizes
+
+            def call(self, inputs):
+                return inputs
+
+        return Variadic
+
+    path = tmp_path / "model.keras"
+    with pytest.raises(NotImplementedError, match="variadic positional arguments"):
+        keras.Sequential([keras.Input((4,)), variadic(layers.Layer)(3, 4)]).save(path)
+    cls = variadic(keras.Model)
+    model = cls(3, 4)
+    model(np.ones((2, 4)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.save(path)
+        reloaded = keras.saving.load_model(path, custom_objects={"Variadic": cls})
+    assert model.sizes == (3, 4)
+    assert reloaded.sizes == ()
+
+
 @pytest.mark.proves(NUMPY)
 def test_a_float64_of_numpy_is_a_float(tmp_path):
     half = np.linspace(0, 1, 3)[1]

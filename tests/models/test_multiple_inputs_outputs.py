@@ -716,7 +716,7 @@ def test_a_missing_input_is_a_key_error_or_what_call_makes_of_it():
 
 @pytest.mark.proves(
     "The first call needs both inputs. If a head is first used later, `load_model` drops its weights without an error, "
-    "and a `predict` after one without that head raises. `fit` with a dict of losses needs both outputs.",
+    "and a `predict` after one without that head raises. `fit` with a dict of two losses needs both outputs.",
     "the first call takes both.",
     "both inputs, so that both heads get their weights",
 )
@@ -747,6 +747,10 @@ def test_where_leaving_out_an_input_ends(tmp_path):
     model.compile(loss=CROSSENTROPY, run_eagerly=True)
     with pytest.raises(KeyError, match=r"\('right_digit',\) in the `loss` argument, can't be found"):
         model.fit({"left": x["left"]}, {"left_digit": y["left_digit"]}, verbose=0)
+    model.compile(loss={"left_digit": "categorical_crossentropy"}, run_eagerly=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Gradients do not exist")
+        assert model.fit({"left": x["left"]}, {"left_digit": y["left_digit"]}, verbose=0).history["loss"][0] > 0
 
 
 @pytest.mark.proves(
