@@ -518,8 +518,8 @@ def draw_heads(axes, model, digits):
 
 
 # %% [markdown]
-# In the second block, each row's bright cell stands where its label is that of the
-# column: the antidiagonal of a 5 by 5 map.
+# In the second block, most bright cells stand where both labels are the same: the
+# antidiagonal of a 5 by 5 map.
 
 # %% alt="Four maps of 5 by 5 weights for the sequence 7 2 5 0 9. Both heads of block 2 have most of their weight on the antidiagonal, where the token read is the token to write. The first rows of block 1 lean to the right, to the last tokens of the sequence."
 fig, axes = plt.subplots(2, 2, figsize=(7, 6), layout="constrained")
