@@ -378,7 +378,7 @@ print("mean absolute error of the mass:", at_most(error), "g")
 # the shape is still near $\ln 3 = 1.1$, that of a guess, and it keeps the larger part of
 # the sum to the end.
 
-# %% alt="Two panels over 10 epochs with logarithmic vertical axes, each with a curve for training and one for test pieces. Left, the cross-entropy of the shape starts near 1 and falls below 0.2. Right, the squared error of the mass falls steeply from the first epoch to the second, and ends below 0.01."
+# %% alt="Two panels over 10 epochs with logarithmic vertical axes, each with a curve for training and one for test pieces. Left, the cross-entropy of the shape starts above 0.5 and falls below 0.2. Right, the squared error of the mass falls steeply from the first epoch to the second, and ends below 0.01."
 fig, axes = plt.subplots(1, 2, figsize=(7, 2.8), layout="constrained")
 epochs = np.arange(1, EPOCHS + 1)
 panels = [

@@ -222,7 +222,7 @@ class SelfAttention(keras.layers.Layer):
 #
 # `call` takes a `mask`, and Keras fills it in from what is attached to the inputs. Given
 # the weights of `keras.layers.MultiHeadAttention` without biases and the same mask, the
-# layer has to return the same numbers, if each sequence has a real token.
+# layer returns the same numbers, if each query has a score far above -10000.
 
 # %%
 vectors = np.random.normal(size=(4, 7, 16)).astype("float32")
@@ -518,8 +518,8 @@ def draw_heads(axes, model, digits):
 
 
 # %% [markdown]
-# In the second block, each row's bright cell stands where its label is that of the
-# column: the antidiagonal of a 5 by 5 map.
+# In the second block, most bright cells stand where both labels are the same: the
+# antidiagonal of a 5 by 5 map.
 
 # %% alt="Four maps of 5 by 5 weights for the sequence 7 2 5 0 9. Both heads of block 2 have most of their weight on the antidiagonal, where the token read is the token to write. The first rows of block 1 lean to the right, to the last tokens of the sequence."
 fig, axes = plt.subplots(2, 2, figsize=(7, 6), layout="constrained")
@@ -695,5 +695,5 @@ print("7 2 5 0 9 backwards:", *written)
 
 # %% [markdown]
 # To go on, sort the digits instead, with `np.sort` on the real places of each row: the
-# place to read then depends on all the digits. What a layer needs besides is in
+# place to read then depends on all the digits. More on layers is in
 # [create a custom layer](../layers/custom_layer.md).

@@ -350,8 +350,8 @@ print("metrics:", [metric.name for metric in vae.metrics])
 # %% [markdown]
 # You may have seen a `metrics` property that lists the trackers. Keras 3 finds them in
 # the attribute, and resets them at the start of each epoch. The sum has a tracker of
-# its own, because the metric `loss` that each model has is fed by the built-in
-# `train_step` only. A `sample_weight` is ignored here.
+# its own, because only the built-in `train_step` and `test_step` feed the metric
+# `loss` that each model has. A `sample_weight` is ignored here.
 #
 # ## Train it
 #

@@ -496,7 +496,7 @@ def test_schedules_clipping_and_weight_decay_come_from_the_base_class():
 
 WRAPS = (
     "If the policy of the model is `mixed_float16`, and not only that of its layers, "
-    "`compile` wraps the optimizer in a `LossScaleOptimizer`:"
+    "`compile` wraps the optimizer in a `LossScaleOptimizer`, unless it gets `auto_scale_loss=False`:"
 )
 
 
@@ -517,6 +517,8 @@ def test_it_trains_in_mixed_precision():
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     losses = model.fit(x, x.sum(axis=-1, keepdims=True), epochs=10, verbose=0).history["loss"]
     assert losses[-1] < losses[0] / 2
+    model.compile(optimizer=NormalizedMomentum(0.05), loss="mse", auto_scale_loss=False)
+    assert type(model.optimizer) is NormalizedMomentum
 
 
 def test_it_trains_compiled_by_xla():

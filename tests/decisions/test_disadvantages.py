@@ -346,10 +346,24 @@ def test_the_query_starts_from_random_numbers():
     assert layer.query.name == "query"
 
 
-@pytest.mark.parametrize("policy", ["float32", *contract.DTYPES])
-@pytest.mark.proves(
-    "The mask makes a padded sequence give what the sequence gives alone, even if the padding is infinite."
+SAME_ALONE = (
+    "While its scores stay above −1e9, a padded sequence with a mask gives what the sequence gives alone, "  # noqa: RUF001
+    "even if the padding is infinite."
 )
+
+
+@pytest.mark.parametrize(("score", "same"), [(-1e8, True), (-1e10, False)])
+@pytest.mark.proves(SAME_ALONE)
+def test_the_mask_is_a_score(score, same):
+    attention, x = TimeAttention(), score * np.ones((1, 5, 4), "float32")
+    attention.build(x.shape)
+    attention.set_weights([np.eye(4)[:, :1]])
+    masked = attention(padded(x), mask=ops.convert_to_tensor([[True] * 5 + [False] * (padded(x).shape[1] - 5)]))
+    assert np.allclose(masked, attention(x), rtol=1e-5) is same
+
+
+@pytest.mark.parametrize("policy", ["float32", *contract.DTYPES])
+@pytest.mark.proves(SAME_ALONE)
 def test_padding_changes_nothing(policy):
     x = rng().normal(size=(5, 7, 4)).astype("float32")
     attention = TimeAttention(dtype=policy)
@@ -369,7 +383,7 @@ def test_padding_changes_nothing(policy):
 @pytest.mark.parametrize("policy", ["float32", *contract.DTYPES])
 @pytest.mark.parametrize("padding", [-np.inf, np.inf, np.nan])
 @pytest.mark.proves(
-    "The mask makes a padded sequence give what the sequence gives alone, even if the padding is infinite.",
+    SAME_ALONE,
     "a weight of 0 times infinity would be NaN",
 )
 def test_infinite_padding_changes_nothing(policy, padding):
@@ -688,10 +702,32 @@ FAIR = {
     ),
 }
 
+UNDISTURBED = (
+    "Weights that aren't trainable, integer inputs, several outputs and the dropout of Keras don't disturb the check; "
+    "`tf.nn.dropout` does."
+)
+
+
+@pytest.mark.proves(UNDISTURBED)
+def test_dropout_of_tensorflow_disturbs_the_slopes(seed):
+    class Drops(layers.Dense):
+        by = staticmethod(keras.random.dropout)
+
+        def call(self, inputs):
+            return self.by(super().call(inputs), 0.5)
+
+    class DropsByTensorFlow(Drops):
+        by = staticmethod(tf.nn.dropout)
+
+    for layer, right in ((Drops, True), (DropsByTensorFlow, False)):
+        keras.utils.set_random_seed(seed)
+        by_tape, measured = slopes(layer(3, dtype="float64"), rng().normal(size=(5, 4)))
+        assert (by_tape == pytest.approx(measured, rel=1e-5)) is right
+
 
 @pytest.mark.parametrize("name", FAIR)
 @pytest.mark.proves(
-    "Weights that aren't trainable, integer inputs, several outputs and dropout don't disturb the check.",
+    UNDISTURBED,
     "Slope along a random direction: what the tape says, what is measured.",
 )
 def test_the_slopes_of_a_right_layer_agree(name, seed):
@@ -702,9 +738,7 @@ def test_the_slopes_of_a_right_layer_agree(name, seed):
     assert (by_tape == 0) == (name == "frozen")
 
 
-@pytest.mark.proves(
-    "Weights that aren't trainable, integer inputs, several outputs and dropout don't disturb the check."
-)
+@pytest.mark.proves(UNDISTURBED)
 def test_the_slopes_of_integer_inputs_agree(seed):
     keras.utils.set_random_seed(seed)
     embedding = layers.Embedding(5, 3, dtype="float64")
@@ -718,9 +752,7 @@ def test_the_slopes_of_integer_inputs_agree(seed):
     assert by_tape == pytest.approx(measured, rel=1e-5)
 
 
-@pytest.mark.proves(
-    "Weights that aren't trainable, integer inputs, several outputs and dropout don't disturb the check."
-)
+@pytest.mark.proves(UNDISTURBED)
 def test_an_offset_that_is_not_trainable_and_stands_first_does_not_disturb_the_slopes(seed):
     class Offset(layers.Layer):
         def build(self, input_shape):
@@ -894,7 +926,9 @@ def test_in_float32_the_slopes_of_a_right_layer_differ(seed):
         assert gaps["float32"] > 1e-3
 
 
-@pytest.mark.proves("A layer whose gradient isn't the slope on purpose fails it, such as a straight-through estimator.")
+@pytest.mark.proves(
+    "A straight-through estimator, whose gradient isn't the slope on purpose, fails it if a weight comes before it."
+)
 def test_the_slopes_of_a_straight_through_estimator_differ(seed):
     class Rounds(layers.Dense):
         def call(self, inputs):
@@ -904,6 +938,13 @@ def test_the_slopes_of_a_straight_through_estimator_differ(seed):
     keras.utils.set_random_seed(seed)
     by_tape, measured = slopes(Rounds(3, dtype="float64"), rng().normal(size=(5, 4)))
     assert by_tape != pytest.approx(measured, rel=0.01)
+
+    class RoundsInputs(layers.Dense):
+        def call(self, inputs):
+            return super().call(inputs + ops.stop_gradient(ops.round(inputs) - inputs))
+
+    by_tape, measured = slopes(RoundsInputs(3, dtype="float64"), rng().normal(size=(5, 4)))
+    assert by_tape == pytest.approx(measured, rel=1e-5)
 
 
 @pytest.mark.proves(

@@ -94,7 +94,7 @@ def test_a_function_knows_no_training_draws_once_and_sees_no_mask():
     np.testing.assert_array_equal(graph(np.ones((2, 4))), graph(np.ones((2, 4))))
 
 
-@pytest.mark.proves("Calling a function silently drops a mask; `keras.layers.Activation(wave)` propagates it.")
+@pytest.mark.proves("Calling `wave` silently drops a mask; `keras.layers.Activation(wave)` propagates it.")
 def test_a_call_of_a_function_ends_the_mask_and_an_activation_does_not():
     ids = keras.Input((None,), dtype="int32")
     embedding, pooling = keras.layers.Embedding(5, 4, mask_zero=True), keras.layers.GlobalAveragePooling1D()
@@ -108,6 +108,8 @@ def test_a_call_of_a_function_ends_the_mask_and_an_activation_does_not():
             assert (getattr(operation(embedding(padded)), "_keras_mask", None) is None) == (name == "function")
     assert changes["function"] > 1e-3
     assert changes["layer"] < 1e-6
+    # A function that returns what it is given is the exception.
+    assert keras.activations.linear(embedding(padded))._keras_mask is not None
 
 
 @pytest.mark.proves("Not if a loss has weights of its own: `compile` doesn't train them.")
@@ -141,7 +143,7 @@ def test_an_activation_with_a_weight_trains_and_comes_back(tmp_path):
 
 
 @pytest.mark.proves(
-    "a functional model of built-in layers, without `Lambda` and functions of yours, "
+    "a functional model of built-in layers, without `Lambda` and without functions or classes of yours, "
     "is saved and loaded without code of yours."
 )
 def test_a_graph_of_built_in_layers_is_saved_without_a_line_of_ours(tmp_path, fresh_process):
@@ -165,6 +167,27 @@ def test_a_graph_of_built_in_layers_is_saved_without_a_line_of_ours(tmp_path, fr
     elsewhere = fresh_process.submit(contract.load_and_call, tmp_path / "function.keras", "keras", x)
     with pytest.raises((TypeError, ValueError), match="defined_here"):
         elsewhere.result()
+
+    class OwnRegularizer(keras.regularizers.L2):
+        pass
+
+    class OwnLoss(keras.losses.MeanSquaredError):
+        pass
+
+    class OwnSchedule(keras.optimizers.schedules.ExponentialDecay):
+        pass
+
+    for layer, options in (
+        ({"kernel_regularizer": OwnRegularizer()}, None),
+        ({}, {"loss": OwnLoss()}),
+        ({}, {"loss": "mse", "optimizer": keras.optimizers.SGD(OwnSchedule(0.1, 10, 0.9))}),
+    ):
+        model = keras.Model(inputs, keras.layers.Dense(4, **layer)(inputs))
+        if options:
+            model.compile(**options)
+        model.save(tmp_path / "class.keras")
+        with pytest.raises(TypeError, match=r"Own(Regularizer|Loss|Schedule)"):
+            keras.saving.load_model(tmp_path / "class.keras")
 
 
 def moves(gradients: list, **options) -> list[float]:
@@ -380,7 +403,7 @@ def test_a_small_alpha_has_its_gradient_in_float16(alpha):
     "Networks of the same width learn `sin(3x)` between −3 and 3, and are then asked beyond, "  # noqa: RUF001
     "where they weren't trained.",
     "A model that always predicts 0 has a loss of 0.5:",
-    "`Snake(3.0)` fits the sine and continues it, with a loss below 0.2.",
+    "`Snake(3.0)` fits the sine and continues it, with a loss below 0.3.",
     "`Snake(1.0)` stays at a loss of about 0.4: in these 20 epochs, training doesn't find a frequency "
     "that is so far away.",
 )
@@ -392,7 +415,14 @@ def test_training_finds_a_frequency_only_from_near_it(seed):
     assert np.mean(np.square(np.sin(3 * page["beyond"]))) == pytest.approx(0.5, abs=0.05)
     assert one in (0.4, 0.5)
     assert page["near"] < 0.01  # of the last, Snake(3.0)
-    assert page["far"] < 0.2
+    assert page["far"] < 0.3
+
+
+@pytest.mark.proves("`Snake(3.0)` fits the sine and continues it, with a loss below 0.3.")
+def test_with_one_seed_of_sixteen_the_sine_is_continued_less_well():
+    page = shown(MODULE, "periodic", seed=40)
+    assert page["near"] < 0.01
+    assert 0.2 < page["far"] < 0.3
 
 
 @pytest.mark.proves(
@@ -616,27 +646,45 @@ def largest_tensor(step, batch: int, shape: tuple[int, ...] = (1,)) -> int:
 
 
 @pytest.mark.proves(
-    "While it is computed, each activation has a gradient for each pair of samples, "
-    "so the memory grows with the square of the batch size."
+    "While it is computed, each activation has a gradient for each pair of samples. The memory for the jacobian "
+    "grows with the batch size, that for the pairs with its square: in a convolution over more pixels than a "
+    "filter has weights, the pairs take more; in a `Dense` layer with more features than the batch has samples, "
+    "the jacobian does.",
+    "Use small batches, or `jacobian(…, experimental_use_pfor=False)`: in a `tf.function`, as here, it takes one "
+    "sample after another, without the pairs.",
 )
-def test_the_memory_of_the_jacobian_grows_with_the_square_of_the_batch(one_batch):
+def test_the_memory_of_the_jacobian_and_of_the_pairs(one_batch):
     clipped = one_batch["clipped_step"].python_function
     assert [largest_tensor(clipped, batch) for batch in (16, 32, 64)] == [16**2, 32**2, 64**2]
 
+    def jacobian_of(model, **options):
+        weights = [weight.value for weight in model.trainable_variables]
+
+        def jacobian(x, y):
+            with tf.GradientTape() as tape:
+                losses = keras.losses.mean_squared_error(y, model(x))
+            return tape.jacobian(losses, weights, **options)
+
+        return jacobian
+
     layers = [keras.layers.Conv2D(4, 3, padding="same"), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(1)]
     image = keras.Sequential([keras.Input((8, 8, 1)), *layers])
-    weights = [weight.value for weight in image.trainable_variables]
+    one_by_one = {"experimental_use_pfor": False}
+    for batch in (1, 16, 64):  # 64 pixels, and 9 weights in a filter
+        assert largest_tensor(jacobian_of(image), batch, (8, 8, 1)) == batch**2 * 8 * 8 * 4
+        assert largest_tensor(jacobian_of(image, **one_by_one), batch, (8, 8, 1)) == batch * 8 * 8 * 4
 
-    def gradients(x, y, each=False):
-        with tf.GradientTape() as tape:
-            losses = keras.losses.mean_squared_error(y, image(x))
-        return (tape.jacobian if each else tape.gradient)(losses, weights)
-
-    activations = 8 * 8 * 4
-    for batch in (16, 32, 64):
-        assert largest_tensor(gradients, batch, (8, 8, 1)) == batch * activations
-        assert largest_tensor(lambda x, y: gradients(x, y, True), batch, (8, 8, 1)) == batch**2 * activations
-    assert image.count_params() < activations
+    features, units = 30, 50
+    wide = keras.Sequential([keras.Input((features,)), keras.layers.Dense(units), keras.layers.Dense(1)])
+    for batch in (16, 29):
+        assert largest_tensor(jacobian_of(wide), batch, (features,)) == batch * features * units
+    for batch in (31, 64):
+        assert largest_tensor(jacobian_of(wide), batch, (features,)) == batch**2 * units
+    x, y = np.random.default_rng(0).normal(size=(5, features)).astype("float32"), np.ones((5, 1), "float32")
+    by_pairs, by_sample = jacobian_of(wide), jacobian_of(wide, **one_by_one)
+    contract.assert_same(by_pairs(x, y), tf.function(by_sample)(x, y), atol=1e-4)
+    with pytest.raises(RuntimeError, match="persistent=True"):
+        by_sample(x, y)
 
 
 # --- keep fit and change the step -------------------------------------------------------------------------------------

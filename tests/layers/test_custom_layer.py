@@ -343,8 +343,8 @@ def test_tensorflow_functions_work_inside_call(product, check):
 
 
 @pytest.mark.proves(
-    "A stack of weights, `ops.stack([self.a, self.b])`, raises `'str' object has no attribute 'base_dtype'`, and so "
-    "does `tf.stack`. Write `ops.stack([self.a.value, self.b.value])`."
+    "A stack of weights along axis 0, `ops.stack([self.a, self.b])`, raises `'str' object has no attribute "
+    "'base_dtype'`, and so does `tf.stack`. Write `ops.stack([self.a.value, self.b.value])`."
 )
 @pytest.mark.parametrize("shape", [(), (4,), (4, 3)])
 def test_weights_are_stacked_by_their_value(shape):
@@ -363,6 +363,11 @@ def test_weights_are_stacked_by_their_value(shape):
     for stack in (ops.stack, tf.stack):
         with pytest.raises(AttributeError, match="'str' object has no attribute 'base_dtype'"):
             Stacks(lambda self, stack=stack: stack([self.a, self.b]))(x)
+        if shape:  # another axis, or a concatenation, is no problem
+            outputs = Stacks(lambda self, stack=stack: stack([self.a, self.b], axis=-1))(x)
+            np.testing.assert_array_equal(outputs, np.full((*shape, 2), 4.0))
+            outputs = Stacks(lambda self: ops.concatenate([self.a, self.b]))(x)
+            np.testing.assert_array_equal(outputs, np.full((2 * shape[0], *shape[1:]), 4.0))
     for dtype in ("float32", "mixed_bfloat16"):
         layer = Stacks(lambda self: ops.stack([self.a.value, self.b.value]), dtype=dtype)
         for outputs in (layer(x), tf.function(layer)(tf.constant(x))):
@@ -419,8 +424,9 @@ def test_the_shape_and_dtype_are_known_without_a_call(cls):
 
 @pytest.mark.proves(
     "Without this method, a functional model traces `call` to find the shape of the output.",
-    "With this method, Keras trusts it, and a functional model is built without `call`. A wrong shape, or an error in "
-    "`call`, isn't noticed before the model meets data.",
+    "With this method, Keras trusts it: a wrong shape isn't noticed before the model meets data. A functional model is "
+    "built without `call`, and an error in `call` isn't noticed either. If the layer contains layers and has no "
+    "`build`, `call` is traced to build them, and an error in it warns.",
 )
 def test_keras_trusts_the_method():
     called = []
@@ -447,6 +453,32 @@ def test_keras_trusts_the_method():
     assert wrong.predict(np.ones((2, 4)), verbose=0).shape == (2, 4)
     with pytest.raises(RuntimeError, match="in call"):
         raises.predict(np.ones((2, 4)), verbose=0)
+
+    class Contains(Wrong):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.inner = keras.layers.Dense(4)
+
+        def call(self, inputs):
+            return self.inner(super().call(inputs))
+
+    class ContainsAndRaises(Contains):
+        call = Raises.call
+
+    class Builds(ContainsAndRaises):
+        def build(self, input_shape):
+            self.inner.build(input_shape)
+
+    called.clear()
+    assert Contains()(inputs).shape == (None, 9)
+    assert len(called) == 1
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert ContainsAndRaises()(inputs).shape == (None, 9)
+    assert any("not able to trace the layer `call" in str(warning.message) for warning in caught)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Builds()(inputs).shape == (None, 9)
 
 
 # --- options ----------------------------------------------------------------------------------------------------------
@@ -634,6 +666,23 @@ OWN = (
 )
 
 
+@pytest.mark.proves(
+    "Don't call it `relu`: an activation with the name of a built-in one, and not registered, is silently loaded as "
+    "the built-in."
+)
+@pytest.mark.parametrize("cls", [Affine, keras.layers.Dense])
+def test_an_activation_with_the_name_of_a_built_in_one_is_replaced(cls, tmp_path):
+    def relu(x):
+        return 0.5 * x
+
+    for register, kept in ((lambda function: function, False), (keras.saving.register_keras_serializable("own"), True)):
+        layer = cls(3, activation=register(relu))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", category=UserWarning)
+            reloaded = saved_and_reloaded(layer, tmp_path)
+        assert reloaded.activation is (relu if kept else keras.activations.relu)
+
+
 @pytest.mark.proves(OWN)
 @pytest.mark.parametrize("option", ["activation", "kernel_initializer", "kernel_regularizer"])
 @pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`:UserWarning")
@@ -764,10 +813,10 @@ def test_what_keeps_the_name(tmp_path):
 
 @pytest.mark.proves(
     "take several inputs | `call(self, inputs)` with a list, a tuple or a dict | `build` gets the shapes in the same "
-    "structure, on loading with lists in place of tuples.",
+    "structure. On loading, lists can take the place of tuples.",
     "take them one by one | `call(self, left, right)` and `build(self, left_shape, right_shape)` | Each parameter of "
-    "`build` is one of `call` with `_shape` added; otherwise Keras raises `ValueError`. A `build` with one parameter "
-    "gets the shape of `left`.",
+    "`build` is one of `call` with `_shape` added; otherwise Keras raises `ValueError`. If `right` may be left out, "
+    "write `right_shape=None`. A `build` with one parameter gets the shape of `left`.",
 )
 def test_what_build_gets_for_several_inputs(tmp_path):
     shapes = []
@@ -813,6 +862,34 @@ def test_what_build_gets_for_several_inputs(tmp_path):
     assert shapes.pop() == (None, 4)
     with pytest.raises(ValueError, match="all arguments should have a `_shape` suffix and match an argument"):
         Unmatched()(left, right)
+
+    class LeftOut(OneByOne):
+        def call(self, left, right=None):
+            return left
+
+    class Default(LeftOut):
+        def build(self, left_shape, right_shape=None):
+            shapes.append((left_shape, right_shape))
+
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'right_shape'"):
+        LeftOut()(left)
+    Default()(left)
+    assert shapes.pop() == ((None, 4), None)
+
+    class Around(keras.Model):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.together = Together()
+
+        def call(self, inputs):
+            return self.together((inputs, inputs))
+
+    model = Around()
+    model(np.ones((2, 4)))
+    model.save(tmp_path / "model.keras")
+    shapes.clear()
+    keras.saving.load_model(tmp_path / "model.keras", custom_objects={"Around": Around, "Together": Together})
+    assert shapes == [((2, 4), (2, 4))]  # a subclassed model calls its layers, and no list appears
 
 
 @pytest.mark.proves(
@@ -860,7 +937,7 @@ def test_integer_inputs_are_not_cast(x, dtype):
 MASK = (
     "propagate a mask | `self.supports_masking = True` in `__init__` | The output gets the mask of the input. If it "
     "doesn't: the mask is lost. A layer that removes the axis of steps returns `None` from `compute_mask(self, inputs, "
-    "previous_mask)`; otherwise the mask makes the loss wrong, or `fit` raises."
+    "previous_mask)`; otherwise the mask can make the loss wrong, and `fit` can raise."
 )
 
 
@@ -892,6 +969,8 @@ def test_a_layer_that_removes_the_axis_of_steps_returns_no_mask(samples):
         (loss,) = model.fit(steps, y, verbose=0).history["loss"]
         right = np.mean((model.predict(steps, verbose=0) - y) ** 2)
         assert (abs(loss - right) < 1e-5) == (cls is SumsWithoutMask)
+        (loss,) = model.fit(steps, y, batch_size=1, verbose=0).history["loss"]
+        assert loss == pytest.approx(right, rel=1e-5)  # of a batch of 1, the mask takes nothing
 
 
 @pytest.mark.proves(MASK)
@@ -1029,22 +1108,40 @@ def test_a_seed_generator_draws_other_numbers_in_each_call():
 
 
 @pytest.mark.proves(
-    "add a term to the loss | `self.add_loss(term)` in `call` | `fit` adds it. A training loop of your own adds "
-    "`model.losses`. In the cell of a `keras.layers.RNN`, `fit` raises."
+    'add a term to the loss | `self.add_loss(ops.cast(term, "float32"))` in `call` | `fit` adds it. Without the cast, '
+    "`fit` raises in mixed precision, and so it does with an `activity_regularizer`. A training loop of your own adds "
+    "`model.losses`. In the cell of a `keras.layers.RNN`, `fit` raises without `unroll=True`."
 )
 @pytest.mark.filterwarnings("ignore:The model does not have any trainable weights:UserWarning")
 def test_add_loss():
     class Penalised(keras.layers.Layer):
         def call(self, inputs):
-            self.add_loss(ops.sum(ops.abs(inputs)))
+            term = ops.sum(ops.abs(inputs))
+            self.add_loss(ops.cast(term, "float32") if self.casts else term)
             return inputs
 
-    model = keras.Sequential([keras.Input((3,)), Penalised()])
-    model.compile(loss="mse")
+        def compute_output_shape(self, input_shape):
+            return input_shape
+
+    def fitted(layer, x):
+        model = keras.Sequential([keras.Input(x.shape[1:]), layer])
+        model.compile(loss="mse")
+        return model, model.fit(x, x, verbose=0).history["loss"]
+
     x = np.array([[1.0, -2.0, 4.0]])
-    assert model.fit(x, x, verbose=0).history["loss"] == [7.0]
-    model(x)
-    assert [float(loss) for loss in model.losses] == [7.0]
+    for dtype in ("float32", "mixed_float16", "mixed_bfloat16", "float64"):
+        for Penalised.casts in (True, False):
+            if Penalised.casts or dtype == "float32":
+                model, losses = fitted(Penalised(dtype=dtype), x)
+                assert losses == [7.0]
+                model(x)
+                assert [float(loss) for loss in model.losses] == [7.0]
+            else:
+                with pytest.raises(TypeError, match="Cannot convert a list containing a tensor of dtype"):
+                    fitted(Penalised(dtype=dtype), x)
+    assert fitted(keras.layers.TimeDistributed(Penalised()), np.stack([x, x], axis=1))[1] == [14.0]
+    with pytest.raises(TypeError, match="Cannot convert a list containing a tensor of dtype"):
+        fitted(Affine(3, activity_regularizer="l2", dtype="mixed_bfloat16"), x)
 
     class Cell(Penalised):
         state_size = output_size = 3
@@ -1052,11 +1149,11 @@ def test_add_loss():
         def call(self, inputs, states):
             return super().call(inputs), states
 
-    model = keras.Sequential([keras.layers.RNN(Cell())])
-    model.compile(loss="mse")
+    x = np.ones((2, 5, 3))
     with pytest.raises(Exception, match="is out of scope") as caught:
-        model.fit(np.ones((2, 5, 3)), np.ones((2, 3)), verbose=0)
+        fitted(keras.layers.RNN(Cell(), return_sequences=True), x)
     assert type(caught.value).__name__ == "InaccessibleTensorError"
+    assert fitted(keras.layers.RNN(Cell(), return_sequences=True, unroll=True), x)[1] == [x.sum()]
 
 
 # --- what older tutorials print ---------------------------------------------------------------------------------------

@@ -459,6 +459,18 @@ class Between(layers.Layer):
         return self.inner(inputs)
 
 
+class Traced(Between):
+    @tf.function
+    def call(self, inputs):
+        return self.inner(inputs)
+
+
+class TracedWithTraining(Between):
+    @tf.function
+    def call(self, inputs, training=False):
+        return self.inner(inputs)
+
+
 class TakesKwargs(Handed):
     def call(self, inputs, **kwargs):
         return self.dense(self.inner(inputs))
@@ -474,6 +486,8 @@ TRAINED = {
     "declared, not handed on": (Declared, True),
     "declared, through a layer that doesn't": (lambda spy: Declared(Between(spy)), True),
     "declared, through a model that doesn't": (lambda spy: Declared(Undeclared(spy)), True),
+    "declared, through a tf.function that doesn't": (lambda spy: Declared(Traced(spy)), False),
+    "declared, through a tf.function that does": (lambda spy: Declared(TracedWithTraining(spy)), True),
     "undeclared in a Sequential": (lambda spy: keras.Sequential([Undeclared(spy)]), True),
     "undeclared in a functional model": (lambda spy: functional(Undeclared(spy)), True),
     "undeclared": (Undeclared, False),
@@ -486,7 +500,7 @@ TRAINED = {
     "`fit` tells the model which by `training=True`, if `call` has the argument; `evaluate` and `predict` pass "
     "`False`.",
     "The model that you call `fit` on needs the argument. Keras passes it to the layers inside, even where a `call` in "
-    "between doesn't have it.",
+    "between doesn't have it, unless that `call` is a `tf.function`.",
     "Define the forward pass. `fit` sets `training` to `True`.",
     "`training` in `call` | if `call` itself uses it | if a layer inside depends on it",
 )
@@ -767,7 +781,13 @@ class OwnOptimizer(keras.optimizers.SGD):
     pass
 
 
-@pytest.mark.proves("Register a loss, metric or optimizer of your own too, or load with `compile=False`.")
+class OwnSchedule(keras.optimizers.schedules.ExponentialDecay):
+    pass
+
+
+@pytest.mark.proves(
+    "Register a loss, metric, optimizer or learning rate schedule of your own too, or load with `compile=False`."
+)
 @pytest.mark.parametrize(
     ("options", "loads"),
     [
@@ -776,8 +796,9 @@ class OwnOptimizer(keras.optimizers.SGD):
         ({"loss": unregistered}, False),
         ({"loss": "mse", "metrics": [unregistered]}, False),
         ({"loss": "mse", "optimizer": OwnOptimizer}, False),
+        ({"loss": "mse", "optimizer": lambda: keras.optimizers.SGD(OwnSchedule(0.1, 10, 0.9))}, False),
     ],
-    ids=["loss registered", "metric registered", "loss", "metric", "optimizer"],
+    ids=["loss registered", "metric registered", "loss", "metric", "optimizer", "schedule"],
 )
 def test_a_loss_metric_or_optimizer_of_your_own_is_registered(options, loads, tmp_path):
     x, y = one_of(10)()
@@ -791,7 +812,7 @@ def test_a_loss_metric_or_optimizer_of_your_own_is_registered(options, loads, tm
     if loads:
         assert keras.saving.load_model(path).compiled
     else:
-        with pytest.raises(TypeError, match=r"unregistered|OwnOptimizer"):
+        with pytest.raises(TypeError, match=r"unregistered|OwnOptimizer|OwnSchedule"):
             keras.saving.load_model(path)
 
 
@@ -959,6 +980,35 @@ def test_numbers_of_numpy_are_not(value, tmp_path):
     for model in given_and_default(value):
         with pytest.raises(NotImplementedError):
             model.save(tmp_path / "model.keras")
+
+
+@pytest.mark.proves(
+    "What is passed to `*args` | stops `save` without `get_config` | lost without `get_config`, silently"
+)
+def test_variadic_arguments_stop_a_layer_and_are_lost_by_a_model(tmp_path):
+    def variadic(base):
+        class Variadic(base):
+            def __init__(self, *sizes, **kwargs):
+                super().__init__(**kwargs)
+                self.sizes = sizes
+
+            def call(self, inputs):
+                return inputs
+
+        return Variadic
+
+    path = tmp_path / "model.keras"
+    with pytest.raises(NotImplementedError, match="variadic positional arguments"):
+        keras.Sequential([keras.Input((4,)), variadic(layers.Layer)(3, 4)]).save(path)
+    cls = variadic(keras.Model)
+    model = cls(3, 4)
+    model(np.ones((2, 4)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.save(path)
+        reloaded = keras.saving.load_model(path, custom_objects={"Variadic": cls})
+    assert model.sizes == (3, 4)
+    assert reloaded.sizes == ()
 
 
 @pytest.mark.proves(NUMPY)

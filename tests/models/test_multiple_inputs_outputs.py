@@ -357,8 +357,8 @@ def test_the_last_batch_counts_as_much_as_the_others_in_the_loss_of_an_output(ma
 
 
 @pytest.mark.proves(
-    "`loss` | raises `KeyError` | that output isn't trained, and `fit` warns `Gradients do not exist` if it has layers "
-    "of its own; raises if `loss_weights` has both keys",
+    "`loss` | raises `KeyError` | that output isn't trained, and `fit` warns `Gradients do not exist` if it has "
+    "weights of its own; raises if `loss_weights` has both keys",
     "`metrics` | raises: Invalid `metrics` | that output has no metric",
 )
 @pytest.mark.parametrize("make", [functional_reader, TwoDigitReader])
@@ -389,10 +389,11 @@ def test_the_keys_of_loss_and_metrics_are_checked(make):
         model.fit(x, y, verbose=0)
 
 
-@pytest.mark.proves("`fit` warns `Gradients do not exist` if it has layers of its own")
-def test_outputs_that_share_all_layers_warn_of_no_missing_loss():
+@pytest.mark.proves("`fit` warns `Gradients do not exist` if it has weights of its own")
+@pytest.mark.parametrize("own", [lambda x: x, keras.layers.Activation("tanh")], ids=["no layer", "a layer"])
+def test_outputs_that_share_all_weights_warn_of_no_missing_loss(own):
     one, other, dense = keras.Input((4,)), keras.Input((4,)), keras.layers.Dense(2)
-    model = keras.Model([one, other], {"one": dense(one), "other": dense(other)})
+    model = keras.Model([one, other], {"one": dense(one), "other": own(dense(other))})
     x, y = np.ones((8, 4)), np.ones((8, 2))
     model.compile(loss={"one": "mse"})
     with warnings.catch_warnings():
@@ -441,9 +442,12 @@ def test_the_number_of_loss_weights_is_checked(make, loss, weights):
         model.evaluate(*data(8), verbose=0)
 
 
+CLASS_WEIGHT = "With `class_weight`, `fit` raises if the targets are a dict or a list, of one output too."
+
+
 @pytest.mark.proves(
     "`sample_weight` | raises | raises; `None` stands for no weights",
-    "`class_weight` raises if the targets are a dict or a list, of one output too.",
+    CLASS_WEIGHT,
 )
 @pytest.mark.parametrize("make", [functional_reader, TwoDigitReader])
 def test_sample_weight_takes_a_dict_and_class_weight_raises(make):
@@ -464,7 +468,7 @@ def test_sample_weight_takes_a_dict_and_class_weight_raises(make):
         model.fit(x, y, class_weight={0: 2.0}, verbose=0)
 
 
-@pytest.mark.proves("`class_weight` raises if the targets are a dict or a list, of one output too.")
+@pytest.mark.proves(CLASS_WEIGHT)
 def test_class_weight_takes_one_array_of_targets():
     inputs = keras.Input((4,))
     output = keras.layers.Dense(2, activation="softmax")(inputs)
@@ -712,7 +716,7 @@ def test_a_missing_input_is_a_key_error_or_what_call_makes_of_it():
 
 @pytest.mark.proves(
     "The first call needs both inputs. If a head is first used later, `load_model` drops its weights without an error, "
-    "and a `predict` after one without that head raises. `fit` with a dict of losses needs both outputs.",
+    "and a `predict` after one without that head raises. `fit` with a dict of two losses needs both outputs.",
     "the first call takes both.",
     "both inputs, so that both heads get their weights",
 )
@@ -743,6 +747,10 @@ def test_where_leaving_out_an_input_ends(tmp_path):
     model.compile(loss=CROSSENTROPY, run_eagerly=True)
     with pytest.raises(KeyError, match=r"\('right_digit',\) in the `loss` argument, can't be found"):
         model.fit({"left": x["left"]}, {"left_digit": y["left_digit"]}, verbose=0)
+    model.compile(loss={"left_digit": "categorical_crossentropy"}, run_eagerly=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Gradients do not exist")
+        assert model.fit({"left": x["left"]}, {"left_digit": y["left_digit"]}, verbose=0).history["loss"][0] > 0
 
 
 @pytest.mark.proves(

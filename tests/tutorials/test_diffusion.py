@@ -308,10 +308,13 @@ def test_normal_data_come_back_with_the_deviation_that_theory_says():
 
 
 @pytest.mark.proves(
-    "This variance is exact for data in a single point. Normal data come back too narrow, narrow ones most: with the "
-    "best prediction, data of deviation 0.5 come back with 0.47 from 100 steps, of deviation 0.05 with 0.035.",
+    "This variance is exact for data in a single point. Normal data come back too narrow, in proportion the narrowest "
+    "most: with the best prediction, data of deviation 2 come back with 1.94 from 100 steps, of deviation 0.5 with "
+    "0.47, of deviation 0.05 with 0.035.",
 )
-@pytest.mark.parametrize(("s", "comes_back"), [(0.0, 0.0), (0.05, 0.035), (0.5, 0.47), (1.0, 0.96), (2.0, 1.94)])
+@pytest.mark.parametrize(
+    ("s", "comes_back"), [(0.0, 0.0), (0.01, 0.0029), (0.05, 0.035), (0.5, 0.47), (1.0, 0.96), (2.0, 1.94)]
+)
 def test_data_come_back_too_narrow_and_narrow_data_most(s, comes_back):
     def predict(inputs):
         x, t = inputs

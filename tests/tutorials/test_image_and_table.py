@@ -693,7 +693,7 @@ def test_the_shape_is_learned(seed):
     "The mass is learned first: from the first epoch to the second its loss falls to less than a third.",
     "In the first epoch the loss of the shape is still near",
     "and it keeps the larger part of the sum to the end.",
-    "Left, the cross-entropy of the shape starts near 1 and falls below 0.2.",
+    "Left, the cross-entropy of the shape starts above 0.5 and falls below 0.2.",
     "Right, the squared error of the mass falls steeply from the first epoch to the second, and ends below 0.01.",
     "Two panels over 10 epochs with logarithmic vertical axes, each with a curve for training and one for test pieces.",
 )
@@ -712,7 +712,7 @@ def test_the_losses_and_their_plot(seed):
     assert mass[1] < mass[0] / 3
     assert shape[0] == pytest.approx(np.log(3), abs=0.25)
     assert shape[-1] > 2 * mass[-1]
-    assert history["val_shape_loss"][0] == pytest.approx(1, abs=0.25)
+    assert 0.5 < history["val_shape_loss"][0] < 1.25
     assert max(shape[-1], history["val_shape_loss"][-1]) < 0.2
     assert max(mass[-1], history["val_mass_loss"][-1]) < 0.01
 

@@ -314,8 +314,8 @@ def test_attention_is_the_equation_one_head_and_one_query_after_another(attentio
 
 
 @pytest.mark.proves(
-    "Given the weights of `keras.layers.MultiHeadAttention` without biases and the same mask, the layer has to return "
-    "the same numbers, if each sequence has a real token."
+    "Given the weights of `keras.layers.MultiHeadAttention` without biases and the same mask, the layer returns the "
+    "same numbers, if each query has a score far above -10000."
 )
 @pytest.mark.parametrize("mask", [None, REAL])
 def test_attention_equals_the_built_in_layer(attention, mask):
@@ -329,6 +329,13 @@ def test_attention_equals_the_built_in_layer(attention, mask):
     for one, other in zip(ours, theirs, strict=True):
         assert one.shape == other.shape
         assert float(ops.max(ops.abs(one - other))) < 1e-5
+    low = np.ones((4, 7, 16), "float32")
+    attention.set_weights([200 * np.ones((16, 2, 8)), -200 * np.ones((16, 2, 8)), *builtin.get_weights()[2:]])
+    assert np.max(attention.agreement(low)) < -1e4
+    two = np.arange(7) < np.full((4, 1), 2)
+    attended = attention(low, mask=two, return_attention_scores=True)[1]
+    assert np.all(attended[..., 2:] > 0.1)  # masked, and read
+
     no_token = np.zeros((4, 7), bool)
     _, scores = builtin(x, x, attention_mask=no_token[:, None, :], return_attention_scores=True)
     assert not np.any(scores)
@@ -655,8 +662,7 @@ def test_what_each_block_does(seed):
 
 @pytest.mark.proves(
     "its first rows look for the end of the sequence.",
-    "In the second block, each row's bright cell stands where its label is that of the column: the antidiagonal of a 5 "
-    "by 5 map.",
+    "In the second block, most bright cells stand where both labels are the same: the antidiagonal of a 5 by 5 map.",
     "Four maps of 5 by 5 weights for the sequence 7 2 5 0 9. Both heads of block 2 have most of their weight on the "
     "antidiagonal, where the token read is the token to write. The first rows of block 1 lean to the right, to the "
     "last tokens of the sequence.",
@@ -694,7 +700,7 @@ def test_the_maps_of_the_trained_model(seed):
                 assert mirrored.mean() > (0.8 if size == 5 else 0.6)
                 assert np.abs(weights.argmax(axis=1) - rows[::-1]).max() <= 1
                 if size == 5:
-                    assert np.all(weights.argmax(axis=1) == rows[::-1])
+                    assert np.mean(weights.argmax(axis=1) == rows[::-1]) > 0.5
                 beside = np.abs(rows[:, None] + rows - (size - 1)) <= 1
                 assert weights[beside].sum() / size > 0.9
         assert bar.get_ylabel() == "attention weight"

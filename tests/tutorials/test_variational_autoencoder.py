@@ -413,7 +413,7 @@ def test_the_classes_work_where_the_notebook_ends(tmp_path):
     contract.assert_same(keras.saving.load_model(tmp_path / "larger.keras")(pictures()), larger(pictures()))
 
 
-@pytest.mark.proves("the metric `loss` that each model has is fed by the built-in `train_step` only.")
+@pytest.mark.proves("only the built-in `train_step` and `test_step` feed the metric `loss` that each model has.")
 def test_without_a_tracker_for_the_sum_the_history_has_none():
     class Untracked(keras.Model):
         def __init__(self, **kwargs):
@@ -431,6 +431,18 @@ def test_without_a_tracker_for_the_sum_the_history_has_none():
     model.compile("sgd")
     history = model.fit(pictures(), verbose=0).history
     assert history == {"half": [3.0], "loss": [0.0]}
+
+    model.compile("sgd", loss="mse")
+    assert model.evaluate(pictures(), pictures() + 2, verbose=0, return_dict=True)["loss"] == pytest.approx(4, rel=1e-5)
+
+    class Untested(Untracked):
+        def test_step(self, data):
+            return {"loss": 2 * self.half.result()}
+
+    model = Untested()
+    model.compile("sgd", loss="mse")
+    model.evaluate(pictures(), pictures() + 2, verbose=0)
+    assert model.get_metrics_result()["loss"] == 0
 
 
 @pytest.mark.proves(
