@@ -10,6 +10,8 @@ import subprocess
 from pathlib import Path
 
 import minify_html
+import tinycss2
+from tinycss2.ast import AtRule, Node, QualifiedRule
 
 from engine.prove import records
 from engine.site import fence
@@ -86,6 +88,9 @@ def finish(folder: Path) -> None:
     of_theme = sorted(folder.glob("assets/stylesheets/*.css"), key=lambda sheet: not sheet.name.startswith("main."))
     sheets = [*of_theme, folder / "assets/site.css"]  # the palette comes after the rest of the theme
     text = "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
+    pages = [file.read_text(encoding="utf-8") for file in folder.rglob("*.html")]
+    files = [*folder.glob("assets/*.js"), *folder.glob("assets/javascripts/*.js")]
+    text = without_unused(text, [*pages, *(file.read_text(encoding="utf-8") for file in files)])
     (folder / "assets/stylesheets/all.css").write_text(text, encoding="utf-8")
     for unused in [*sheets, *folder.rglob("*.map")]:
         unused.unlink()
@@ -93,8 +98,47 @@ def finish(folder: Path) -> None:
     index = (folder / "search/search_index.json").read_text(encoding="utf-8")
     (folder / "search/search_index.js").write_text(f"var __index = {index}", encoding="utf-8")
 
-    scripts = set().union(*(hashes(file.read_text(encoding="utf-8")) for file in folder.rglob("*.html")))
+    scripts = set().union(*map(hashes, pages))
     (folder / "_headers").write_text(HEADERS.format(policy=policy(scripts)), encoding="utf-8")
+
+
+def without_unused(css: str, users: list[str]) -> str:
+    """The rules of a stylesheet but those for classes that no page and no script names: a third of the theme's."""
+    named = set().union(*(re.findall(r"[\w-]+", text) for text in users))
+    return _written(tinycss2.parse_stylesheet(css, skip_comments=True, skip_whitespace=True), named)
+
+
+def _written(rules: list[Node], named: set[str]) -> str:
+    return "".join(_rule(rule, named) for rule in rules)
+
+
+def _rule(rule: Node, named: set[str]) -> str:
+    if isinstance(rule, QualifiedRule):
+        selectors = [selector for selector in _split(rule.prelude) if _classes(selector) <= named]
+        written = ",".join(tinycss2.serialize(selector).strip() for selector in selectors)
+        declarations = tinycss2.serialize([node for node in rule.content if node.type != "comment"]).strip()
+        return f"{written}{{{declarations}}}" if selectors else ""
+    if isinstance(rule, AtRule) and rule.lower_at_keyword in ("media", "supports"):
+        inner = _written(tinycss2.parse_rule_list(rule.content, skip_comments=True, skip_whitespace=True), named)
+        return f"@{rule.at_keyword}{tinycss2.serialize(rule.prelude)}{{{inner}}}" if inner else ""
+    return tinycss2.serialize([rule])
+
+
+def _split(prelude: list[Node]) -> list[list[Node]]:
+    """A list of selectors, one by one."""
+    selectors: list[list[Node]] = [[]]
+    for node in prelude:
+        if node == ",":
+            selectors.append([])
+        else:
+            selectors[-1].append(node)
+    return selectors
+
+
+def _classes(selector: list[Node]) -> set[str]:
+    """Those that an element has to have; what stands in `:is()` or `:not()` isn't looked at."""
+    outside = tinycss2.serialize([node for node in selector if node.type != "function"])
+    return set(re.findall(r"\.([\w-]+)", outside))
 
 
 def changed(root: Path) -> dict[str, str]:

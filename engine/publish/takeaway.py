@@ -11,8 +11,9 @@ import importlib.metadata
 import itertools
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -34,7 +35,7 @@ def script(module: str, site: Site) -> str:
     project = tomllib.loads((site.root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     locked = site.versions()
     needed = {"tensorflow"}  # Keras computes with it, whether the module names it or not
-    provided = importlib.metadata.packages_distributions()
+    provided = _provided()
     for node in ast.walk(ast.parse(module)):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module] if isinstance(node, ast.ImportFrom) else []
@@ -43,6 +44,12 @@ def script(module: str, site: Site) -> str:
     head = f'# requires-python = "{project["requires-python"]}"\n# dependencies = [\n{packages}# ]\n'
     lines = (line for line in module.splitlines(keepends=True) if not MARKER.match(line))
     return f"# /// script\n{head}# ///\n\n{''.join(lines)}"
+
+
+@cache  # it reads the list of files of each package that is installed
+def _provided() -> Mapping[str, list[str]]:
+    """Which packages provide what is imported."""
+    return importlib.metadata.packages_distributions()
 
 
 class _Converter(MarkdownConverter):

@@ -37,3 +37,31 @@ def test_a_file_changed_when_a_commit_last_touched_it(tmp_path):
 def test_outside_of_a_repository_no_date_is_known(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert pages.changed(tmp_path) == {}
+
+
+CSS = """\
+@charset "UTF-8";
+:root { --line: #000 } /* a comment */
+.used, .unused { color: red; /* why */ top: 0 }
+.unused > a { color: red }
+a.used:not(.unused):hover::before { content: "}.unused{" }
+[data-scheme=dark] .by-script { color: red }
+@media (width > 9em) { .unused { color: red } .used { color: red } }
+@media print { .unused { color: red } }
+@supports (top: 0) { .used-in { color: red } }
+@keyframes unused { from { top: 0 } }
+"""
+
+KEPT = """\
+@charset "UTF-8";
+:root{--line: #000}
+.used{color: red;  top: 0}
+a.used:not(.unused):hover::before{content: "}.unused{"}
+[data-scheme=dark] .by-script{color: red}
+@media (width > 9em) {.used{color: red}}
+@keyframes unused { from { top: 0 } }
+"""
+
+
+def test_a_stylesheet_keeps_what_a_page_or_a_script_names():
+    assert pages.without_unused(CSS, ["<a class='used other'>", "e.className = 'by-script'"]) == KEPT.replace("\n", "")
