@@ -19,6 +19,7 @@ from engine.prove.examples import Examples
 from engine.prove.laws import section_of
 from engine.publish import html
 from engine.site import Piece
+from tests import mirror
 from tests.site import SITE
 
 ROOT = SITE.root
@@ -39,7 +40,7 @@ def built_page(built: Path, page: Path) -> str:
 
 
 def test_no_law_is_broken():
-    found = laws.problems(SITE)
+    found = [*laws.problems(SITE), *mirror.problems(SITE)]
     assert not found, "\n".join(map(str, found))
 
 
@@ -63,7 +64,6 @@ def test_no_page_is_green_because_nothing_ran(page):
 def test_each_page_has_its_proof(page):
     path = page.relative_to(SITE.docs)
     proof = ROOT / "tests" / path.parent / f"test_{path.stem}.py"
-    assert proof.is_file(), f"{SITE.relative(page)} claims things that no test proves: write {proof.relative_to(ROOT)}"
     assert f"`{SITE.relative(page)}`" in proof.read_text(encoding="utf-8").split('"""')[1]
 
 

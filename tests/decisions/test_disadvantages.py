@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import inspect
+import io
 import re
 import textwrap
 import warnings
-from contextlib import chdir
+from contextlib import chdir, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -1059,3 +1060,13 @@ def test_an_embedding_that_no_number_of_the_batch_reaches_shows():
     model(np.ones((2, 4), "int32"))
     printed = shown(module, "imports", "check_weights", model=model, batch=np.ones((2, 4), "int32")).printed
     assert printed == "trainable weights: 1\nembeddings: reached by a gradient: False"
+
+
+def test_compare_prints_a_row_for_each_check(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = shown(module, "imports", "bare_norm", "four_checks", "bare_result")
+    with redirect_stdout(io.StringIO()) as printed:
+        page["compare"](keras.layers.LayerNormalization)
+    heading, *rows = printed.getvalue().splitlines()
+    assert heading.split() == ["built-in", "yours"]
+    assert [row.split() for row in rows] == [[check, "True", "True"] for check in CHECKS]

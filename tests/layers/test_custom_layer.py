@@ -30,6 +30,9 @@ CASES = {
 rng = np.random.default_rng(0)
 
 
+NOT_IN_CONTRACT = {"FirstAxis": "shows a kernel of the wrong axis"}
+
+
 @pytest.mark.parametrize("check", contract.LAYER, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_contract(case, check, tmp_path, fresh_process):

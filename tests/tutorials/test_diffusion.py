@@ -554,3 +554,19 @@ def test_a_layer_or_an_optimizer_made_in_a_tf_function_is_refused(made):
 )
 def test_the_reloaded_model_draws_the_same_samples():
     assert "largest difference of the samples: 0.0" in output()
+
+
+def test_a_step_that_makes_a_layer_raises():
+    with pytest.raises(ValueError, match=r"tf\.function only supports singleton tf\.Variables"):
+        tutorial.makes_a_layer(tf.zeros((1, 2)))
+
+
+def test_train_step_applies_what_it_returns_the_loss_of():
+    """It moves each weight of the model, once, and its loss is that of the noise."""
+    page = shown_cells(NAME, until="def train_step():")
+    model, optimizer = page["model"], page["optimizer"]
+    before, steps = model.get_weights(), int(optimizer.iterations)
+    loss = float(page["train_step"]())
+    assert 0.5 < loss < 2  # an untrained model predicts nothing of noise whose variance is 1
+    assert int(optimizer.iterations) == steps + 1
+    assert all((old != new).any() for old, new in zip(before, model.get_weights(), strict=True))

@@ -74,6 +74,9 @@ def test_layer_contract(check):
     check(LAYER)
 
 
+NOT_IN_CONTRACT = {"WrongAxis": "shows rows of a batch that depend on each other"}
+
+
 @pytest.mark.parametrize("check", contract.MODEL, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("case", MODELS.values(), ids=MODELS)
 def test_model_contract(case, check, tmp_path, fresh_process):

@@ -1,0 +1,76 @@
+"""What is shown and not used by the tests of its page is red, at its line."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.site import Site
+from tests import mirror
+
+PROOF = '''\
+"""`docs/add.md`: proved."""
+
+
+def test_add():
+    assert add(1, 2) == shown("use")
+'''
+LAYER = "\n\nclass Doubled(keras.layers.Layer):\n    pass\n"
+
+
+@pytest.fixture
+def proved(project):
+    project.write("tests/test_add.py", PROOF)
+    project.write("tests/test_index.py", PROOF)
+    return project
+
+
+def problems(project) -> list[str]:
+    return [str(problem) for problem in mirror.problems(Site.load(project.root))]
+
+
+def test_what_is_used_is_green(proved):
+    assert problems(proved) == []
+
+
+def test_a_page_without_tests(proved):
+    (proved.root / "tests/test_add.py").unlink()
+    assert problems(proved) == [
+        "docs/add.md:1: docs/add.md claims things that no test proves. Write tests/test_add.py."
+    ]
+
+
+def test_a_module_without_a_test(proved):
+    proved.replace("tests/test_add.py", "def test_add", "def add_test")
+    assert "tests/test_add.py:1: this module has no test. Prove what its page says." in problems(proved)
+
+
+def test_tests_of_a_page_that_is_gone(proved):
+    proved.write("tests/layers/test_gone.py", PROOF)
+    (problem,) = problems(proved)
+    assert problem.startswith("tests/layers/test_gone.py:1: the page of these tests is gone.")
+
+
+def test_a_function_that_no_test_uses(proved):
+    proved.replace("tests/test_add.py", "add(1, 2)", "3")
+    (problem,) = problems(proved)
+    assert problem.startswith("snippets/add.py:2: no test of tests/test_add.py uses add.")
+
+
+def test_a_layer_outside_of_the_contract(proved):
+    proved.replace("snippets/add.py", "    return a + b\n", f"    return a + b\n{LAYER}")
+    proved.replace("tests/test_add.py", "add(1, 2)", "add(1, 2) or Doubled")
+    (problem,) = problems(proved)
+    assert problem.startswith("snippets/add.py:6: Doubled doesn't run through the contract in tests/test_add.py.")
+
+    proved.replace("tests/test_add.py", "\n\ndef", '\nNOT_IN_CONTRACT = {"Doubled": "shows a fault"}\n\n\ndef')
+    assert problems(proved) == []
+
+
+@pytest.mark.parametrize("base", ["keras.Model", "keras.Sequential", "keras.layers.Dense"])
+def test_a_model_or_a_subclass_of_a_built_in_layer_is_one_too(proved, base):
+    proved.replace(
+        "snippets/add.py", "    return a + b\n", f"    return a + b\n{LAYER}".replace("keras.layers.Layer", base)
+    )
+    proved.replace("tests/test_add.py", "add(1, 2)", "add(1, 2) or Doubled")
+    (problem,) = problems(proved)
+    assert "Doubled doesn't run through the contract" in problem

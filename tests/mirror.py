@@ -1,0 +1,82 @@
+"""Pages, modules and tests mirror each other: what is shown is what the tests of the page use.
+
+A class or function of a page is named by its test module, or the section that defines it is. A layer or a model stands
+in one of its constants, which hold the cases of the contract, or, with the reason, in `NOT_IN_CONTRACT`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from engine.site import Piece, Problem, Site, cells, has_cells, sections
+
+CHAPTERS = ("engine", "browser", "takeaway")
+"""Folders of tests that belong to no page."""
+KERAS = ("keras.Model", "keras.Sequential", "keras.layers.")
+
+
+def problems(site: Site) -> Iterator[Problem]:
+    tests = site.root / "tests"
+    proofs = {tests / page.relative_to(site.docs).with_name(f"test_{page.stem}.py"): page for page in site.pages()}
+    for proof in sorted(tests.glob("*/test_*.py")):
+        if proof not in proofs and proof.parent.name not in CHAPTERS:
+            yield site.problem(proof, 1, "the page of these tests is gone.", "Delete them, or name the page's module.")
+    for proof, page in proofs.items():
+        if not proof.is_file():
+            what = f"{site.relative(page)} claims things that no test proves."
+            yield site.problem(page, 1, what, f"Write {proof.relative_to(site.root)}.")
+            continue
+        tree = ast.parse(proof.read_text(encoding="utf-8"))
+        if not any(isinstance(node, ast.FunctionDef) and node.name.startswith("test_") for node in tree.body):
+            yield site.problem(proof, 1, "this module has no test.", "Prove what its page says.")
+        if site.module_of(page).is_file():
+            yield from _unused(site, site.module_of(page), proof)
+
+
+def _unused(site: Site, module: Path, proof: Path) -> Iterator[Problem]:
+    source = proof.read_text(encoding="utf-8")
+    constants = [node for node in ast.parse(source).body if isinstance(node, ast.Assign) and _is_constant(node)]
+    code = [node for node in ast.parse(source).body if not isinstance(node, ast.Expr)]  # not its docstring
+    used, in_contract = (
+        _words("\n".join(map(ast.unparse, code))),
+        _words("\n".join(map(ast.unparse, constants))) | _contract(source),
+    )
+    known: set[str] = set()
+    for piece, node in _defined(module):
+        line = piece.line + node.lineno - 1
+        if not used & {node.name, piece.name}:
+            what = f"no test of {site.relative(proof)} uses {node.name}."
+            yield site.problem(module, line, what, "Test what it does, by the name that is shown.")
+        bases = {ast.unparse(base) for base in node.bases} if isinstance(node, ast.ClassDef) else set()
+        if bases & known or any(base.startswith(KERAS) for base in bases):
+            known.add(node.name)
+            if node.name not in in_contract and not piece.name.endswith("_fails"):
+                what = f"{node.name} doesn't run through the contract in {site.relative(proof)}."
+                yield site.problem(module, line, what, "Add it to the cases, or say why not in NOT_IN_CONTRACT.")
+
+
+def _defined(module: Path) -> Iterator[tuple[Piece, ast.ClassDef | ast.FunctionDef]]:
+    """The classes and functions that the pieces of a module define; not those that only draw."""
+    pieces = cells(module) if has_cells(module) else sections(module).values()
+    for piece in pieces:
+        for node in ast.parse(piece.text).body if piece.is_code else []:
+            draws = isinstance(node, ast.FunctionDef) and {"ax", "axes"} & {one.arg for one in node.args.args}
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not draws:
+                yield piece, node
+
+
+def _is_constant(node: ast.Assign) -> bool:
+    return all(isinstance(target, ast.Name) and target.id.isupper() for target in node.targets)
+
+
+def _contract(source: str) -> set[str]:
+    """What stands in the tests that speak of the contract."""
+    found = [ast.unparse(node) for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    return _words("\n".join(text for text in found if "contract." in text))
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text))
