@@ -3,10 +3,11 @@
 PORT ?= 8000
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: help serve test seeds bench build outputs lock
+.PHONY: help serve test page seeds bench build outputs lock
 help:
 	@echo "make serve    show the site on 127.0.0.1:$(PORT), rebuilt at each save (PORT=8001 for another port)"
 	@echo "make test     run every block and prove every claim"
+	@echo "make page     prove one page: PAGE=layers/custom_layer, its blocks, tests, downloads and look"
 	@echo "make seeds    prove what depends on chance with five other seeds, and print what held"
 	@echo "make bench    time a build, a save until it shows, a search and a first visit"
 	@echo "make build    build the site into site/, strictly"
@@ -20,6 +21,13 @@ serve: .venv/ready
 test: .venv/ready
 	@echo "Running every block of every page, and every test (TensorFlow takes a while to import)"
 	@.venv/bin/pytest --numprocesses logical --cost
+
+page: .venv/ready
+	@test -n "$(PAGE)" || { echo "Name a page: make page PAGE=layers/custom_layer"; exit 2; }
+	@echo "Proving $(PAGE): its blocks, its tests, what is downloaded from it, and its look in Chromium"
+	@.venv/bin/pytest $(wildcard docs/$(PAGE).md snippets/$(PAGE).py) $(dir tests/$(PAGE))test_$(notdir $(PAGE)).py \
+		tests/test_site.py tests/test_prose.py tests/takeaway tests/browser \
+		-k "$(PAGE) or test_$(notdir $(PAGE))" --numprocesses logical --cost
 
 seeds: .venv/ready
 	@echo "Proving what depends on chance with five other seeds"
