@@ -1,0 +1,182 @@
+"""The shapes of each docstring hold for any sizes: what is called with sizes of its own gives the shapes it claims.
+
+The tests of each page hold a docstring against data of the page. Here the data are made from the docstring: each of its
+names is another size. So a name that is met only once, or in place of another, is held too.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from engine import shapes
+from engine.notebooks import definitions
+from snippets import index
+from snippets.decisions import advantages, disadvantages, when_to_use
+from snippets.layers import custom_layer
+from snippets.models import custom_model, multiple_inputs_outputs
+from tests.site import SITE
+
+diffusion, equation, image, transformer, autoencoder = (
+    definitions(f"snippets.tutorials.{name}")
+    for name in ("diffusion", "equation_to_layer", "image_and_table", "transformer", "variational_autoencoder")
+)
+
+
+def normal(shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=shape).astype("float32")
+
+
+def whole(shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(0).integers(1, 3, size=shape).astype("int32")
+
+
+def of_call(thing: Any, inputs: Any) -> Any:
+    return thing(inputs)
+
+
+def of_two(thing: Any, inputs: list) -> Any:
+    return thing(*inputs)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What has a docstring with shapes.
+
+    Attributes:
+        thing: The class or function.
+        make: Makes what is called: a layer or a model, or the function itself.
+        call: Calls it.
+        fill: Makes the inputs of their shapes.
+        sizes: Of names that can't have any size.
+    """
+
+    thing: Any
+    make: Callable[[], Any]
+    call: Callable[[Any, Any], Any] = of_call
+    fill: Callable[[Any], Any] = normal
+    sizes: dict[str, int] = field(default_factory=dict)
+
+
+def layer(cls: type, *args: Any, **options: Any) -> Case:
+    return Case(cls, lambda: cls(*args), **options)
+
+
+def function(given: Callable, **options: Any) -> Case:
+    return Case(given, lambda: given, **options)
+
+
+def diffuse(_function: Callable, inputs: list) -> Any:
+    diffusion.betas, diffusion.alpha_bars = diffusion.make_schedule(diffusion.STEPS)
+    x, t, noise = inputs
+    return diffusion.diffuse(x, np.ones(t.shape, int), noise)
+
+
+def denoise(_function: Callable, inputs: list) -> Any:
+    diffusion.betas, diffusion.alpha_bars = diffusion.make_schedule(diffusion.STEPS)
+    x, t, predicted = inputs
+    return diffusion.denoise(x, np.ones(t.shape, int), predicted)
+
+
+CASES = [
+    layer(index.Scale),
+    layer(custom_layer.Linear, 3),
+    layer(custom_layer.Affine, 3),
+    layer(custom_model.Classifier),
+    layer(custom_model.PriceAndRisk),
+    layer(custom_model.AsWideAsItsInput),
+    layer(custom_model.SizedClassifier, 4, 3),
+    Case(multiple_inputs_outputs.functional_reader, multiple_inputs_outputs.functional_reader),
+    layer(multiple_inputs_outputs.TwoDigitReader),
+    layer(multiple_inputs_outputs.ReadsWhatIsThere),
+    layer(advantages.SharedDepth, 2),
+    layer(advantages.RadialBasis, 3),
+    Case(
+        advantages.QuantileLoss,
+        lambda: advantages.QuantileLoss(0.9),
+        call=lambda loss, inputs: loss.call(*map(keras.ops.convert_to_tensor, inputs)),
+    ),
+    layer(when_to_use.SkipBlock, 3),
+    layer(when_to_use.Snake),
+    layer(when_to_use.AdversarialClassifier, 0.1),
+    layer(disadvantages.FeatureNorm),
+    layer(disadvantages.TimeAttention),
+    function(disadvantages.running_mean),
+    function(diffusion.diffuse, call=diffuse),
+    layer(diffusion.TimeEmbedding, 4),
+    layer(diffusion.NoisePredictor),
+    function(diffusion.denoise, call=denoise),
+    layer(equation.Quadratic, 3),
+    layer(image.FiLM, call=of_two),
+    layer(image.PieceReader),
+    layer(transformer.TokenAndPosition, 11, 40, 3, fill=whole),
+    layer(transformer.SelfAttention, 2, 3),
+    layer(transformer.EncoderBlock, 6, 2, 4, sizes={"features": 6}),
+    layer(transformer.Transformer, 11, 40, 6, 2, 1, fill=whole),
+    layer(transformer.Gain, 2.0),
+    layer(transformer.MaskedGain, 2.0),
+    layer(autoencoder.Sampling),
+    function(autoencoder.kl_divergence, call=of_two),
+    function(autoencoder.reconstruction_loss, call=of_two),
+    layer(autoencoder.VAE),
+]
+
+
+def named(case: Case) -> str:
+    return case.thing.__name__
+
+
+def of_sizes(claim: str, sizes: dict[str, int], between: tuple[int, ...]) -> Any:
+    """The shape, or the list or dict of shapes, that a claim means for these sizes."""
+    return _shape(ast.parse(claim, mode="eval").body, sizes, between)
+
+
+def _shape(node: ast.expr, sizes: dict[str, int], between: tuple[int, ...]) -> Any:
+    if isinstance(node, ast.Dict):
+        keys = map(ast.literal_eval, node.keys)
+        return {key: _shape(value, sizes, between) for key, value in zip(keys, node.values, strict=True)}
+    if isinstance(node, ast.List):
+        return [_shape(part, sizes, between) for part in node.elts]
+    axes = []
+    for axis in node.elts:
+        dots = isinstance(axis, ast.Constant) and axis.value is ...
+        axes += between if dots else [eval(ast.unparse(axis), {}, sizes)]
+    return tuple(axes)
+
+
+def _filled(shape: Any, fill: Callable) -> Any:
+    if isinstance(shape, dict):
+        return {key: _filled(one, fill) for key, one in shape.items()}
+    return [_filled(one, fill) for one in shape] if isinstance(shape, list) else fill(shape)
+
+
+@pytest.mark.parametrize("case", CASES, ids=named)
+def test_the_shapes_of_a_docstring_hold_for_any_sizes(case):
+    claims = shapes.of_docstring(case.thing)
+    nodes = [node for claim in claims for node in ast.walk(ast.parse(claim, mode="eval"))]
+    names = dict.fromkeys(node.id for node in nodes if isinstance(node, ast.Name))
+    dots = any(isinstance(node, ast.Constant) and node.value is ... for node in nodes)
+    for first in (5, 8):
+        for between in ((), (2,), (4, 2)) if dots else ((),):
+            made = case.make()
+            sizes = {name: first + 2 * place for place, name in enumerate(names)}
+            sizes |= {name: size for name in names if type(size := getattr(made, name, None)) is int} | case.sizes
+            inputs, outputs = (of_sizes(claim, sizes, between) for claim in claims)
+            assert shapes.of(case.call(made, _filled(inputs, case.fill))) == outputs, sizes
+
+
+def test_each_docstring_with_shapes_is_held():
+    assert sorted(map(named, CASES)) == sorted(name for _module, name in with_shapes())
+
+
+def with_shapes() -> Iterator[tuple[str, str]]:
+    for module in sorted(SITE.snippets.rglob("*.py")):
+        for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and "Shapes:" in (ast.get_docstring(node) or ""):
+                yield SITE.relative(module), node.name
