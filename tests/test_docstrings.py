@@ -1,32 +1,70 @@
 """The shapes of each docstring hold for any sizes: what is called with sizes of its own gives the shapes it claims.
 
-The tests of each page hold a docstring against data of the page. Here the data are made from the docstring: each of its
-names is another size. So a name that is met only once, or in place of another, is held too.
+The comments under it hold for these sizes too. The tests of each page hold both against data of the page. Here the data
+are made from the docstring, with another size for each name, so that a name that is met only once is held as well.
 """
 
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 import pytest
 
 from engine import shapes
-from engine.notebooks import definitions
-from snippets import index
-from snippets.decisions import advantages, disadvantages, when_to_use
-from snippets.layers import custom_layer
-from snippets.models import custom_model, multiple_inputs_outputs
 from tests.site import SITE
 
-diffusion, equation, image, transformer, autoencoder = (
-    definitions(f"snippets.tutorials.{name}")
+
+class Read:
+    """The definitions of a module, which hold the comments on shapes in them as strictly as the docstrings.
+
+    While a case is called, a comment in it has no name but those of its docstring and of whole numbers around it.
+    """
+
+    case: Case | None = None
+    sizes: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, name: str) -> None:
+        path = SITE.snippets / f"{name}.py"
+        text = path.read_text("utf-8")
+        tree = ast.parse(text)
+        nodes = [node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+        self.lines = {node.name: range(node.lineno, node.end_lineno + 1) for node in nodes}
+        for node in nodes:
+            node.decorator_list = []  # registered, it would take the place of the module's own
+        tree.body = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom) or node in nodes]
+        tree = ast.fix_missing_locations(shapes._Claims(text).visit(tree))
+        self.__dict__["__builtins__"] = {**vars(builtins), shapes.CHECK: self._hold}
+        self.__dict__["__name__"] = f"read.{name.replace('/', '.')}"
+        exec(compile(tree, str(path), "exec"), self.__dict__)
+
+    def _hold(self, line: int, names: tuple, claims: tuple, values: list, outer: dict, inner: dict) -> list:
+        if Read.case and line in self.lines.get(Read.case.thing.__name__, ()):
+            numbers = {name: value for name, value in inner.items() if type(value) is int}
+            numbers |= {name: value for name, value in vars(inner.get("self", self)).items() if type(value) is int}
+            known = numbers | Read.sizes
+            for name, claim, value in zip(names, claims, values, strict=True):
+                met = {node.id for node in ast.walk(ast.parse(claim)) if isinstance(node, ast.Name)}
+                assert met <= set(known), f"line {line}: {claim} has a name of its own: {met - set(known)}"
+                assert shapes.match(claim, shapes.of(value), dict(known)), f"line {line}: {name} isn't {claim}: {known}"
+        return values
+
+
+(index, custom_layer, custom_model, multiple_inputs_outputs, advantages, disadvantages, when_to_use) = map(
+    Read,
+    ["index", "layers/custom_layer", "models/custom_model", "models/multiple_inputs_outputs"]
+    + [f"decisions/{name}" for name in ("advantages", "disadvantages", "when_to_use")],
+)
+(diffusion, equation, image, transformer, autoencoder) = (
+    Read(f"tutorials/{name}")
     for name in ("diffusion", "equation_to_layer", "image_and_table", "transformer", "variational_autoencoder")
 )
+diffusion.betas, diffusion.alpha_bars = diffusion.make_schedule(100)
 
 
 def normal(shape: tuple[int, ...]) -> np.ndarray:
@@ -73,13 +111,11 @@ def function(given: Callable, **options: Any) -> Case:
 
 
 def diffuse(_function: Callable, inputs: list) -> Any:
-    diffusion.betas, diffusion.alpha_bars = diffusion.make_schedule(diffusion.STEPS)
     x, t, noise = inputs
     return diffusion.diffuse(x, np.ones(t.shape, int), noise)
 
 
 def denoise(_function: Callable, inputs: list) -> Any:
-    diffusion.betas, diffusion.alpha_bars = diffusion.make_schedule(diffusion.STEPS)
     x, t, predicted = inputs
     return diffusion.denoise(x, np.ones(t.shape, int), predicted)
 
@@ -115,6 +151,7 @@ CASES = [
     layer(equation.Quadratic, 3),
     layer(image.FiLM, call=of_two),
     layer(image.PieceReader),
+    layer(image.PieceReader, 24, 2, False),
     layer(transformer.TokenAndPosition, 11, 40, 3, fill=whole),
     layer(transformer.SelfAttention, 2, 3),
     layer(transformer.EncoderBlock, 6, 2, 4, sizes={"features": 6}),
@@ -157,7 +194,7 @@ def _filled(shape: Any, fill: Callable) -> Any:
 
 
 @pytest.mark.parametrize("case", CASES, ids=named)
-def test_the_shapes_of_a_docstring_hold_for_any_sizes(case):
+def test_the_shapes_of_a_docstring_hold_for_any_sizes(case, monkeypatch):
     claims = shapes.of_docstring(case.thing)
     nodes = [node for claim in claims for node in ast.walk(ast.parse(claim, mode="eval"))]
     names = dict.fromkeys(node.id for node in nodes if isinstance(node, ast.Name))
@@ -168,15 +205,18 @@ def test_the_shapes_of_a_docstring_hold_for_any_sizes(case):
             sizes = {name: first + 2 * place for place, name in enumerate(names)}
             sizes |= {name: size for name in names if type(size := getattr(made, name, None)) is int} | case.sizes
             inputs, outputs = (of_sizes(claim, sizes, between) for claim in claims)
+            monkeypatch.setattr(Read, "case", case)
+            monkeypatch.setattr(Read, "sizes", sizes | {"...": between})
             assert shapes.of(case.call(made, _filled(inputs, case.fill))) == outputs, sizes
+            monkeypatch.undo()
 
 
 def test_each_docstring_with_shapes_is_held():
-    assert sorted(map(named, CASES)) == sorted(name for _module, name in with_shapes())
+    assert set(map(named, CASES)) == set(with_shapes())
 
 
-def with_shapes() -> Iterator[tuple[str, str]]:
+def with_shapes() -> Iterator[str]:
     for module in sorted(SITE.snippets.rglob("*.py")):
         for node in ast.walk(ast.parse(module.read_text("utf-8"))):
             if isinstance(node, ast.ClassDef | ast.FunctionDef) and "Shapes:" in (ast.get_docstring(node) or ""):
-                yield SITE.relative(module), node.name
+                yield node.name
