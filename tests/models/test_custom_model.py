@@ -1253,3 +1253,21 @@ def test_told_passes_training_on():
     trained, predicted = told(x, training=True), told(x, training=False)
     assert np.abs(trained - predicted).max() > 1e-4
     contract.assert_same(told(x), told(x, training=False), atol=1e-3)
+
+
+# --- the blocks themselves --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.proves(
+    "Dropout and batch normalization do one thing while the model trains and another when it predicts.",
+    "`evaluate` and `predict` pass `False`.",
+)
+def test_the_two_calls_that_the_page_compares_differ_in_training_alone():
+    x, model = inputs(), Classifier()
+    model(x)
+    page = shown(MODULE, "training", model=model, x=x, y=np.eye(10)[np.arange(len(x)) % 10])
+    trains, predicts, same, _losses = page.printed.splitlines()
+    assert trains.startswith("training=True: ")
+    assert float(trains.rsplit(" ", 1)[1]) > 0.01
+    assert predicts == "training=False: two calls differ by 0"
+    assert same == "predict returns what model(batch) does: True"

@@ -852,3 +852,12 @@ def test_a_reloaded_model_returns_the_same_and_makes_the_mask(tmp_path):
     assert not np.asarray(scores[1])[:, 0, 0][tokens == 0].any()
     assert "largest difference of the logits: 0.0" in printed(NAME)
     assert "7 2 5 0 9 backwards: 9 0 5 2 7" in printed(NAME)
+
+
+@pytest.mark.proves("so the file is enough")
+def test_the_reloaded_model_writes_the_sequence_backwards(seed):
+    done, _figures = trained(seed)
+    logits = np.asarray(done["reloaded"](done["short"]))[0]
+    assert [int(digit) for digit in done["written"]] == [9, 0, 5, 2, 7]
+    assert np.argmax(logits[:5], axis=-1).tolist() == [10, 1, 6, 3, 8]
+    assert "7 2 5 0 9 backwards: 9 0 5 2 7" in done.printed
