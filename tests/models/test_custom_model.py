@@ -1271,3 +1271,18 @@ def test_the_two_calls_that_the_page_compares_differ_in_training_alone():
     assert float(trains.rsplit(" ", 1)[1]) > 0.01
     assert predicts == "training=False: two calls differ by 0"
     assert same == "predict returns what model(batch) does: True"
+
+
+@pytest.mark.proves("its list holds three layers, and none of their weights is trained.")
+def test_the_two_lists_differ_in_how_they_are_filled_alone():
+    page = shown(MODULE, "by_index", "assigned", x=inputs())
+    hides, shows = page["hides"], page["shows"]
+    x = inputs()
+    for one, other in zip([*hides.hidden, hides.price], [*shows.hidden, shows.price], strict=True):
+        one.set_weights(weights := [np.random.normal(size=weight.shape) for weight in one.weights])
+        other.set_weights(weights)
+        if one is not hides.price:
+            x = np.maximum(x @ weights[0] + weights[1], 0)
+    expected = x @ weights[0] + weights[1]
+    np.testing.assert_allclose(hides(inputs()), expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(shows(inputs()), expected, rtol=1e-3, atol=1e-3)
