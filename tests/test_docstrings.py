@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ import keras
 import numpy as np
 import pytest
 
-from engine import shapes
+from engine import notebooks, shapes
 from tests.site import SITE
 
 
@@ -37,7 +38,8 @@ class Read:
         self.lines = {node.name: range(node.lineno, node.end_lineno + 1) for node in nodes}
         for node in nodes:
             node.decorator_list = []  # registered, it would take the place of the module's own
-        tree.body = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom) or node in nodes]
+        kept = (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef)
+        tree.body = [node for node in tree.body if isinstance(node, kept) or notebooks._is_constant(node)]
         tree = ast.fix_missing_locations(shapes._Claims(text).visit(tree))
         self.__dict__["__builtins__"] = {**vars(builtins), shapes.CHECK: self._hold}
         self.__dict__["__name__"] = f"read.{name.replace('/', '.')}"
@@ -64,7 +66,7 @@ class Read:
     Read(f"tutorials/{name}")
     for name in ("diffusion", "equation_to_layer", "image_and_table", "transformer", "variational_autoencoder")
 )
-diffusion.betas, diffusion.alpha_bars = diffusion.make_schedule(100)
+diffusion.betas, diffusion.alpha_bars = diffusion.make_schedule(diffusion.STEPS)
 
 
 def normal(shape: tuple[int, ...]) -> np.ndarray:
@@ -213,6 +215,89 @@ def test_the_shapes_of_a_docstring_hold_for_any_sizes(case, monkeypatch):
 
 def test_each_docstring_with_shapes_is_held():
     assert set(map(named, CASES)) == set(with_shapes())
+
+
+def numbers() -> tuple[dict, dict]:
+    return multiple_inputs_outputs.draw_numbers(np.zeros((10, 784)), 5)
+
+
+def pieces() -> list[np.ndarray]:
+    """What `draw_pieces` gives to `from_outline`."""
+    given = []
+    inner, image.from_outline = image.from_outline, lambda *parts: given.extend(parts) or inner(*parts)
+    try:
+        image.draw_pieces(5, seed=0)
+    finally:
+        image.from_outline = inner
+    return given
+
+
+def scores(made: Any) -> Any:
+    return made(normal((5, 7, 8)), return_attention_scores=True)[1]
+
+
+def film() -> Any:
+    layer = image.FiLM()
+    layer(normal((5, 6, 4, 3)), normal((5, 9)))
+    return layer
+
+
+ELSEWHERE = {
+    "draw_numbers": (
+        {"samples": 5},
+        lambda: [np.zeros((10, 784)), [numbers()[0][side] for side in ("left", "right")], [*numbers()[1].values()]],
+    ),
+    "numbers": ({"samples": 5}, lambda: [multiple_inputs_outputs.numbers(numbers()[1])]),
+    "compose": ({"rows": 2, "columns": 3}, lambda: [x := normal((6, 64)), autoencoder.compose(x, 2, 3)]),
+    "from_outline": ({"samples": 5}, pieces),
+    "scale_and_shift": ({"batch": 5, "channels": 3}, lambda: [film().scale_and_shift(normal((5, 9)))]),
+    "draw_rings": ({"samples": 4}, lambda: list(equation.draw_rings(4, seed=0))),
+    "surface": (
+        {"points": 6},
+        lambda: [equation.surface(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]), 6)],
+    ),
+    "reversal": (
+        {"samples": 5, "PLACES": transformer.PLACES},
+        lambda: [transformer.reversal(np.full(5, 4), np.random.default_rng(0))],
+    ),
+    "agreement": (
+        {"batch": 5, "heads": 2, "query": 7, "key": 7},
+        lambda: [(layer := transformer.SelfAttention(2, 3)).build((5, 7, 8)) or layer.agreement(normal((5, 7, 8)))],
+    ),
+    "SelfAttention": (
+        {"batch": 5, "heads": 2, "time": 7},
+        lambda: [scores(transformer.SelfAttention(2, 3))],
+    ),
+    "EncoderBlock": (
+        {"batch": 5, "heads": 2, "time": 7},
+        lambda: [scores(transformer.EncoderBlock(8, 2, 4))],
+    ),
+}
+"""Docstrings that give shapes in other words than those of ``Shapes:``: sizes, and what has each shape in turn."""
+
+
+def elsewhere() -> dict[str, list[str]]:
+    """The shapes in docstrings, by the class or function, without the two that a paragraph ``Shapes:`` begins with."""
+    found = {}
+    for module in SITE.snippets.rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
+                claims = re.findall(r"``(\([^`]*\))``", shapes.IN_DOCSTRING.sub("", text))
+                if claims := [claim for claim in claims if shapes._is_shape(claim)]:
+                    found[node.name] = claims
+    return found
+
+
+def test_each_shape_elsewhere_in_a_docstring_is_held():
+    assert elsewhere().keys() - {"draw_map"} == ELSEWHERE.keys()  # what is drawn has its own tests
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_the_shapes_elsewhere_in_a_docstring_hold(name):
+    sizes, make = ELSEWHERE[name]
+    for claim, values in zip(elsewhere()[name], make(), strict=True):
+        for value in values if isinstance(values, list | tuple) else [values]:
+            assert tuple(value.shape) == of_sizes(claim, sizes, ()), claim
 
 
 def with_shapes() -> Iterator[str]:
