@@ -861,3 +861,14 @@ def test_the_reloaded_model_writes_the_sequence_backwards(seed):
     assert [int(digit) for digit in done["written"]] == [9, 0, 5, 2, 7]
     assert np.argmax(logits[:5], axis=-1).tolist() == [10, 1, 6, 3, 8]
     assert "7 2 5 0 9 backwards: 9 0 5 2 7" in done.printed
+
+
+@pytest.mark.proves("layer has to return the same numbers, if each sequence has a real token.")
+def test_both_attentions_of_the_comparison_have_the_weights_and_the_mask(seed):
+    done, _figures = trained(seed)
+    for one, other in zip(done["ours"], done["theirs"], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    for _outputs, weights in (done["ours"], done["theirs"]):
+        of_padding = np.asarray(weights)[np.broadcast_to(~REAL[:, None, None, :], weights.shape)]
+        assert not of_padding.any()
+        assert of_padding.size == 2 * 7 * np.sum(~REAL)
