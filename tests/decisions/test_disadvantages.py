@@ -1018,3 +1018,16 @@ def test_an_embedding_that_no_number_of_the_batch_reaches_shows():
     model(np.ones((2, 4), "int32"))
     printed = shown(module, "imports", "check_weights", model=model, batch=np.ones((2, 4), "int32")).printed
     assert printed == "trainable weights: 1\nembeddings: reached by a gradient: False"
+
+
+@pytest.mark.proves("Use `float64`: in `float32`, rounding alone makes the two differ.")
+def test_the_slopes_of_the_page_are_measured_in_float64():
+    batch = rng().normal(size=(5, 7, 4)).astype("float32")
+    page = shown(module, "check_slopes", batch=batch)
+    assert page["layer"].dtype == "float64"
+    for line, cls in zip(page.printed.splitlines(), (FeatureNorm, TimeAttention), strict=True):
+        name, by_tape, measured = re.fullmatch(r"(\w+): slope (\S+) by the tape, (\S+) measured", line).groups()
+        assert name == cls.__name__
+        assert float(by_tape) == pytest.approx(float(measured), abs=1.1e-4)
+        rounded = [abs(np.subtract(*slopes(cls(dtype="float32"), batch))) for _ in range(3)]
+        assert max(rounded) > 1e-3
