@@ -1031,3 +1031,24 @@ def test_the_slopes_of_the_page_are_measured_in_float64():
         assert float(by_tape) == pytest.approx(float(measured), abs=1.1e-4)
         rounded = [abs(np.subtract(*slopes(cls(dtype="float32"), batch))) for _ in range(3)]
         assert max(rounded) > 1e-3
+
+
+@pytest.mark.proves(
+    "The slope of a randomly weighted sum of the floating-point outputs, as the trainable weights move.",
+)
+def test_the_slope_is_that_of_the_weighted_sum_of_all_outputs(monkeypatch):
+    x, start = rng().normal(size=(5, 7, 4)), rng().normal(size=4)
+    norm = FeatureNorm(0.25, dtype="float64")
+    norm.build(x.shape)
+    norm.set_weights([start, start])
+    drawn = []
+    normal = np.random.normal
+    monkeypatch.setattr(
+        np.random, "normal", lambda *args, **options: drawn.append(normal(*args, **options)) or drawn[-1]
+    )
+    found = slopes(norm, x)
+    (weights,) = (one for one in drawn if one.shape == x.shape)
+    *_starts, of_gamma, of_beta = (one for one in drawn if one.shape == (4,))
+    normalized = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 0.25)
+    expected = np.sum(weights * (of_gamma * normalized + of_beta))
+    assert found == pytest.approx((expected, expected), rel=1e-5)
