@@ -872,3 +872,12 @@ def test_both_attentions_of_the_comparison_have_the_weights_and_the_mask(seed):
         of_padding = np.asarray(weights)[np.broadcast_to(~REAL[:, None, None, :], weights.shape)]
         assert not of_padding.any()
         assert of_padding.size == 2 * 7 * np.sum(~REAL)
+
+
+@pytest.mark.parametrize("make", [lambda: tutorial.SelfAttention(2, 3), lambda: tutorial.EncoderBlock(8, 2, 16)])
+def test_build_alone_creates_each_weight(make):
+    built, called = make(), make()
+    built.build((None, 5, 8))
+    called(vectors(2, 5, 8))
+    assert [weight.shape for weight in built.weights] == [weight.shape for weight in called.weights]
+    assert all(layer.built for layer in built._flatten_layers())
