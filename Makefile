@@ -27,7 +27,7 @@ page: .venv/ready
 	@echo "Proving $(PAGE): its blocks, its tests, what is downloaded from it, and its look in Chromium"
 	@.venv/bin/pytest $(wildcard docs/$(PAGE).md snippets/$(PAGE).py) $(dir tests/$(PAGE))test_$(notdir $(PAGE)).py \
 		tests/test_site.py tests/test_prose.py tests/takeaway tests/browser \
-		-k "$(PAGE) or test_$(notdir $(PAGE))" --numprocesses logical --cost
+		-k "$(PAGE) or $(notdir $(PAGE)).md or $(notdir $(PAGE)).py or test_$(notdir $(PAGE))" --numprocesses logical --cost
 
 seeds: .venv/ready
 	@echo "Proving what depends on chance with five other seeds"

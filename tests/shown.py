@@ -102,7 +102,7 @@ def definitions(name: str) -> ModuleType:
     path = _path(name)
     kept = (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef)
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    tree.body = [node for node in tree.body if isinstance(node, kept) or _is_constant(node)]
+    tree.body = [node for node in tree.body if isinstance(node, kept) or is_constant(node)]
     module = ModuleType(name)
     module.__file__ = str(path)
     sys.modules[name] = module
@@ -119,7 +119,7 @@ def _path(name: str) -> Path:
     return SITE.root.joinpath(*name.split(".")).with_suffix(".py")
 
 
-def _is_constant(node: ast.stmt) -> bool:
+def is_constant(node: ast.stmt) -> bool:
     if not isinstance(node, ast.Assign) or not all(isinstance(target, ast.Name) for target in node.targets):
         return False
     try:

@@ -125,10 +125,10 @@ def _comments(text: str) -> dict[int, re.Match[str]]:
     """The comments that begin with a shape, by their lines."""
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     found = {token.start[0]: SHAPE.match(token.string) for token in tokens if token.type == tokenize.COMMENT}
-    return {line: shape for line, shape in found.items() if shape and _is_shape(shape["shape"])}
+    return {line: shape for line, shape in found.items() if shape and is_shape(shape["shape"])}
 
 
-def _is_shape(text: str) -> bool:
+def is_shape(text: str) -> bool:
     with contextlib.suppress(SyntaxError):
         return isinstance(ast.parse(text, mode="eval").body, ast.Tuple)
     return False
@@ -145,8 +145,12 @@ def out_of_place(text: str) -> list[int]:
 def checked(text: str, path: Path) -> CodeType:
     """Compile code so that it holds its comments against its values, by the builtin `CHECK`, while it runs."""
     tree = ast.parse(text)  # first: what it raises at code that doesn't parse names the line
-    tree = ast.fix_missing_locations(_Claims(text, path).visit(tree))
-    return compile(tree, str(path), "exec", dont_inherit=True)
+    return compile(with_checks(tree, text, path), str(path), "exec", dont_inherit=True)
+
+
+def with_checks(tree: ast.Module, text: str, path: Path) -> ast.Module:
+    """The same code, or a part of it, with a call of `CHECK` wherever a comment of the text gives a shape."""
+    return ast.fix_missing_locations(_Claims(text, path).visit(tree))
 
 
 class _Claims(ast.NodeTransformer):

@@ -1070,3 +1070,37 @@ def test_compare_prints_a_row_for_each_check(tmp_path, monkeypatch):
     heading, *rows = printed.getvalue().splitlines()
     assert heading.split() == ["built-in", "yours"]
     assert [row.split() for row in rows] == [[check, "True", "True"] for check in CHECKS]
+
+
+@pytest.mark.proves("Use `float64`: in `float32`, rounding alone makes the two differ.")
+def test_the_slopes_of_the_page_are_measured_in_float64():
+    batch = rng().normal(size=(5, 7, 4)).astype("float32")
+    page = shown(module, "check_slopes", batch=batch)
+    assert page["layer"].dtype == "float64"
+    for line, cls in zip(page.printed.splitlines(), (FeatureNorm, TimeAttention), strict=True):
+        name, by_tape, measured = re.fullmatch(r"(\w+): slope (\S+) by the tape, (\S+) measured", line).groups()
+        assert name == cls.__name__
+        assert float(by_tape) == pytest.approx(float(measured), abs=1.1e-4)
+        rounded = [abs(np.subtract(*slopes(cls(dtype="float32"), batch))) for _ in range(3)]
+        assert max(rounded) > 1e-3
+
+
+@pytest.mark.proves(
+    "The slope of a randomly weighted sum of the floating-point outputs, as the trainable weights move.",
+)
+def test_the_slope_is_that_of_the_weighted_sum_of_all_outputs(monkeypatch):
+    x, start = rng().normal(size=(5, 7, 4)), rng().normal(size=4)
+    norm = FeatureNorm(0.25, dtype="float64")
+    norm.build(x.shape)
+    norm.set_weights([start, start])
+    drawn = []
+    normal = np.random.normal
+    monkeypatch.setattr(
+        np.random, "normal", lambda *args, **options: drawn.append(normal(*args, **options)) or drawn[-1]
+    )
+    found = slopes(norm, x)
+    (weights,) = (one for one in drawn if one.shape == x.shape)
+    *_starts, of_gamma, of_beta = (one for one in drawn if one.shape == (4,))
+    normalized = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 0.25)
+    expected = np.sum(weights * (of_gamma * normalized + of_beta))
+    assert found == pytest.approx((expected, expected), rel=1e-5)

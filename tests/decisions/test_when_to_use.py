@@ -818,3 +818,26 @@ def test_what_small_moves_do_to_a_model_that_never_saw_any(seed):
     assert usual_moved <= 0.02
     assert min(trained, trained_moved) > 0.85
     assert trained < usual
+
+
+@pytest.mark.proves("The optimizer's `clipnorm` clips the averaged gradient of each weight")
+def test_the_options_of_the_page_clip_to_the_norm_that_its_step_clips_to(monkeypatch):
+    made = []
+
+    class Kept(keras.optimizers.SGD):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            made.append(self)
+
+    monkeypatch.setattr(keras.optimizers, "SGD", Kept)
+    page = shown(MODULE, "fit", "clip_the_mean", "clip_each_sample", seed=1)
+    *of_the_mean, _plain = made[-4:]
+    for optimizer, expected in zip(of_the_mean, (10, 1, 1), strict=True):
+        weight, other = (keras.Variable([0.0]) for _ in range(2))
+        optimizer = Kept.from_config(optimizer.get_config())
+        optimizer.apply([tf.constant([10.0]), tf.constant([0.0])], [weight, other])
+        assert weight.numpy().item() == pytest.approx(-0.1 * expected)
+    for weight in page["weights"]:
+        weight.assign(ops.zeros_like(weight))
+    page["clipped_step"](tf.constant([[0.0]]), tf.constant([[5.0]]))
+    assert page["weights"][1].numpy().item() == pytest.approx(0.1 * 1)

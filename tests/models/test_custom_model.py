@@ -1310,3 +1310,36 @@ def test_told_passes_training_on():
     trained, predicted = told(x, training=True), told(x, training=False)
     assert np.abs(trained - predicted).max() > 1e-4
     contract.assert_same(told(x), told(x, training=False), atol=1e-3)
+
+
+# --- the blocks themselves --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.proves(
+    "Dropout and batch normalization do one thing while the model trains and another when it predicts.",
+    "`evaluate` and `predict` pass `False`.",
+)
+def test_the_two_calls_that_the_page_compares_differ_in_training_alone():
+    x, model = inputs(), Classifier()
+    model(x)
+    page = shown(MODULE, "training", model=model, x=x, y=np.eye(10)[np.arange(len(x)) % 10])
+    trains, predicts, same, _losses = page.printed.splitlines()
+    assert trains.startswith("training=True: ")
+    assert float(trains.rsplit(" ", 1)[1]) > 0.01
+    assert predicts == "training=False: two calls differ by 0"
+    assert same == "predict returns what model(batch) does: True"
+
+
+@pytest.mark.proves("its list holds three layers, and none of their weights is trained.")
+def test_the_two_lists_differ_in_how_they_are_filled_alone():
+    page = shown(MODULE, "by_index", "assigned", x=inputs())
+    hides, shows = page["hides"], page["shows"]
+    x = inputs()
+    for one, other in zip([*hides.hidden, hides.price], [*shows.hidden, shows.price], strict=True):
+        one.set_weights(weights := [np.random.normal(size=weight.shape) for weight in one.weights])
+        other.set_weights(weights)
+        if one is not hides.price:
+            x = np.maximum(x @ weights[0] + weights[1], 0)
+    expected = x @ weights[0] + weights[1]
+    np.testing.assert_allclose(hides(inputs()), expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(shows(inputs()), expected, rtol=1e-3, atol=1e-3)

@@ -1070,3 +1070,25 @@ def test_the_diagram_follows_light_and_dark_and_says_what_it_shows():
     colours = set(re.findall(r'(?:fill|stroke)="([^"]+)"', text))
     assert colours <= {"none", "currentColor", "var(--md-accent-fg-color, currentColor)"}
     assert "\n\n" not in text
+
+
+# --- the blocks themselves --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.proves(
+    "Both branches train it: its gradient is that of the left loss plus that of the right loss, each multiplied by its "
+    "weight.",
+)
+def test_the_losses_whose_gradients_are_shown_are_those_of_the_outputs():
+    page = shown(MODULE, "train", "shared", "gradient")
+    for side, name in zip(SIDES, OUTPUTS, strict=True):
+        probabilities, targets = np.asarray(page["outputs"][name]), page["y_test"][name]
+        expected = -np.log(probabilities[targets == 1]).mean()
+        assert float(page[f"{side}_loss"]) == pytest.approx(expected, rel=1e-4)
+        kernel, gradient = page["kernel"], page[f"from_{side}"]
+        before = kernel.numpy()
+        kernel.assign(before - 1e-3 * gradient)
+        below = page["model"].evaluate(page["x_test"], page["y_test"], batch_size=256, return_dict=True, verbose=0)
+        kernel.assign(before)
+        falls = (expected - below[f"{name}_loss"]) / 1e-3
+        assert falls == pytest.approx(np.sum(np.square(gradient)), rel=0.05)

@@ -620,3 +620,13 @@ def test_it_comes_back_from_its_file(output):
     assert (copy.units, copy.activation) == (1, keras.activations.sigmoid)
     assert isinstance(copy.matrix_initializer, keras.initializers.RandomNormal)
     assert Quadratic.from_config(Quadratic(1).get_config()).matrix_initializer is None
+
+
+@pytest.mark.proves("that doesn't matter is the one that was drawn")
+def test_the_parts_that_are_printed_are_those_of_the_matrix(seed):
+    done, _figures = trained(seed)
+    drawn, learned = done["matrix_before"], done["matrix"]
+    for printed_part, whole in ((done["before"], drawn), (done["after"], learned)):
+        assert printed_part == pytest.approx((whole - (whole + whole.T) / 2)[0, 1], abs=1e-5)
+    assert f"antisymmetric part before {done['before']:.3f}, after {done['before']:.3f}\n" in done.printed
+    assert f"symmetric part before {drawn[0, 0]:.1f}, after {learned[0, 0]:.1f}\n" in done.printed

@@ -933,3 +933,11 @@ def test_it_comes_back_from_its_file(output, pieces, tmp_path):
     assert (copy.filters, copy.columns, copy.film, copy.name, copy.dtype) == (7, 3, None, "reader", "float64")
     np.testing.assert_array_equal(reloaded.normalize.mean, model.normalize.mean)
     contract.assert_same(reloaded(x), expected)
+
+
+@pytest.mark.proves("Change one row of the table and see which samples change:")
+def test_one_row_of_the_table_is_changed_and_that_sample_or_every_one_moves(seed):
+    done, _figures = trained(seed)
+    assert np.flatnonzero(np.any(done["other"] != done["row"], axis=1)).tolist() == [7]
+    assert "FiLM: samples that change: [7]\n" in done.printed
+    assert f"WrongAxis: samples that change: {np.arange(8)}\n" in done.printed

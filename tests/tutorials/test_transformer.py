@@ -857,3 +857,32 @@ def test_a_reloaded_model_returns_the_same_and_makes_the_mask(tmp_path):
     assert not np.asarray(scores[1])[:, 0, 0][tokens == 0].any()
     assert "largest difference of the logits: 0.0" in printed(NAME)
     assert "7 2 5 0 9 backwards: 9 0 5 2 7" in printed(NAME)
+
+
+@pytest.mark.proves("so the file is enough")
+def test_the_reloaded_model_writes_the_sequence_backwards(seed):
+    done, _figures = trained(seed)
+    logits = np.asarray(done["reloaded"](done["short"]))[0]
+    assert [int(digit) for digit in done["written"]] == [9, 0, 5, 2, 7]
+    assert np.argmax(logits[:5], axis=-1).tolist() == [10, 1, 6, 3, 8]
+    assert "7 2 5 0 9 backwards: 9 0 5 2 7" in done.printed
+
+
+@pytest.mark.proves("layer has to return the same numbers, if each sequence has a real token.")
+def test_both_attentions_of_the_comparison_have_the_weights_and_the_mask(seed):
+    done, _figures = trained(seed)
+    for one, other in zip(done["ours"], done["theirs"], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    for _outputs, weights in (done["ours"], done["theirs"]):
+        of_padding = np.asarray(weights)[np.broadcast_to(~REAL[:, None, None, :], weights.shape)]
+        assert not of_padding.any()
+        assert of_padding.size == 2 * 7 * np.sum(~REAL)
+
+
+@pytest.mark.parametrize("make", [lambda: tutorial.SelfAttention(2, 3), lambda: tutorial.EncoderBlock(8, 2, 16)])
+def test_build_alone_creates_each_weight(make):
+    built, called = make(), make()
+    built.build((None, 5, 8))
+    called(vectors(2, 5, 8))
+    assert [weight.shape for weight in built.weights] == [weight.shape for weight in called.weights]
+    assert all(layer.built for layer in built._flatten_layers())

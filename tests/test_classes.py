@@ -1,0 +1,58 @@
+"""Each class that the pages show passes on what it takes for Keras, in blocks that show something else too.
+
+The contract holds this for the layers and models of a module. A class that a section defines is met by no contract.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.site import has_cells
+from tests.shown import definitions
+from tests.site import SITE
+
+REQUIRED = {"quantile": 0.5}
+"""Of arguments that can't be 2."""
+
+
+def classes() -> Iterator[tuple[Path, ast.ClassDef, list[str]]]:
+    """Each class whose constructor takes ``**kwargs``, and the arguments that it requires."""
+    for module in sorted(SITE.snippets.rglob("*.py")):
+        for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                init = next((part for part in node.body if getattr(part, "name", "") == "__init__"), None)
+                if init and init.args.kwarg:
+                    required = len(init.args.args) - len(init.args.defaults)
+                    yield module, node, [argument.arg for argument in init.args.args[1:required]]
+
+
+def defined(module: Path, node: ast.ClassDef) -> type:
+    """The class, with the classes above it and without what its section does."""
+    name = ".".join(module.relative_to(SITE.root).with_suffix("").parts)
+    namespace = dict(vars(definitions(name) if has_cells(module) else importlib.import_module(name)))
+    above = [one for one in ast.walk(ast.parse(module.read_text("utf-8"))) if isinstance(one, ast.ClassDef)]
+    for one in sorted(above, key=lambda one: one.lineno):
+        if one.lineno <= node.lineno:
+            one.decorator_list = []  # registered, it would take the place of the module's own
+            exec(compile(ast.Module([one], []), str(module), "exec"), namespace)
+    return namespace[node.name]
+
+
+FOUND = list(classes())
+
+
+@pytest.mark.parametrize(
+    ("module", "node", "required"), FOUND, ids=[f"{module.stem}:{node.name}:{node.lineno}" for module, node, _ in FOUND]
+)
+def test_a_class_passes_on_what_it_takes_for_keras(module, node, required):
+    cls = defined(module, node)
+    made = cls.__new__(cls)
+    with contextlib.suppress(ValueError):  # of what is shown because it raises, behind `super().__init__`
+        made.__init__(**{name: REQUIRED.get(name, 2) for name in required}, name="given")
+    assert made.name == "given"
