@@ -15,6 +15,7 @@ import importlib
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -63,19 +64,27 @@ class Server:
     """Starts processes for pages, each as if Python had just imported TensorFlow under an environment."""
 
     def __init__(self, site: Site, env: dict[str, str]) -> None:
-        self._listener = Listener(family="AF_UNIX")
-        command = [sys.executable, "-m", "engine.prove.process", self._listener.address, *sorted(_imported(site))]
+        self._folder = tempfile.TemporaryDirectory()
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.bind(address := f"{self._folder.name}/socket")
+        self._socket.listen()
+        self._socket.settimeout(1)
+        command = [sys.executable, "-m", "engine.prove.process", address, *sorted(_imported(site))]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT, env=env)
 
     def page(self) -> Page:
         self._process.stdin.write(b"\n")
         self._process.stdin.flush()
-        return Page(self._listener.accept())
+        while self._process.poll() is None:
+            with contextlib.suppress(TimeoutError):
+                return Page(Connection(self._socket.accept()[0].detach()))
+        raise RuntimeError("The process that starts those of pages has ended: what it said stands above.")
 
     def stop(self) -> None:
         self._process.stdin.close()
         self._process.wait()
-        self._listener.close()
+        self._socket.close()
+        self._folder.cleanup()
 
 
 class Page:
