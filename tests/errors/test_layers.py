@@ -1352,6 +1352,31 @@ def test_fit_and_predict_raise_if_it_has_state(make, raises):
     assert model.weights == []
 
 
+@pytest.mark.proves("Nor is one that `call` keeps at an index of a list: `self.inner[0] = Dense(4)`. Then `fit` runs.")
+@pytest.mark.parametrize("base", [keras.layers.Layer, keras.Model])
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_a_layer_that_call_keeps_at_an_index_is_not_trained(base, eagerly):
+    class Keeps(base):
+        def __init__(self):
+            super().__init__()
+            self.inner = [None]
+
+        def call(self, inputs):
+            if self.inner[0] is None:
+                self.inner[0] = layers.Dense(4)
+            return self.inner[0](inputs)
+
+    keeps = Keeps()
+    model = keras.Sequential([keeps, layers.Dense(1)])
+    model.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse", run_eagerly=eagerly)
+    model(DRAWN)
+    before = model.get_weights(), keeps.inner[0].get_weights()
+    model.fit(DRAWN, np.ones((*DRAWN.shape[:-1], 1)), verbose=0)
+    assert keeps.weights == []
+    assert (model.get_weights()[0] != before[0][0]).any()
+    contract.assert_same(keeps.inner[0].get_weights(), before[1])
+
+
 @pytest.mark.proves("In a layer, create weights in `build`, and layers in `__init__` or in `build`.")
 @pytest.mark.parametrize("where", ["init", "build"])
 def test_state_made_in_init_or_build_stays_trains_and_comes_back(where, tmp_path):
