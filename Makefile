@@ -1,6 +1,8 @@
 # `make` lists the commands. Each sets up what it needs, in .venv.
 
 PORT ?= 8000
+FILE = $(if $(filter tutorials/%,$(PAGE)),$(wildcard snippets/$(PAGE).py),$(wildcard docs/$(PAGE).md))
+PROOF = $(dir tests/$(PAGE))test_$(notdir $(PAGE)).py
 export NO_MKDOCS_2_WARNING = 1
 
 .PHONY: help serve test page seeds bench build outputs lock
@@ -11,7 +13,7 @@ help:
 	@echo "make seeds    prove what depends on chance with five other seeds, and print what held"
 	@echo "make bench    time a build, a save until it shows, a search and a first visit"
 	@echo "make build    build the site into site/, strictly"
-	@echo "make outputs  run every block and record what it prints"
+	@echo "make outputs  run every block and record what it prints (PAGE=layers/custom_layer for those of one page)"
 	@echo "make lock     resolve requirements.in into requirements.txt"
 
 serve: .venv/ready
@@ -23,11 +25,13 @@ test: .venv/ready
 	@.venv/bin/pytest --numprocesses logical --cost
 
 page: .venv/ready
-	@test -n "$(PAGE)" || { echo "Name a page: make page PAGE=layers/custom_layer"; exit 2; }
-	@echo "Proving $(PAGE): its blocks, its tests, what is downloaded from it, and its look in Chromium"
-	@.venv/bin/pytest $(wildcard docs/$(PAGE).md snippets/$(PAGE).py) $(dir tests/$(PAGE))test_$(notdir $(PAGE)).py \
-		tests/test_site.py tests/test_prose.py tests/takeaway tests/browser \
-		-k "$(PAGE) or $(notdir $(PAGE)).md or $(notdir $(PAGE)).py or test_$(notdir $(PAGE))" --numprocesses logical --cost
+	@test -n "$(PAGE)" -a -n "$(FILE)" || { echo "There is no docs/$(PAGE).md: make page PAGE=layers/custom_layer"; exit 2; }
+	@test -f $(PROOF) || { echo "$(PROOF) is missing: write it (CONTRIBUTING.md, Add a page)"; exit 2; }
+	@echo "Proving $(PAGE): the laws, its blocks, its tests, what is downloaded from it, and its look in Chromium"
+	@.venv/bin/pytest --quiet tests/test_site.py -k "law or ruff"
+	@.venv/bin/pytest $(FILE) $(PROOF) tests/test_site.py tests/test_prose.py tests/test_docstrings.py tests/test_classes.py \
+		tests/takeaway tests/browser \
+		-k "$(PAGE) or $(notdir $(PAGE)).md or $(notdir $(PAGE)).py or test_$(notdir $(PAGE)) or is_held or $(notdir $(PAGE)):" --numprocesses logical --cost
 
 seeds: .venv/ready
 	@echo "Proving what depends on chance with five other seeds"
@@ -42,8 +46,8 @@ build: .venv/ready
 	@.venv/bin/mkdocs build --strict
 
 outputs: .venv/ready
-	@echo "Running every block of every page, and recording what it prints"
-	@.venv/bin/pytest docs snippets --update-outputs --numprocesses logical
+	@echo "Running every block of $(or $(PAGE),every page), and recording what it prints"
+	@.venv/bin/pytest $(if $(PAGE),$(FILE),docs snippets) --update-outputs --numprocesses logical
 	@git status --short docs snippets
 
 lock: .venv/ready

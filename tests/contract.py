@@ -178,6 +178,16 @@ def computes_in_each_dtype(case: Layer, **_: Any) -> None:
         np.testing.assert_allclose(outputs, expected, atol=tolerance, rtol=tolerance, err_msg=policy)
 
 
+def computes_in_each_dtype_in_training(case: Layer, **_: Any) -> None:
+    """With ``training=True`` outputs have the compute dtype too, and are finite; what is drawn may differ."""
+    for policy in DTYPES:
+        layer = case.make(dtype=policy)
+        x = case.batches(sizes=(2,))[0]
+        outputs = layer(x, training=True) if "training" in inspect.signature(layer.call).parameters else layer(x)
+        assert outputs.dtype == layer.compute_dtype, policy
+        assert np.isfinite(np.asarray(tf.cast(outputs, "float64"))).all(), policy
+
+
 def _like(layer: keras.layers.Layer, other: keras.layers.Layer, x: np.ndarray) -> keras.layers.Layer:
     other(x)
     other.set_weights([np.asarray(tf.cast(weight, "float32")) for weight in layer.weights])
@@ -339,6 +349,7 @@ LAYER = [
     config_comes_back,
     reloads_in_a_new_process,
     computes_in_each_dtype,
+    computes_in_each_dtype_in_training,
     works_inside_time_distributed,
     its_docstring_gives_the_shapes,
 ]

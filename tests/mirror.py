@@ -30,6 +30,9 @@ def problems(site: Site) -> Iterator[Problem]:
             yield site.problem(page, 1, what, f"Write {proof.relative_to(site.root)}.")
             continue
         tree = ast.parse(proof.read_text(encoding="utf-8"))
+        if f"`{site.relative(page)}`" not in (ast.get_docstring(tree) or ""):
+            what = "the docstring of this module doesn't name its page."
+            yield site.problem(proof, 1, what, f"Begin it with `{site.relative(page)}`.")
         if not any(isinstance(node, ast.FunctionDef) and node.name.startswith("test_") for node in tree.body):
             yield site.problem(proof, 1, "this module has no test.", "Prove what its page says.")
         if site.module_of(page).is_file():

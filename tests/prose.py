@@ -80,10 +80,11 @@ def _of_page(page: Path) -> list[Part]:
             found.append(Part())
         if passage:
             found[-1].passages.append(passage)
-        if include and include[0].endswith(".txt"):
-            found[-1].outputs += f"{sections(SITE.root / include[0])[include[1]].text}\n"
-        elif include:
-            found[-1].code += f"{sections(SITE.root / include[0])[include[1]].text}\n"
+        file = SITE.root / include[0] if include else page
+        if include and file.is_file() and include[1] in sections(file):  # otherwise a law is broken, and told
+            text = f"{sections(file)[include[1]].text}\n"
+            found[-1].outputs += text if file.suffix == ".txt" else ""
+            found[-1].code += text if file.suffix == ".py" else ""
     return found
 
 

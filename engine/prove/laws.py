@@ -38,6 +38,7 @@ def problems(site: Site) -> list[Problem]:
     return found
 
 
+DEFINES = (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef, ast.Assign, ast.AnnAssign)
 MOVE = "Move it to snippets/."
 OUTPUTS = "Run `make outputs`."
 
@@ -69,6 +70,7 @@ def _lock(site: Site) -> Iterator[Problem]:
 def _markdown(site: Site, page: Path) -> Iterator[Problem]:
     page_blocks = read(page)
     yield from _head(site, page)
+    yield from _unlisted(site, page)
     for block in page_blocks:
         yield from _block(site, block)
     yield from _misplaced_outputs(site, page, page_blocks)
@@ -95,6 +97,12 @@ def _head(site: Site, page: Path) -> Iterator[Problem]:
         yield site.problem(
             page, line, "what stands above the title can't be read.", "Write `name: value`, between ---."
         )
+
+
+def _unlisted(site: Site, page: Path) -> Iterator[Problem]:
+    path = page.relative_to(site.docs).as_posix()
+    if site.config.nav and path not in yaml.safe_dump(site.config.nav).replace("'", " ").split():
+        yield site.problem(page, 1, "no navigation leads to this page.", f"Name {path} in mkdocs.yml, under nav.")
 
 
 def section_of(site: Site, block: Block) -> Piece:
@@ -226,12 +234,22 @@ def _of_sections(site: Site, module: Path) -> Iterator[Problem]:
         what = f"the module has no section that {site.relative(page)} could show."
         yield site.problem(module, 1, what, "Mark one, or delete the module.")
     yield from _repeated(site, module)
+    yield from _unguarded(site, module)
     shown = [block.include for block in read(page)] if page.is_file() else []
     for path in filter(Path.is_file, (module, record)):
         for section in sections(path).values():
             times = shown.count((site.relative(path), section.name))
             if times != 1:
                 yield _shown_otherwise(site, page, section, times)
+
+
+def _unguarded(site: Site, module: Path) -> Iterator[Problem]:
+    """What importing a module would do, beside defining."""
+    for node in ast.parse(module.read_text(encoding="utf-8")).body:
+        docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if not (docstring or isinstance(node, DEFINES) or ast.unparse(node).startswith("if __name__ == '__main__':")):
+            mend = 'Put it into `if __name__ == "__main__":`, with its section.'
+            yield site.problem(module, node.lineno, "this runs where the module is imported.", mend)
 
 
 def _shown_otherwise(site: Site, page: Path, section: Piece, times: int) -> Problem:
@@ -280,6 +298,7 @@ def _record(site: Site, record: Path) -> Iterator[Problem]:
 
 def _without_module(site: Site, notebook: Path) -> Iterator[Problem]:
     module = site.module_of(notebook)
+    yield from _unlisted(site, notebook)
     if not has_cells(module):
         what = f"there is no {site.relative(module)} with cells to record."
         yield site.problem(notebook, 1, what, "Write the module, or delete the notebook.")

@@ -58,6 +58,13 @@ def test_a_print_that_the_page_leaves_out(project):
     assert '--8<-- "snippets/add.txt:use"' in said
 
 
+def test_recording_comes_before_showing(project):
+    """A recorded output that the page doesn't show yet is told by the next run, not by the command that records it."""
+    project.replace("docs/add.md", '\n```text title="Output"\n--8<-- "snippets/add.txt:use"\n```\n', "")
+    code, said = project.run("--update-outputs")
+    assert code == 0, said
+
+
 def test_python_typed_into_a_page(project):
     project.write("docs/typed.md", '# Typed\n\n```python title="typed.py"\nprint("typed")\n```\n')
     code, said = project.run()

@@ -20,7 +20,7 @@ LAYER = "\n\nclass Doubled(keras.layers.Layer):\n    pass\n"
 @pytest.fixture
 def proved(project):
     project.write("tests/test_add.py", PROOF)
-    project.write("tests/test_index.py", PROOF)
+    project.write("tests/test_index.py", PROOF.replace("add.md", "index.md"))
     return project
 
 
@@ -37,6 +37,12 @@ def test_a_page_without_tests(proved):
     assert problems(proved) == [
         "docs/add.md:1: docs/add.md claims things that no test proves. Write tests/test_add.py."
     ]
+
+
+def test_a_module_that_does_not_name_its_page(proved):
+    proved.replace("tests/test_add.py", "`docs/add.md`", "Adding")
+    (problem,) = problems(proved)
+    assert problem.startswith("tests/test_add.py:1: the docstring of this module doesn't name its page.")
 
 
 def test_a_module_without_a_test(proved):

@@ -144,6 +144,19 @@ def test_a_shape_that_nothing_is_held_against(project):
     project.assert_red("snippets/add.py:10", what)
 
 
+@pytest.mark.parametrize(
+    "code", ["print(add(1, 2))", "for number in (1, 2):\n    add(number, 1)", "if True:\n    add(1, 2)"]
+)
+def test_what_runs_where_the_module_is_imported(project, code):
+    project.replace("snippets/add.py", "\nif __name__", f"\n{code}\n\nif __name__")
+    project.assert_red("snippets/add.py:8", "this runs where the module is imported. Put it into `if __name__")
+
+
+def test_a_page_to_which_no_navigation_leads(project):
+    project.write("mkdocs.yml", "INHERIT: base.yml\nnav:\n  - index.md\n")
+    project.assert_red("docs/add.md:1", "no navigation leads to this page. Name add.md in mkdocs.yml, under nav.")
+
+
 def test_two_sections_of_one_name(project):
     project.write("snippets/add.py", project.read("snippets/add.py") + UNSHOWN.replace("more", "use"))
     project.assert_red("snippets/add.py:13", "there is a section 'use' already. Give this one a name of its own.")
