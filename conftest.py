@@ -29,12 +29,13 @@ servers: list[Server] = []
 
 def start_page(namespace: dict) -> None:
     if not servers:
-        servers.append(Server(site, dict(os.environ)))
+        servers.append(Server(site, {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}))
     namespace["page"] = servers[0].page()
 
 
 def end_page(namespace: dict) -> None:
-    namespace["page"].end()
+    if said := namespace["page"].end():
+        pytest.fail(f"When the page ends, it prints what no block shows: {said}", pytrace=False)
 
 
 around = {"parsers": [examples], "setup": start_page, "teardown": end_page}

@@ -15,7 +15,7 @@ from engine.site import Piece, Problem, Site, cells, has_cells, sections
 
 CHAPTERS = ("engine", "browser", "takeaway")
 """Folders of tests that belong to no page."""
-KERAS = ("keras.Model", "keras.Sequential", "keras.layers.")
+KERAS = ("keras.Layer", "keras.Model", "keras.Sequential", "keras.layers.", "keras.models.")
 
 
 def problems(site: Site) -> Iterator[Problem]:

@@ -29,8 +29,8 @@ def problems(site: Site) -> list[Problem]:
     found += _lock(site)
     for page in site.pages():
         found += _markdown(site, page) if page.suffix == ".md" else _without_module(site, page)
-    for stray in sorted(site.docs.rglob("*.py")):
-        found.append(site.problem(stray, 1, "a module among the pages is published and never run.", MOVE))
+    for stray in sorted(site.docs.rglob("*")):
+        found += _stray(site, stray)
     for module in site.modules():
         found += [*syntax(site, module)] or _module(site, module)
     for record in sorted(site.snippets.rglob("*.txt")):
@@ -38,9 +38,19 @@ def problems(site: Site) -> list[Problem]:
     return found
 
 
+ELSEWHERE = re.compile(r"(/|~|\.\.(/|$)|[a-z]+://)\S*$")
 DEFINES = (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef, ast.Assign, ast.AnnAssign)
-MOVE = "Move it to snippets/."
 OUTPUTS = "Run `make outputs`."
+
+
+def _stray(site: Site, file: Path) -> Iterator[Problem]:
+    """What MkDocs would publish, and nothing reads."""
+    if file.is_symlink():
+        yield site.problem(file, 1, "what a link leads to is published, and isn't looked at.", "Copy it here.")
+    elif file.suffix == ".py":
+        yield site.problem(file, 1, "a module among the pages is published and never run.", "Move it to snippets/.")
+    elif file.is_file() and file.suffix not in (".md", ".ipynb", ".svg") and file.parent != site.docs / "assets":
+        yield site.problem(file, 1, "this is published as it is, and isn't looked at.", "Move it to docs/assets/.")
 
 
 def _unreadable(site: Site, file: Path) -> Iterator[Problem]:
@@ -93,6 +103,8 @@ def _head(site: Site, page: Path) -> Iterator[Problem]:
         read_as = yaml.safe_load(front[1]) if front else None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 2
+    for name in sorted(set(read_as) - {"title", "description", "hide"} if isinstance(read_as, dict) else ()):
+        yield site.problem(page, 2, f"{name}: above the title changes what is shown.", "Leave it out.")
     if text.startswith("---") and not isinstance(read_as, dict):
         yield site.problem(
             page, line, "what stands above the title can't be read.", "Write `name: value`, between ---."
@@ -211,6 +223,10 @@ def _module(site: Site, module: Path) -> Iterator[Problem]:
         mend = "Put it on the last line of an assignment or a return, or in other words."
         yield site.problem(module, line, what, mend)
     yield from _private(site, module)
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and ELSEWHERE.match(node.value):
+            what = f"{node.value[:40]!r} leads out of the folder that a page has."
+            yield site.problem(module, node.lineno, what, "Write to the folder in which it runs.")
 
 
 def _private(site: Site, module: Path) -> Iterator[Problem]:
@@ -322,6 +338,9 @@ def _tutorial(site: Site, module: Path) -> Iterator[Problem]:
     if len(module_cells) != len(recorded.cells):
         what = f"the module has {len(module_cells)} cells, {site.relative(path)} has {len(recorded.cells)}."
         yield site.problem(module, 1, what, OUTPUTS)
+    elif records.text(site, module) != path.read_text(encoding="utf-8"):
+        what = "the notebook holds what no cell prints or draws."
+        yield site.problem(path, 1, what, "Run `make outputs`, which writes it anew.")
     if recorded.metadata.get("description", "") != description(module):
         yield site.problem(module, 1, f"its description isn't the one in {site.relative(path)}.", OUTPUTS)
 

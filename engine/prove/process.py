@@ -8,17 +8,22 @@ environment needs a server.
 from __future__ import annotations
 
 import ast
+import atexit
 import builtins
 import contextlib
 import ctypes
+import gc
 import importlib
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -35,12 +40,17 @@ ROOT = Path(__file__).parents[2]
 SECONDS, WAITING = 60, 300
 """Of the processor, and of the clock, that a piece of code may take."""
 
+UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+"""What a terminal does something with, or a reader doesn't see."""
+
 RETRACING = "triggered tf.function retracing"
 """The one message that is left out of what a page prints: it names an address, and how many calls came before it."""
 
-TOUCHES = {"os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate", "os.link", "os.symlink", "os.chmod"}
-REACHES = {"socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto"}
-STARTS = {"subprocess.Popen", "os.system", "os.posix_spawn", "os.exec"}
+TOUCHES = {"os.chmod", "os.chown", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink"}
+TOUCHES |= {"os.truncate", "os.utime", "sqlite3.connect"}
+REACHES = {"socket.bind", "socket.connect", "socket.getaddrinfo", "socket.gethostbyaddr", "socket.gethostbyname"}
+REACHES |= {"socket.sendmsg", "socket.sendto"}
+STARTS = {"subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
 """Events of Python's audit: https://docs.python.org/3/library/audit_events.html"""
 
 
@@ -82,7 +92,9 @@ class Server:
 
     def stop(self) -> None:
         self._process.stdin.close()
+        before = sum(os.times()[2:4])
         self._process.wait()
+        Page.seconds -= sum(os.times()[2:4]) - before  # counted already, page by page
         self._socket.close()
         self._folder.cleanup()
 
@@ -116,8 +128,11 @@ class Page:
         except (EOFError, ConnectionError):
             return Outcome(wrong="isn't run, or ends the process: nothing below it can run.")
 
-    def end(self) -> None:
+    def end(self) -> str:
+        """End the process, as Python ends. Returns what it prints then, which no block shows."""
+        ended = self.call(_end)
         self._connection.close()
+        return ended if isinstance(ended, str) else ""
 
 
 def _imported(site: Site) -> set[str]:
@@ -155,6 +170,8 @@ class _Process:
     module: ModuleType
     folder: str
     log: int
+    seen: int
+    """How many bytes of the log were looked at."""
     refused: list[str]
 
 
@@ -182,11 +199,13 @@ def _settle_in(folder: Path, log: int) -> None:
     """Become what a reader's new Python is."""
     folder.mkdir()
     os.chdir(folder)
-    tempfile.tempdir = str(folder.parent)
+    tempfile.tempdir = str(folder / ".." / "temporary")
+    os.mkdir(tempfile.tempdir)
+    atexit._clear()  # what the server's packages do at their end isn't the page's
     sys.argv, sys.dont_write_bytecode = [""], True
     sys.modules["__main__"] = _Process.module = ModuleType("__main__")
     builtins.__dict__[shapes.CHECK] = shapes.check
-    _Process.folder, _Process.log, _Process.refused = os.path.realpath(folder.parent), log, []
+    _Process.folder, _Process.log, _Process.seen, _Process.refused = os.path.realpath(folder.parent), log, 0, []
     for stream, number in (("stdout", 1), ("stderr", 2)):
         os.dup2(log, number)
         setattr(sys, stream, open(number, "w", buffering=1, encoding="utf-8", closefd=False))  # noqa: SIM115
@@ -199,9 +218,8 @@ def _settle_in(folder: Path, log: int) -> None:
 
 
 def _run(piece: Piece) -> Outcome:
-    start = os.lseek(_Process.log, 0, os.SEEK_END)
     _Process.refused.clear()
-    wrong, line = "", 0
+    wrong, line, start = "", 0, time.monotonic()
     signal.setitimer(signal.ITIMER_PROF, SECONDS, 1)
     signal.setitimer(signal.ITIMER_REAL, WAITING, 1)
     try:
@@ -211,17 +229,35 @@ def _run(piece: Piece) -> Outcome:
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
+    if time.monotonic() - start > WAITING:
+        _Process.refused.append(f"takes more than {WAITING} seconds.")
     if _Process.refused:
         wrong = _Process.refused[0]
     picture, badly_drawn = figures.capture(piece)
-    return Outcome(_printed_since(start), picture, wrong or badly_drawn or "", line)
+    printed = _printed()
+    if not wrong and (found := UNSEEN.search(printed)):
+        wrong = f"prints {found[0]!r}, which a page can't show. With fit, verbose=0 or 2 doesn't."
+    return Outcome(printed, picture, wrong or badly_drawn or "", line)
 
 
-def _printed_since(start: int) -> str:
+def _end() -> str:
+    """Do what Python does at its end, for which there is no public way: threads, what was registered, what is left."""
+    signal.setitimer(signal.ITIMER_REAL, WAITING, 1)
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    vars(_Process.module).clear()
+    gc.collect()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    return _printed()
+
+
+def _printed() -> str:
+    """What was printed since this was asked last."""
     sys.stdout.flush()
     sys.stderr.flush()
     ctypes.CDLL(None).fflush(None)  # what TensorFlow's C++ has printed
-    return os.pread(_Process.log, os.lseek(_Process.log, 0, os.SEEK_END) - start, start).decode(errors="replace")
+    start, _Process.seen = _Process.seen, os.fstat(_Process.log).st_size
+    return os.pread(_Process.log, _Process.seen - start, start).decode(errors="replace")
 
 
 def _raised(error: BaseException, piece: Piece) -> tuple[str, int]:
@@ -240,7 +276,8 @@ def _in_words(message: Warning | str, category: type[Warning], *_place: object) 
 
 def _too_long(number: int, _frame: object) -> None:
     limit = f"{SECONDS} seconds of the processor" if number == signal.SIGPROF else f"{WAITING} seconds"
-    raise TimeoutError(f"it takes more than {limit}")
+    _Process.refused.append(f"takes more than {limit}.")
+    raise TimeoutError(_Process.refused[0])
 
 
 def _refuse(event: str, args: tuple) -> None:
@@ -265,7 +302,8 @@ def _writes(args: tuple) -> bool:
 
 def _inside(path: str | bytes | os.PathLike) -> bool:
     whole = os.path.realpath(os.fsdecode(path))
-    return whole == os.devnull or whole.startswith(_Process.folder)
+    folders = (os.path.join(_Process.folder, name, "") for name in ("page", "temporary"))
+    return whole in (os.devnull, _Process.folder) or f"{whole}/".startswith(tuple(folders))
 
 
 if __name__ == "__main__":

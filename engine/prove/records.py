@@ -6,9 +6,11 @@ it is the notebook that the site renders, with what its cells print and draw.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 import nbformat
 from nbformat import NotebookNode
@@ -44,12 +46,11 @@ def read(site: Site, piece: Piece) -> Record:
 def write(site: Site, piece: Piece, record: Record) -> None:
     """Record what a piece printed and drew; forget what is recorded of pieces that are gone."""
     path = path_of(site, piece.path)
-    pieces = cells(piece.path) if piece.number else sections(piece.path).values()
-    records = [(one, record if one.name == piece.name else read(site, one)) for one in pieces]
     path.parent.mkdir(parents=True, exist_ok=True)
     if piece.number:
-        path.write_text(nbformat.writes(_notebook(piece.path, records)) + "\n", encoding="utf-8")
+        path.write_text(text(site, piece.path, {piece.name: record}), encoding="utf-8")
         return
+    records = [(one, record if one.name == piece.name else read(site, one)) for one in sections(piece.path).values()]
     kept = [(one.name, record.printed) for one, record in records if record.printed.strip()]
     texts = (f"--8<-- [start:{name}]\n{printed}\n--8<-- [end:{name}]\n" for name, printed in kept)
     path.write_text("\n".join(texts), encoding="utf-8")
@@ -75,9 +76,11 @@ def new_notebook(**metadata: str) -> NotebookNode:
     return nbformat.v4.new_notebook(metadata={"kernelspec": kernel, "language_info": {"name": "python"}, **metadata})
 
 
-def _notebook(module: Path, records: list[tuple[Piece, Record]]) -> NotebookNode:
+def text(site: Site, module: Path, changed: Mapping[str, Record] = MappingProxyType({})) -> str:
+    """The file that records a tutorial, with other records of some of its cells."""
     made = new_notebook(description=description(module))
-    for cell, record in records:
+    for cell in cells(module):
+        record = changed.get(cell.name) or read(site, cell)
         new = nbformat.v4.new_code_cell if cell.is_code else nbformat.v4.new_markdown_cell
         node = new(cell.text, id=f"cell-{cell.number}", metadata={"alt": cell.alt} if cell.alt else {})
         if record.printed:
@@ -86,7 +89,7 @@ def _notebook(module: Path, records: list[tuple[Piece, Record]]) -> NotebookNode
             data = {"text/plain": cell.alt, **figures.as_data(record.picture)}
             node.outputs.append(nbformat.v4.new_output("display_data", data))
         made.cells.append(node)
-    return made
+    return nbformat.writes(made) + "\n"
 
 
 def of_cell(node: NotebookNode) -> Record:

@@ -164,7 +164,7 @@ class _Claims(ast.NodeTransformer):
     def visit_Assign(self, node: ast.Assign) -> ast.stmt | list[ast.stmt]:
         if node.end_lineno not in self.comments:
             return node
-        (target,) = node.targets
+        target = node.targets[0]
         names = target.elts if isinstance(target, ast.Tuple) else [target]
         names = [ast.unparse(name) for name in names if ast.unparse(name) != "_"]
         values = ast.parse(f"[{', '.join(names)}]", mode="eval").body

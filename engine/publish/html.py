@@ -24,7 +24,13 @@ from engine.site import Problem, Site, blocks, read
 PLAIN = ["n", "p", "o", "w", "si", "sa", "bp", "nb", "nn", "mi", "mf", "kc", "ow", "fm", "vm"]
 """What stays in the colour of the text: most elements of a page."""
 UNSEEN = ("image", "picture", "diagram", "plot", "graph", "figure", "screenshot", "")
-CODE_OF_ANOTHER_KIND = ("textarea", "xmp", "listing", "plaintext", "samp", "kbd")
+ELEMENTS = """a abbr aside blockquote br code dd details div dl dt em figcaption figure h1 h2 h3 h4 hr img input label
+li math ol p pre section span strong sub summary sup svg table tbody td th thead tr ul""".split()  # noqa: SIM905
+DRAWN = """circle clippath defs desc ellipse g image line marker path polygon polyline rect text title tspan
+use""".split()  # noqa: SIM905
+ATTRIBUTES = """alt alttext aria-label checked class data-search-exclude data-tabs display download for height href id
+name open src title type width""".split()  # noqa: SIM905
+"""What a page is made of: whatever else could show what isn't proved, or hide what is."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,9 @@ class Shown:
     head: dict[str, str]
     """What the page says of itself: its description, for one."""
     loose: list[str]
-    """Code that stands in another element than those of blocks, and so is proved by nothing."""
+    """Code on several lines that stands in no block, and so is proved by nothing."""
+    strange: list[tuple[str, str]]
+    """Elements and attributes that aren't for pages, each with how it begins in the source."""
     tables: list[tuple[list[str], list[list[str]]]]
     """Headings of each table, and the code in each cell of its rows."""
 
@@ -51,7 +59,8 @@ class Shown:
 def shown_in(html: str) -> Shown:
     page = BeautifulSoup(html, "html.parser")
     drawings = [("", svg.get("aria-label", "")) for svg in page("svg") if svg.get("aria-hidden") != "true"]
-    loose = [*page(CODE_OF_ANOTHER_KIND), *(code for code in page("code") if code.br)]
+    loose = [code for code in page("code") if code.br]
+    loose += [br.previous_sibling for br in page("br") if _between_code(br) and not br.find_parent("td")]
     return Shown(
         code=[(_language(pre), pre.get_text().strip("\n")) for pre in page("pre")],
         titles=len(page("h1")),
@@ -60,8 +69,26 @@ def shown_in(html: str) -> Shown:
         images=drawings + [(image.get("src", ""), image.get("alt", "")) for image in page("img")],
         head={meta["name"]: meta.get("content", "") for meta in page("meta", attrs={"name": True})},
         loose=[element.get_text("\n").strip() for element in loose],
+        strange=list(_strange(page)),
         tables=[(_texts(table, "th"), [_code_of(row) for row in table("tr") if row.td]) for table in page("table")],
     )
+
+
+def _between_code(br: Tag) -> bool:
+    return all(isinstance(one, Tag) and one.name == "code" for one in (br.previous_sibling, br.next_sibling))
+
+
+def _strange(page: BeautifulSoup) -> Iterator[tuple[str, str]]:
+    for element in page(True):
+        drawing = element.find_parent(["svg", "math"])
+        if drawing is None and element.name not in ELEMENTS:
+            yield f"<{element.name}>", f"<{element.name}"
+        elif drawing is not None and drawing.name == "svg" and element.name not in DRAWN:
+            yield f"<{element.name}> in a drawing", f"<{element.name}"
+        elif drawing is None and element.name != "svg":
+            yield from (
+                (f"{name}=… of <{element.name}>", f"{name}=") for name in element.attrs if name not in ATTRIBUTES
+            )
 
 
 def _language(pre: Tag) -> str:
@@ -137,6 +164,9 @@ def page_problems(site: Site, page: Path, html: str) -> Iterator[Problem]:
     if shown.titles != 1:
         what = f"the page has {shown.titles} headings of level 1."
         yield site.problem(source, 1, what, "Give it one, its title: # Title.")
+    for name, start in shown.strange:
+        what = f"{name} isn't for pages: it could show what isn't proved, or hide what is."
+        yield site.problem(source, min(_lines(source, start)), what, "Write Markdown.")
     for name in sorted({name for name in shown.ids if shown.ids.count(name) > 1}):
         line = max(_lines(source, f"#{name}"))
         yield site.problem(source, line, f"two anchors are called #{name}.", "Give one another name.")
@@ -234,5 +264,5 @@ def resolve(url: str, href: str) -> tuple[str | None, str]:
 
 def _lines(source: Path, needle: str) -> list[int]:
     """The lines of a page that name something, or its first."""
-    text = source.read_text(encoding="utf-8")
-    return [number for number, line in enumerate(text.splitlines(), 1) if needle and needle in line] or [1]
+    lines = source.read_text(encoding="utf-8").lower().splitlines()
+    return [number for number, line in enumerate(lines, 1) if needle and needle.lower() in line] or [1]

@@ -116,7 +116,8 @@ def _rule(rule: Node, named: set[str]) -> str:
     if isinstance(rule, QualifiedRule):
         selectors = [selector for selector in _split(rule.prelude) if _classes(selector) <= named]
         written = ",".join(tinycss2.serialize(selector).strip() for selector in selectors)
-        declarations = tinycss2.serialize([node for node in rule.content if node.type != "comment"]).strip()
+        declarations = tinycss2.serialize([node for node in rule.content if node.type != "comment"])
+        declarations = re.sub(r"\s+", " ", declarations.strip()).replace("; ", ";").replace(": ", ":")
         return f"{written}{{{declarations}}}" if selectors else ""
     if isinstance(rule, AtRule) and rule.lower_at_keyword in ("media", "supports"):
         inner = _written(tinycss2.parse_rule_list(rule.content, skip_comments=True, skip_whitespace=True), named)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -43,16 +44,35 @@ CHANGES = {
     "a colour": ({"colours": ("C0", "C3")}, "have another colour"),
     "a dashed line": ({"style": "--"}, "its lines, areas or markers changed"),
     "a wider line": ({"width": 3}, "its lines, areas or markers changed"),
-    "two classes swapped": ({"classes": 1 - CLASSES}, "of its markers moved"),
+    "two classes swapped": ({"classes": 1 - CLASSES}, "markers or words moved"),
     "ten of sixty points gone": ({"points": POINTS[:50], "classes": CLASSES[:50]}, "markers changed: "),
-    "a point elsewhere": ({"points": moved}, "1 of its markers moved"),
-    "another line": ({"line": POINTS[:, 1].cumsum()}, "its lines or colours changed"),
+    "a point elsewhere": ({"points": moved}, "1 of its lines, areas, markers or words moved"),
+    "another line": ({"line": POINTS[:, 1].cumsum()}, "1 of its lines, areas, markers or words moved"),
+    "a line between the same ends": ({"line": LINE[[0, *range(58, 0, -1), 59]]}, "its lines or colours changed"),
 }
 
 
 @pytest.mark.parametrize(("change", "told"), CHANGES.values(), ids=CHANGES)
 def test_what_a_reader_sees_differ_is_red(change, told):
     assert told in figures.differ(picture(), picture(**change))
+
+
+RECORDS = {
+    "a bent line": (r'd="M (\S+) (\S+)', r'd="M 1 \2'),
+    "hidden parts": ("<path ", '<path display="none" '),
+    "a part on top": ("</svg>", '<rect width="400" height="300" /></svg>'),
+    "other words for it": ("Sixty points", "Six points"),
+    "a word elsewhere": (r'(<text [^>]*x=")\d', r"\g<1>9"),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), RECORDS.values(), ids=RECORDS)
+def test_a_drawing_that_was_changed_in_its_record_is_red(old, new):
+    """The page shows the drawing, and not the pixels beside it."""
+    recorded = picture()
+    changed, times = re.subn(old, new, recorded.svg)
+    assert times
+    assert figures.differ(figures.Picture(changed, recorded.png), recorded)
 
 
 def test_another_picture_in_the_plot_is_red():

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import nbformat
 import pytest
 
 PLOT = """ax.plot(x, [number**2 for number in x])
@@ -15,7 +16,8 @@ ax.set(xlabel="number", ylabel="square")"""
 def edit_record(project, edit) -> None:
     notebook = json.loads(project.read("docs/squares.ipynb"))
     edit(notebook["cells"])
-    project.write("docs/squares.ipynb", json.dumps(notebook))
+    notebook = nbformat.reads(json.dumps(notebook), as_version=4)
+    project.write("docs/squares.ipynb", nbformat.writes(notebook) + "\n")
 
 
 # --- told without running ---------------------------------------------------------------------------------------------
@@ -64,6 +66,19 @@ def test_a_cell_added_to_the_notebook(with_notebook):
 def test_a_plot_missing_from_the_notebook(with_notebook):
     edit_record(with_notebook, lambda cells: cells[2]["outputs"].clear())
     with_notebook.assert_red("snippets/squares.py:18", "cell 3 has no plot in docs/squares.ipynb.")
+
+
+EXTRA = {
+    "a stream": {"output_type": "stream", "name": "stderr", "text": "accuracy: 99 %"},
+    "a result": {"output_type": "execute_result", "execution_count": 1, "metadata": {}, "data": {"text/html": "99 %"}},
+}
+
+
+@pytest.mark.parametrize("output", EXTRA.values(), ids=EXTRA)
+def test_an_output_that_no_cell_has(with_notebook, output):
+    edit_record(with_notebook, lambda cells: cells[1]["outputs"].append(output))
+    what = "the notebook holds what no cell prints or draws. Run `make outputs`, which writes it anew."
+    with_notebook.assert_red("docs/squares.ipynb:1", what)
 
 
 def test_a_description_that_changed(with_notebook):

@@ -220,6 +220,29 @@ def test_a_console_block_that_holds_more_than_commands(project, line):
     project.assert_red("docs/typed.md:5", "in a console block is no command. Keep commands, as `$ make serve`.")
 
 
+def test_a_file_that_is_published_as_it_is(project):
+    project.write("docs/static.html", "<pre>x = 1</pre>")
+    project.assert_red(
+        "docs/static.html:1", "this is published as it is, and isn't looked at. Move it to docs/assets/."
+    )
+
+
+def test_a_link_to_a_folder(project):
+    (project.root / "docs/linked").symlink_to(project.root / "docs/assets")
+    project.assert_red("docs/linked:1", "what a link leads to is published, and isn't looked at.")
+
+
+def test_another_template(project):
+    project.write("docs/page.md", "---\ntemplate: 404.html\n---\n# Page\n")
+    project.assert_red("docs/page.md:2", "template: above the title changes what is shown. Leave it out.")
+
+
+@pytest.mark.parametrize("path", ["/tmp/x", "~/x", "../x", "gs://x"])
+def test_a_path_that_leads_out_of_the_folder(project, path):
+    project.replace("snippets/add.py", '"total:"', f'"{path}"')
+    project.assert_red("snippets/add.py:11", f"'{path}' leads out of the folder that a page has.")
+
+
 def test_a_file_that_is_not_utf_8(project):
     (project.root / "docs/latin.md").write_bytes(b"# Latin\n\nR\xe9sum\xe9\n")
     project.assert_red("docs/latin.md:3", "this line isn't UTF-8. Save the file as UTF-8.")

@@ -48,8 +48,13 @@ REFUSED = {
         3,
         "writes outside its folder, to /tmp/beside.",
     ),
-    "computes": ("while True:\n    pass", 0, "raises TimeoutError: it takes more than 1 seconds of the processor"),
-    "sleeps": ("import time\n\ntime.sleep(9)", 4, "raises TimeoutError: it takes more than 2 seconds"),
+    "computes": ("while True:\n    pass", 0, "takes more than 1 seconds of the processor"),
+    "goes_on": ("import time\n\ntry:\n    time.sleep(9)\nexcept Exception:\n    pass", 0, "takes more than 2 seconds"),
+    "forks": ("import os\n\nos.fork()", 4, "starts a process (os.fork)"),
+    "asks": ('import socket\n\nsocket.gethostbyname("localhost")', 4, "opens a connection (socket.gethostbyname)"),
+    "climbs": ('open("../beside.txt", "w")', 2, "writes outside its folder, to ../beside.txt."),
+    "returns": ('print("wrong\\rright")', 0, "prints '\\r', which a page can't show."),
+    "sleeps": ("import time\n\ntime.sleep(9)", 4, "takes more than 2 seconds"),
     "draws": (
         "import matplotlib.pyplot as plt\n\nplt.plot([1, 2])",
         0,
@@ -89,6 +94,22 @@ def test_what_a_page_may_not_do(said, name):
     told = next((told for told in said.splitlines() if told.startswith(f"snippets/{name}.py:")), said)
     assert told.startswith(f"snippets/{name}.py:{line or ''}")
     assert what in told
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'import atexit\n\natexit.register(print, "bye")',
+        'import threading\n\nthreading.Timer(0.5, print, ["bye"]).start()',
+        'class Leaves:\n    def __del__(self):\n        print("bye")\n\n\nleaves = Leaves()',
+    ],
+    ids=["at exit", "in a thread", "when deleted"],
+)
+def test_what_is_printed_when_the_page_ends_is_red(project, code):
+    project.replace("snippets/add.py", "# --8<-- [end:add]", f"{code}\n# --8<-- [end:add]")
+    code, said = project.run()
+    assert code == 1
+    assert "When the page ends, it prints what no block shows: bye" in said
 
 
 def test_nothing_below_a_block_that_ends_the_process_is_green(project):

@@ -54,11 +54,11 @@ a.used:not(.unused):hover::before { content: "}.unused{" }
 
 KEPT = """\
 @charset "UTF-8";
-:root{--line: #000}
-.used{color: red;  top: 0}
-a.used:not(.unused):hover::before{content: "}.unused{"}
-[data-scheme=dark] .by-script{color: red}
-@media (width > 9em) {.used{color: red}}
+:root{--line:#000}
+.used{color:red;top:0}
+a.used:not(.unused):hover::before{content:"}.unused{"}
+[data-scheme=dark] .by-script{color:red}
+@media (width > 9em) {.used{color:red}}
 @keyframes unused { from { top: 0 } }
 """
 

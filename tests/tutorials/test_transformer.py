@@ -868,7 +868,7 @@ def test_the_reloaded_model_writes_the_sequence_backwards(seed):
     assert "7 2 5 0 9 backwards: 9 0 5 2 7" in done.printed
 
 
-@pytest.mark.proves("layer has to return the same numbers, if each sequence has a real token.")
+@pytest.mark.proves("layer returns the same numbers, if each query has a score far above -10000.")
 def test_both_attentions_of_the_comparison_have_the_weights_and_the_mask(seed):
     done, _figures = trained(seed)
     for one, other in zip(done["ours"], done["theirs"], strict=True):
