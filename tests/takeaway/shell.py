@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 
 from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
 
 
 def script(text: str) -> str:
@@ -18,7 +19,8 @@ def script(text: str) -> str:
 
 def cells(sources: list[str]) -> list[str]:
     """Run cells one below the other. Returns what each prints."""
-    shell = InteractiveShell.instance(history_manager=None)
+    nothing = Config({"HistoryManager": {"enabled": False}})  # it would keep what was typed, beside the page's folder
+    shell = InteractiveShell.instance(config=nothing)
     return [_printed(lambda: shell.run_cell(text, store_history=False).raise_error()) for text in sources]  # noqa: B023
 
 
