@@ -141,8 +141,8 @@ class TimeEmbedding(keras.layers.Layer):
 
     Args:
         units: Size of the outputs, an even number.
-        base: The slowest wave is slower by nearly this factor than the
-            fastest.
+        base: To the power of ``1 - 2 / units``, the factor by which the
+            slowest wave is slower than the fastest.
 
     Raises:
         ValueError: If ``units`` is odd, or the times have no axis of size 1.
@@ -335,9 +335,10 @@ plt.show()
 # \qquad \sigma_t^2 = \frac{1 - \bar\alpha_{t-1}}{1 - \bar\alpha_t} \beta_t$$
 #
 # At $t = 1$ the entry for step 0 makes $\sigma_1 = 0$: the last step adds nothing.
-# This variance is exact for data in a single point. Normal data come back too narrow, in
-# proportion the narrowest most: with the best prediction, data of deviation 2 come back
-# with 1.94 from 100 steps, of deviation 0.5 with 0.47, of deviation 0.05 with 0.035.
+# This variance is exact for data in a single point. Normal data come back too narrow. Up
+# to a deviation of 3, narrower data lose a larger share: with the best prediction, data of
+# deviation 2 come back with 1.94 from 100 steps, of deviation 0.5 with 0.47, of deviation
+# 0.05 with 0.035.
 
 
 # %%
@@ -506,7 +507,7 @@ except ValueError as error:
 # ## Save the model
 #
 # Both classes are registered and have a complete config, so the file holds all that
-# sampling needs, except the schedule.
+# sampling needs, except the schedule and the code.
 
 # %%
 model.save("diffusion.keras")

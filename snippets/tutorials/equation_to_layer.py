@@ -19,7 +19,7 @@
 #
 # With $n$ inputs, $A_k$ is a matrix of $n \times n$ numbers, $w_k$ a vector of $n$ and
 # $b_k$ one number. In two dimensions $y_k = 0$ is a conic: an ellipse, a parabola, a
-# hyperbola, or a line.
+# hyperbola, or else lines, a point or nothing.
 
 # %%
 import keras
@@ -539,7 +539,8 @@ plt.show()
 # ## Save it and load it
 #
 # The class is registered and `get_config` returns its three arguments, so the file is
-# enough. Compare the outputs, not only the names; a class that isn't registered
+# enough where the class is imported. Compare the outputs, not only the names; a class
+# that isn't registered
 # [can't be located](../errors/saving.md#could-not-locate-class).
 
 # %%

@@ -378,7 +378,7 @@ print("mean absolute error of the mass:", at_most(error), "g")
 # the shape is still near $\ln 3 = 1.1$, that of a guess, and it keeps the larger part of
 # the sum to the end.
 
-# %% alt="Two panels over 10 epochs with logarithmic vertical axes, each with a curve for training and one for test pieces. Left, the cross-entropy of the shape starts above 0.5 and falls below 0.2. Right, the squared error of the mass falls steeply from the first epoch to the second, and ends below 0.01."
+# %% alt="Two panels over 10 epochs with logarithmic vertical axes, each with a curve for training and one for test pieces. Left, the cross-entropy of the shape starts above 0.5 and falls below 0.2. Right, the squared error of the mass falls steeply in training from the first epoch to the second, and both curves end below 0.01."
 fig, axes = plt.subplots(1, 2, figsize=(7, 2.8), layout="constrained")
 epochs = np.arange(1, EPOCHS + 1)
 panels = [
@@ -626,7 +626,7 @@ for layer in (FiLM(), WrongAxis()):
 #
 # ## Save it and load it
 #
-# The file holds the custom layer, the statistics of the table and all weights. The
+# The file holds the statistics of the table and all weights, but not the classes. The
 # arguments stand in `get_config`; without them the file would hold
 # [the defaults](../errors/saving.md#default-arguments-saved).
 

@@ -221,8 +221,9 @@ class SelfAttention(keras.layers.Layer):
 # [`compute_output_shape`](../layers/custom_layer.md) can't say.
 #
 # `call` takes a `mask`, and Keras fills it in from what is attached to the inputs. Given
-# the weights of `keras.layers.MultiHeadAttention` without biases and the same mask, the
-# layer returns the same numbers, if each query has a score far above -10000.
+# the weights of `keras.layers.MultiHeadAttention` without biases and the mask of the keys
+# that it gets as `attention_mask`, the layer returns the same numbers, if each query
+# scores a real key far above -10000.
 
 # %%
 vectors = np.random.normal(size=(4, 7, 16)).astype("float32")
@@ -668,7 +669,8 @@ for what, given in (
 # padding.
 #
 # Where you compute with logits before the loss, do it in a layer that propagates the mask,
-# or pass `sample_weight`, 1 for real tokens and 0 for padding:
+# or pass `sample_weight`, 1 for real tokens and 0 for padding. In `fit`, `metrics` ignore
+# it, and the loss still divides by all places:
 
 # %%
 weight = (tokens != 0).astype("float32")

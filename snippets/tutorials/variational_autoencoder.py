@@ -334,7 +334,7 @@ class VAE(keras.Model):
 
 
 # %% [markdown]
-# `train_step` moves what `trainable_variables` lists, and nothing else. Layers, metrics
+# `train_step` trains what `trainable_variables` lists, and nothing else. Layers, metrics
 # and seed generators that you assign to attributes are in Keras's books; a
 # `tf.Variable` isn't, and [stays as it is](../errors/layers.md#untracked-variable). Seven
 # dense layers, the two heads among them, have a kernel and a bias each:
@@ -351,7 +351,7 @@ print("metrics:", [metric.name for metric in vae.metrics])
 # You may have seen a `metrics` property that lists the trackers. Keras 3 finds them in
 # the attribute, and resets them at the start of each epoch. The sum has a tracker of
 # its own, because only the built-in `train_step` and `test_step` feed the metric
-# `loss` that each model has. A `sample_weight` is ignored here.
+# `loss` that `compile` adds. A `sample_weight` is ignored here.
 #
 # ## Train it
 #
@@ -547,7 +547,7 @@ for draw in numpy_noise, fixed_seed, sampling_layer:
 
 # %% [markdown]
 # Without any seed, `keras.random.normal` draws from a generator that the whole program
-# shares: the noise moves, and depends on everything that drew before.
+# shares: the noise moves, and depends on everything that drew from it before.
 #
 # ## Save the decoder and draw from it
 #

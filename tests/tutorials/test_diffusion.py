@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from unittest import mock
 
 import keras
 import numpy as np
@@ -165,6 +166,13 @@ def test_neighbouring_times_are_told_apart():
     assert "the wave of i = 4, largest difference from NumPy: 0.0" in output()
 
 
+@pytest.mark.proves("To the power of `1 - 2 / units`, the factor by which the slowest wave is slower than the fastest.")
+@pytest.mark.parametrize(("units", "base"), [(32, 1000.0), (4, 1000.0), (2, 50.0), (8, 1e4)])
+def test_the_slowest_wave_beside_the_fastest(units, base):
+    sines = np.asarray(tutorial.TimeEmbedding(units, base, dtype="float64")(np.array([[1e-6]])))[0, : units // 2]
+    assert sines.max() / sines.min() == pytest.approx(base ** (1 - 2 / units), rel=1e-4)
+
+
 @pytest.mark.proves(
     "Size of the outputs, an even number.",
 )
@@ -308,9 +316,9 @@ def test_normal_data_come_back_with_the_deviation_that_theory_says():
 
 
 @pytest.mark.proves(
-    "This variance is exact for data in a single point. Normal data come back too narrow, in proportion the narrowest "
-    "most: with the best prediction, data of deviation 2 come back with 1.94 from 100 steps, of deviation 0.5 with "
-    "0.47, of deviation 0.05 with 0.035.",
+    "This variance is exact for data in a single point. Normal data come back too narrow.",
+    "with the best prediction, data of deviation 2 come back with 1.94 from 100 steps, of deviation 0.5 with 0.47, of "
+    "deviation 0.05 with 0.035.",
 )
 @pytest.mark.parametrize(
     ("s", "comes_back"), [(0.0, 0.0), (0.01, 0.0029), (0.05, 0.035), (0.5, 0.47), (1.0, 0.96), (2.0, 1.94)]
@@ -323,6 +331,22 @@ def test_data_come_back_too_narrow_and_narrow_data_most(s, comes_back):
 
     spread = tutorial.sample(predict, count=20_000, seed=0)[0].std()
     assert spread == pytest.approx(comes_back, rel=0.015, abs=1e-3)
+
+
+@pytest.mark.proves("Up to a deviation of 3, narrower data lose a larger share")
+def test_data_wider_than_3_lose_more_again():
+    def share(s):
+        variance = 1.0
+        for t in range(100, 0, -1):
+            now = float(tutorial.alpha_bars[t]) * (s**2 - 1) + 1  # of the data after t steps
+            factor = (1 - float(tutorial.betas[t]) / now) / np.sqrt(1 - float(tutorial.betas[t]))
+            variance = factor**2 * variance + tutorial.deviation(t) ** 2
+        return np.sqrt(variance) / s
+
+    shares = [share(s) for s in (0.01, 0.05, 0.1, 0.5, 1, 2, 2.5, 3)]
+    assert shares == sorted(shares)
+    assert share(2) == pytest.approx(1.94 / 2, abs=0.001)
+    assert share(100) < share(20) < share(2) < share(3) < 1
 
 
 def test_sampling_asks_for_the_times_from_the_last_to_one():
@@ -550,10 +574,18 @@ def test_a_layer_or_an_optimizer_made_in_a_tf_function_is_refused(made):
 
 
 @pytest.mark.proves(
-    "so the file holds all that sampling needs, except the schedule.",
+    "so the file holds all that sampling needs, except the schedule and the code.",
 )
-def test_the_reloaded_model_draws_the_same_samples():
+def test_the_reloaded_model_draws_the_same_samples(tmp_path):
     assert "largest difference of the samples: 0.0" in output()
+    model = tutorial.NoisePredictor(8)
+    model([np.ones((5, 2)), np.ones((5, 1))])
+    model.save(tmp_path / "diffusion.keras")
+    with (
+        mock.patch.dict(keras.saving.get_custom_objects(), clear=True),
+        pytest.raises(TypeError, match="Could not locate class 'NoisePredictor'"),
+    ):
+        keras.saving.load_model(tmp_path / "diffusion.keras")
 
 
 def test_a_step_that_makes_a_layer_raises():

@@ -513,6 +513,28 @@ def test_accuracies(output):
     assert number(r"Quadratic\(1\) .*accuracy (\S+)", output) > 0.97
 
 
+@pytest.mark.proves("is a conic: an ellipse, a parabola, a hyperbola, or else lines, a point or nothing.")
+@pytest.mark.parametrize(
+    ("matrix", "w", "b", "zeros"),
+    [
+        ([[1, 0], [0, 2]], [0, 0], -1, lambda x, y: x**2 + 2 * y**2 == 1),
+        ([[1, 0], [0, 0]], [0, -1], 0, lambda x, y: y == x**2),
+        ([[1, 0], [0, -1]], [0, 0], -1, lambda x, y: x**2 == 1 + y**2),
+        ([[0, 0], [0, 0]], [1, 2], 0, lambda x, y: x == -2 * y),
+        ([[0, 1], [0, 0]], [0, 0], 0, lambda x, y: (x == 0) | (y == 0)),
+        ([[1, 0], [0, 1]], [0, 0], 0, lambda x, y: (x == 0) & (y == 0)),
+        ([[1, 0], [0, 1]], [0, 0], 1, lambda x, y: x != x),
+    ],
+    ids=["ellipse", "parabola", "hyperbola", "line", "two lines", "point", "nothing"],
+)
+def test_where_a_unit_of_two_inputs_is_zero(matrix, w, b, zeros):
+    layer = Quadratic(1, dtype="float64")
+    x = np.stack(np.meshgrid(*[np.arange(-40, 41) / 8] * 2), axis=-1)
+    layer(x)
+    layer.set_weights([np.array([matrix]), np.array(w)[:, None], np.array([b])])
+    np.testing.assert_array_equal(layer(x)[..., 0] == 0, zeros(x[..., 0], x[..., 1]))
+
+
 @pytest.mark.proves(
     "No straight line separates them, and an ellipse does.",
     "A line that touches the inner ring would cut a third of the outer one off, and be right for 0.67 of the points",
@@ -610,9 +632,17 @@ def test_pixels_are_squared():
 
 
 @pytest.mark.proves(
-    "The class is registered and `get_config` returns its three arguments, so the file is enough.",
+    "The class is registered and `get_config` returns its three arguments, so the file is enough where the class is "
+    "imported.",
 )
-def test_it_comes_back_from_its_file(output):
+def test_it_comes_back_from_its_file(output, tmp_path):
+    model = keras.Sequential([keras.Input((2,)), Quadratic(1)])
+    model.save(tmp_path / "ring.keras")
+    with (
+        mock.patch.dict(keras.saving.get_custom_objects(), clear=True),
+        pytest.raises(TypeError, match="Could not locate class 'Quadratic'"),
+    ):
+        keras.saving.load_model(tmp_path / "ring.keras")
     assert number(r"largest difference after reloading: (\S+)", output) == 0
     assert "activation: sigmoid" in output
     config = Quadratic(1, "sigmoid", "random_normal").get_config()

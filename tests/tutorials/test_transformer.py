@@ -314,8 +314,8 @@ def test_attention_is_the_equation_one_head_and_one_query_after_another(attentio
 
 
 @pytest.mark.proves(
-    "Given the weights of `keras.layers.MultiHeadAttention` without biases and the same mask, the layer returns the "
-    "same numbers, if each query has a score far above -10000."
+    "Given the weights of `keras.layers.MultiHeadAttention` without biases and the mask of the keys that it gets as "
+    "`attention_mask`, the layer returns the same numbers, if each query scores a real key far above -10000."
 )
 @pytest.mark.parametrize("mask", [None, REAL])
 def test_attention_equals_the_built_in_layer(attention, mask):
@@ -335,11 +335,30 @@ def test_attention_equals_the_built_in_layer(attention, mask):
     two = np.arange(7) < np.full((4, 1), 2)
     attended = attention(low, mask=two, return_attention_scores=True)[1]
     assert np.all(attended[..., 2:] > 0.1)  # masked, and read
+    low[:, 2:] = -1  # and the scores of the padding are high
+    attended = attention(low, mask=two, return_attention_scores=True)[1]
+    assert np.all(attended[:, :, :2, 2:] > 0.1)
 
     no_token = np.zeros((4, 7), bool)
     _, scores = builtin(x, x, attention_mask=no_token[:, None, :], return_attention_scores=True)
     assert not np.any(scores)
     np.testing.assert_allclose(attention(x, mask=no_token, return_attention_scores=True)[1], 1 / 7, rtol=1e-5)
+
+
+@pytest.mark.proves("the mask of the keys that it gets as `attention_mask`")
+def test_a_mask_that_is_attached_masks_queries_too_in_the_built_in_layer(attention):
+    x = vectors(4, 7, 16)
+    x[~REAL] = 0
+    builtin = keras.layers.MultiHeadAttention(2, key_dim=8, use_bias=False)
+    builtin(x, x)
+    attention.set_weights(builtin.get_weights())
+    masked = keras.layers.Masking()(x)
+    _, ours = attention(masked, return_attention_scores=True)
+    _, theirs = builtin(masked, masked, return_attention_scores=True)
+    ours, theirs = (np.asarray(scores).transpose(0, 2, 1, 3) for scores in (ours, theirs))  # (batch, query, ...)
+    np.testing.assert_allclose(ours[REAL], theirs[REAL], atol=1e-5)
+    np.testing.assert_allclose(ours[~REAL].sum(axis=-1), 1, rtol=1e-5)
+    assert not theirs[~REAL].any()
 
 
 @pytest.mark.proves(
@@ -793,7 +812,7 @@ def test_the_lost_mask_costs_everything_but_the_sequences_without_padding(seed):
     "A mask is attached to one tensor, and an operation outside a layer returns a new tensor without it. Dividing the "
     "logits by a temperature of 1 changes no number, but from then on losses and metrics count the padding.",
     "A model that only writes padding scores 0.375, the share of padding.",
-    "or pass `sample_weight`, 1 for real tokens and 0 for padding",
+    "do it in a layer that propagates the mask, or pass `sample_weight`, 1 for real tokens and 0 for padding.",
 )
 def test_an_operation_outside_a_layer_drops_the_mask_and_the_metric_counts_padding():
     tokens, targets = tutorial.reversal(np.repeat(np.arange(3, 13), 50), np.random.default_rng(0))
@@ -827,6 +846,41 @@ def test_an_operation_outside_a_layer_drops_the_mask_and_the_metric_counts_paddi
     metric = keras.metrics.SparseCategoricalAccuracy()
     metric.update_state(short_targets, np.eye(11, dtype="float32")[np.zeros_like(short_tokens)])
     assert float(metric.result()) == 0.75
+
+
+class Divided(keras.Model):
+    """Its logits, as they are or divided by 1."""
+
+    def __init__(self, divided):
+        super().__init__()
+        self.embed, self.classify, self.divided = tutorial.TokenAndPosition(11, 12, 8), keras.layers.Dense(11), divided
+
+    def call(self, inputs):
+        logits = self.classify(self.embed(inputs))
+        return logits / 1.0 if self.divided else logits
+
+
+@pytest.mark.proves("In `fit`, `metrics` ignore it, and the loss still divides by all places")
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_what_fit_does_with_weights_for_the_real_tokens(eagerly):
+    tokens, targets = sequences()
+    real = (tokens != 0).astype("float32")
+    found = {}
+    for name, divided, weight in (("masked", False, None), ("counted", True, None), ("weighted", True, real)):
+        keras.utils.set_random_seed(0)
+        model = Divided(divided)
+        model.compile(
+            optimizer=keras.optimizers.SGD(0.0),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+            weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="of_the_weighted")],
+            run_eagerly=eagerly,
+        )
+        history = model.fit(tokens, targets, sample_weight=weight, batch_size=64, verbose=0).history
+        found[name] = {key: value[0] for key, value in history.items()}
+    assert found["weighted"]["accuracy"] == found["counted"]["accuracy"] != found["masked"]["accuracy"]
+    assert found["weighted"]["of_the_weighted"] == pytest.approx(found["masked"]["accuracy"], abs=1e-6)
+    assert found["weighted"]["loss"] == pytest.approx(found["masked"]["loss"] * np.mean(real), rel=1e-5)
 
 
 @pytest.mark.proves(
@@ -868,7 +922,7 @@ def test_the_reloaded_model_writes_the_sequence_backwards(seed):
     assert "7 2 5 0 9 backwards: 9 0 5 2 7" in done.printed
 
 
-@pytest.mark.proves("layer returns the same numbers, if each query has a score far above -10000.")
+@pytest.mark.proves("the layer returns the same numbers, if each query scores a real key far above -10000.")
 def test_both_attentions_of_the_comparison_have_the_weights_and_the_mask(seed):
     done, _figures = trained(seed)
     for one, other in zip(done["ours"], done["theirs"], strict=True):

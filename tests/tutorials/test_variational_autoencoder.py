@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from unittest import mock
 
 import keras
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import tensorflow as tf
+from matplotlib.markers import MarkerStyle
 
 from engine.prove import shapes
 from tests import contract
@@ -413,7 +416,7 @@ def test_the_classes_work_where_the_notebook_ends(tmp_path):
     contract.assert_same(keras.saving.load_model(tmp_path / "larger.keras")(pictures()), larger(pictures()))
 
 
-@pytest.mark.proves("only the built-in `train_step` and `test_step` feed the metric `loss` that each model has.")
+@pytest.mark.proves("only the built-in `train_step` and `test_step` feed the metric `loss` that `compile` adds.")
 def test_without_a_tracker_for_the_sum_the_history_has_none():
     class Untracked(keras.Model):
         def __init__(self, **kwargs):
@@ -428,7 +431,9 @@ def test_without_a_tracker_for_the_sum_the_history_has_none():
             return {"loss": 2 * self.half.result(), "half": self.half.result()}
 
     model = Untracked()
+    assert [metric.name for metric in model.metrics] == ["half"]
     model.compile("sgd")
+    assert [metric.name for metric in model.metrics] == ["loss", "half"]
     history = model.fit(pictures(), verbose=0).history
     assert history == {"half": [3.0], "loss": [0.0]}
 
@@ -499,7 +504,7 @@ def test_the_counts_that_the_notebook_prints():
 
 
 @pytest.mark.proves(
-    "`train_step` moves what `trainable_variables` lists, and nothing else.",
+    "`train_step` trains what `trainable_variables` lists, and nothing else.",
 )
 def test_a_tf_variable_is_not_in_the_models_books():
     class Hides(tutorial.VAE):
@@ -510,6 +515,13 @@ def test_a_tf_variable_is_not_in_the_models_books():
     vae = Hides(seed=1)
     assert not any(variable.value is vae.scale for variable in vae.trainable_variables)
     assert len(vae.trainable_variables) == 14
+    inputs, told = keras.Input((64,)), Told()
+    vae.encoder = keras.Model(inputs, vae.encoder(told(inputs)))
+    vae.compile("sgd")
+    vae.fit(pictures(), epochs=2, verbose=0)
+    assert float(vae.scale) == 1
+    assert float(told.times) == 4  # moved, by its layer
+    assert not any(variable is told.times for variable in vae.trainable_variables)
 
 
 def test_every_argument_comes_back():
@@ -625,9 +637,16 @@ def test_training_beats_the_average_picture_and_not_the_floor():
 
 
 @cache
+def drawn(seed: int | None) -> tuple[Shown, list[plt.Figure]]:
+    """The notebook as far as its last training, with another seed or its own, and its figures."""
+    figures: list[plt.Figure] = []
+    with mock.patch("matplotlib.pyplot.show", side_effect=lambda: figures.append(plt.gcf())):
+        done = shown_cells(NAME, seed=seed, until="both summed: spread")
+    return done, figures
+
+
 def run(seed: int | None) -> Shown:
-    """The notebook as far as its last training, with another seed or its own."""
-    return shown_cells(NAME, seed=seed, until="both summed: spread")
+    return drawn(seed)[0]
 
 
 @pytest.mark.proves(
@@ -701,6 +720,19 @@ def test_equal_digits_gather_and_half_of_them_overlap():
     codes = np.asarray(found["vae"].encoder(found["held_out"])[0])
     assert codes.shape == (297, 2)
     assert np.linalg.norm(codes, axis=-1).max() < 3
+
+
+@pytest.mark.proves("Each held-out picture stands at the mean of its code, drawn as the digit that it shows.")
+def test_each_picture_is_drawn_as_its_digit_at_the_mean_of_its_code(seed):
+    found, figures = drawn(seed)
+    codes, labels = np.asarray(found["vae"].encoder(found["held_out"])[0]), found["held_out_labels"]
+    (axes,) = [ax for figure in figures for ax in figure.axes if len(ax.collections) == 10]
+    for digit, points in enumerate(axes.collections):
+        np.testing.assert_allclose(points.get_offsets(), codes[labels == digit], rtol=1e-3, atol=1e-4)
+        marker = MarkerStyle(f"${digit}$")
+        (path,) = points.get_paths()
+        np.testing.assert_allclose(path.vertices, marker.get_path().transformed(marker.get_transform()).vertices)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("first axis of the code", "second axis of the code")
 
 
 def test_equal_digits_gather_with_any_seed(seed):
@@ -807,7 +839,7 @@ def test_noise_that_moves_in_a_tf_function():
 
 @pytest.mark.proves(
     "Without any seed, `keras.random.normal` draws from a generator that the whole program shares: the noise "
-    "moves, and depends on everything that drew before.",
+    "moves, and depends on everything that drew from it before.",
 )
 def test_without_a_seed_the_noise_moves_and_depends_on_what_drew_before():
     draw = tf.function(lambda: keras.random.normal((4, 2)))
@@ -817,6 +849,12 @@ def test_without_a_seed_the_noise_moves_and_depends_on_what_drew_before():
     keras.utils.set_random_seed(3)
     keras.random.normal((1,))
     assert np.abs(keras.random.normal((4, 2)) - alone).max() > 0
+    keras.utils.set_random_seed(3)
+    keras.layers.Dense(2).build((None, 3))  # so do the layers that are made
+    assert np.abs(keras.random.normal((4, 2)) - alone).max() > 0
+    keras.utils.set_random_seed(3)
+    np.random.normal(), tf.random.normal(()), keras.random.normal((1,), seed=1)  # from others
+    contract.assert_same(keras.random.normal((4, 2)), alone)
 
 
 # --- saving -----------------------------------------------------------------------------------------------------------
