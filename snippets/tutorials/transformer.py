@@ -248,7 +248,7 @@ for what, one, other in zip(("outputs", "scores"), ours, theirs, strict=True):
 # %% [markdown]
 # The axis of the softmax is easy to get wrong, because both time axes have the same
 # length and every shape stays right. A row of weights, one query, has to add up to 1
-# over the keys, which are the last axis.
+# over the keys, the last axis.
 
 # %%
 for axis in (-1, -2):
@@ -438,8 +438,8 @@ plt.show()
 # layer down to the last propagates it, and Keras applies it to the loss and to the
 # accuracy: padded places count in neither.
 #
-# The test is the validation data too. That is sound only because nothing is chosen by it;
-# where you choose the epoch or an option, hold back one more set.
+# The test is the validation data too. Nothing is chosen by it; where you choose the epoch
+# or an option, hold back one more set.
 
 # %%
 steps, rounds = 15, 24
@@ -501,8 +501,8 @@ for number, weights in enumerate(scores, 1):
     print(f"block {number}: at least {least:.1f} on the mirrored token")
 
 # %% [markdown]
-# The second block does the reversing. The maps of all four heads for one sequence come
-# from one call, with the sequence padded as in training.
+# The second block does the reversing. One call gives the maps of all four heads for a
+# sequence, padded as in training.
 
 
 # %%
@@ -547,7 +547,7 @@ plt.show()
 # A layer without `supports_masking` between the embedding and the blocks
 # [is enough](../errors/layers.md#mask-lost).
 # `Gain` multiplies by a constant; `MaskedGain` is the right form, and differs by one
-# line. Both get the constant 1, so that the mask is all they can change.
+# line. Both get 1, so the mask is all they can change.
 
 
 # %%
@@ -584,7 +584,7 @@ class MaskedGain(Gain):
 
 
 # %% [markdown]
-# The trained layers are connected again with such a layer in between. No weight changes.
+# Connect the trained layers again with such a layer in between. No weight changes.
 
 
 # %%
@@ -623,8 +623,8 @@ for size in (3, 6, 9):
     print(f"{size} digits: {padding:.1f} of the weight on padding")
 
 # %% [markdown]
-# Sequences of 12 digits have no padding and stay right. A first test on sequences of the
-# full length doesn't show the fault.
+# Sequences of 12 digits have no padding and stay right: a test on them alone doesn't show
+# the fault.
 
 # %% alt="Token accuracy for each length from 3 to 12 digits, as pairs of bars. With the mask all bars reach 1.0. With the mask lost they stay below 0.5 for 3 to 11 digits, most of them near the dotted line of guessing at 0.1, and reach 1.0 for 12."
 fig, ax = plt.subplots(figsize=(5.5, 3), layout="constrained")
@@ -665,8 +665,7 @@ for what, given in (
 
 # %% [markdown]
 # The same logits look worse, because nothing trained the model to write padding: 0.625 is
-# the share of real tokens. A model that only writes padding scores 0.375, the share of
-# padding.
+# the share of real tokens. A model that only writes padding scores 0.375, its share.
 #
 # Where you compute with logits before the loss, do it in a layer that propagates the mask,
 # or pass `sample_weight`, 1 for real tokens and 0 for padding. In `fit`, `metrics` ignore
@@ -696,6 +695,6 @@ written = np.argmax(reloaded(short), axis=-1)[0, :5] - 1
 print("7 2 5 0 9 backwards:", *written)
 
 # %% [markdown]
-# To go on, sort the digits instead, with `np.sort` on the real places of each row: the
-# place to read then depends on all the digits. More on layers is in
+# To go on, sort the digits, with `np.sort` on the real places of each row: the
+# place to read then depends on all the digits. More on layers:
 # [create a custom layer](../layers/custom_layer.md).

@@ -402,7 +402,7 @@ def test_keras_fills_the_mask_in_and_hands_it_on():
 
 @pytest.mark.proves(
     "The axis of the softmax is easy to get wrong, because both time axes have the same length and every shape stays "
-    "right. A row of weights, one query, has to add up to 1 over the keys, which are the last axis."
+    "right. A row of weights, one query, has to add up to 1 over the keys, the last axis."
 )
 def test_over_the_wrong_axis_the_shape_is_right_and_the_rows_are_not(attention):
     scores = attention.agreement(3 * vectors(4, 7, 16))
@@ -740,8 +740,8 @@ def connected(between, tokens):
 
 @pytest.mark.proves(
     "A layer without `supports_masking` between the embedding and the blocks is enough.",
-    "`Gain` multiplies by a constant; `MaskedGain` is the right form, and differs by one line. Both get the constant "
-    "1, so that the mask is all they can change.",
+    "`Gain` multiplies by a constant; `MaskedGain` is the right form, and differs by one line. Both get 1, so the mask "
+    "is all they can change.",
     "Multiply by a constant. A mask ends here, and it should not.",
     "The same, and it propagates the mask.",
     "Keras warns and continues. The softmax now includes the padding",
@@ -775,8 +775,7 @@ def test_scale_multiplies():
 
 @pytest.mark.proves(
     "where most of the row is padding, most of the weight goes there.",
-    "Sequences of 12 digits have no padding and stay right. A first test on sequences of the full length doesn't show "
-    "the fault.",
+    "Sequences of 12 digits have no padding and stay right: a test on them alone doesn't show the fault.",
     "Token accuracy for each length from 3 to 12 digits, as pairs of bars. With the mask all bars reach 1.0. With the "
     "mask lost they stay below 0.5 for 3 to 11 digits, most of them near the dotted line of guessing at 0.1, and reach "
     "1.0 for 12.",
@@ -811,7 +810,7 @@ def test_the_lost_mask_costs_everything_but_the_sequences_without_padding(seed):
 @pytest.mark.proves(
     "A mask is attached to one tensor, and an operation outside a layer returns a new tensor without it. Dividing the "
     "logits by a temperature of 1 changes no number, but from then on losses and metrics count the padding.",
-    "A model that only writes padding scores 0.375, the share of padding.",
+    "A model that only writes padding scores 0.375, its share.",
     "do it in a layer that propagates the mask, or pass `sample_weight`, 1 for real tokens and 0 for padding.",
 )
 def test_an_operation_outside_a_layer_drops_the_mask_and_the_metric_counts_padding():
