@@ -651,30 +651,30 @@ def run(seed: int | None) -> Shown:
 
 @pytest.mark.proves(
     "50 epochs of 30 batches are 1,500 steps. The learning rate falls to 0 over them",
-    "Two panels over 50 epochs, with training and held-out pictures nearly on one line. The reconstruction "
-    "loss falls from about 30 to about 22. The KL divergence starts between 1 and 2, falls for a few epochs, "
-    "then climbs to about 2.3.",
-    "The dashed lines lie on the solid ones: nothing is learned by heart.",
+    "Two panels over 50 epochs, with training and held-out pictures close together. The reconstruction "
+    "loss starts between 27 and 33 and falls to about 22. For five epochs the KL divergence stays between 0.5 and "
+    "2.1; at the end it is about 2.3.",
+    "The dashed lines stay close to the solid ones: nothing is learned by heart.",
 )
 def test_the_losses_go_as_the_plot_is_described(seed):
     for found in (run(seed), run(None)):
         history = found["history"]
         assert len(history["kl"]) == 50
         for split in ("", "val_"):
-            assert 27 < history[f"{split}reconstruction"][0] < 32
+            assert 27 < history[f"{split}reconstruction"][0] < 33
             assert 21.5 < history[f"{split}reconstruction"][-1] < 23
+            assert all(0.5 < kl < 2.1 for kl in history[f"{split}kl"][:5])
             assert 2.05 < history[f"{split}kl"][-1] < 2.5
-            assert min(history[f"{split}kl"][1:15]) < history[f"{split}kl"][0]
-        np.testing.assert_allclose(history["reconstruction"][5:], history["val_reconstruction"][5:], rtol=0.03)
+        np.testing.assert_allclose(history["reconstruction"][5:], history["val_reconstruction"][5:], rtol=0.05)
         rates = found["rate"]
         assert float(rates(1500)) == pytest.approx(0, abs=1e-9)
         assert int(found["vae"].optimizer.iterations) == 1500
 
 
 @pytest.mark.proves(
-    "KL divergence over 15 epochs for three weightings. With both losses summed it lies between 1 and 2. "
-    "With averaged pixels it lies close to zero throughout. With an averaged KL it starts above 20 and stays "
-    "near 10.",
+    "KL divergence over 15 epochs for three weightings. With both losses summed it stays between 0.5 and 2. "
+    "With averaged pixels it lies close to zero throughout. With an averaged KL it starts above 20, and from the "
+    "second epoch on it stays between 6 and 12.",
     "and the decoder returns the average picture, whose loss of 27 you met above.",
     "its means spread about twice as wide as the",
 )
@@ -684,8 +684,8 @@ def test_averaged_pixels_collapse_the_code_and_an_averaged_kl_frees_it(seed):
     curves = found["curves"]
     assert max(curves["pixels averaged"]) < 0.2
     assert curves["KL averaged"][0] > 20
-    assert 7 < curves["KL averaged"][-1] < 12
-    assert all(0.8 < kl < 2.1 for kl in curves["both summed"])
+    assert all(6 < kl < 12 for kl in curves["KL averaged"][1:])
+    assert all(0.5 < kl < 2 for kl in curves["both summed"])
     (wide,) = re.findall(r"KL averaged: KL \d+, reconstruction (\d+), spread of the means 2", found.printed)
     assert int(wide) <= 22
     assert "both summed: spread of the means 1" in found.printed
