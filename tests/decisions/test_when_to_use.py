@@ -143,7 +143,7 @@ def test_an_activation_with_a_weight_trains_and_comes_back(tmp_path):
 
 
 @pytest.mark.proves(
-    "a functional model of built-in layers, without `Lambda` and without functions or classes of yours, "
+    "a functional model of built-in layers, without `Lambda`, `activation=ops.sin`, and functions or classes of yours, "
     "is saved and loaded without code of yours."
 )
 def test_a_graph_of_built_in_layers_is_saved_without_a_line_of_ours(tmp_path, fresh_process):
@@ -157,6 +157,13 @@ def test_a_graph_of_built_in_layers_is_saved_without_a_line_of_ours(tmp_path, fr
     keras.Model(inputs, keras.layers.Lambda(lambda x: 2 * x)(inputs)).save(tmp_path / "lambda.keras")
     with pytest.raises(ValueError, match="safe_mode"):
         keras.saving.load_model(tmp_path / "lambda.keras")
+
+    for function in (ops.sin, ops.square, tf.sin):  # not yours, and not of `keras.activations`
+        keras.Model(inputs, keras.layers.Dense(4, activation=function)(inputs)).save(tmp_path / "sin.keras")
+        with pytest.raises(TypeError, match="Could not locate function"):
+            keras.saving.load_model(tmp_path / "sin.keras")
+    keras.Model(inputs, ops.sin(keras.layers.Dense(4, activation=ops.gelu)(inputs))).save(tmp_path / "sin.keras")
+    keras.saving.load_model(tmp_path / "sin.keras")
 
     @keras.saving.register_keras_serializable(package="test")
     def defined_here(x):
