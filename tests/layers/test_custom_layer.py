@@ -965,9 +965,9 @@ def test_integer_inputs_are_not_cast(x, dtype):
 
 
 MASK = (
-    "propagate a mask | `self.supports_masking = True` in `__init__` | The output gets the mask of the input. If it "
-    "doesn't: the mask is lost. A layer that removes the axis of steps returns `None` from `compute_mask(self, inputs, "
-    "previous_mask)`; otherwise the mask can make the loss wrong, and `fit` can raise."
+    "propagate a mask | `self.supports_masking = True` in `__init__` | The first output gets the mask of the first "
+    "input. If it doesn't: the mask is lost. A layer that removes the axis of steps returns `None` from "
+    "`compute_mask(self, inputs, previous_mask)`; otherwise the mask can make the loss wrong, and `fit` can raise."
 )
 
 
@@ -1001,6 +1001,30 @@ def test_a_layer_that_removes_the_axis_of_steps_returns_no_mask(samples):
         assert (abs(loss - right) < 1e-5) == (cls is SumsWithoutMask)
         (loss,) = model.fit(steps, y, batch_size=1, verbose=0).history["loss"]
         assert loss == pytest.approx(right, rel=1e-5)  # of a batch of 1, the mask takes nothing
+
+
+@pytest.mark.proves(MASK)
+def test_of_several_inputs_and_outputs_the_first_has_the_mask():
+    class Both(keras.layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.supports_masking = True
+
+        def call(self, inputs):
+            left, right = keras.tree.flatten(inputs)
+            return {"left": left + right, "right": left - right}
+
+    class OneByOne(Both):
+        def call(self, left, right):
+            return super().call([left, right])
+
+    ids = np.array([[1, 2, 0]])
+    masked, plain = (keras.layers.Embedding(6, 4, mask_zero=zero)(ids) for zero in (True, False))
+    both, one_by_one = Both(), OneByOne()
+    for left, right in ((masked, plain), (plain, masked)):
+        for outputs in (both([left, right]), both({"a": left, "b": right}), one_by_one(left, right)):
+            masks = [getattr(outputs[name], "_keras_mask", None) for name in ("left", "right")]
+            assert [mask is not None for mask in masks] == [left is masked, False]
 
 
 @pytest.mark.proves(MASK)
