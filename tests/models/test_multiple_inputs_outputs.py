@@ -647,8 +647,8 @@ class Projects(keras.layers.Layer):
 
 FIT = (
     "Layers that don't fit together | `Dense`, `Conv1D`, `BatchNormalization`, `Add` and `Concatenate` raise while the "
-    "model is built, before any data. `LSTM`, `LayerNormalization` and a layer of yours without `input_spec` can fail "
-    "as late as in `predict`. | raise at the first call"
+    "model is built, before any data, where `Input` fixes the sizes. `LSTM`, `LayerNormalization` and a layer of yours "
+    "without `input_spec` can fail as late as in `predict`. | raise at the first call"
 )
 CHECKS = {
     "Dense": (lambda: keras.layers.Dense(3), True),
@@ -681,6 +681,12 @@ def test_layers_that_merge_raise_when_a_functional_model_is_built():
         keras.layers.Add()([left, right])
     with pytest.raises(ValueError, match="matching shapes"):
         keras.layers.Concatenate()([left, right])
+
+    inputs = [keras.Input((None, 4)), keras.Input((7, 4))]
+    for merge in (keras.layers.Add(), keras.layers.Concatenate()):
+        model = keras.Model(inputs, merge(inputs))
+        with pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
+            model.predict([np.ones((2, 5, 4)), np.ones((2, 7, 4))], verbose=0)
 
 
 @pytest.mark.proves(FIT)
