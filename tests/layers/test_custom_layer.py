@@ -1179,15 +1179,15 @@ class PenalisedWithoutCast(Penalised):
 
 def fitted(layer, x, **options):
     model = keras.Sequential([keras.Input(x.shape[1:]), layer])
-    model.compile(loss="mse", **options)
+    model.compile(**{"loss": "mse", **options})
     return model, model.fit(x, x, verbose=0).history["loss"]
 
 
 ADD_LOSS = (
     "add a term to the loss | `self.add_loss(ops.cast(term, keras.config.floatx()))` in `call` | `fit` adds it. "
-    "Without the cast, `fit` raises if the term has another float type, as in mixed precision, and so it does with an "
-    "`activity_regularizer`. A training loop of your own adds `model.losses`. In the cell of a `keras.layers.RNN`, set "
-    "`unroll=True`: without it, `fit` raises, or adds a term too many with `run_eagerly=True`."
+    "Without the cast, `fit` raises if the loss then has terms of two float types, as with `loss=` in mixed precision; "
+    "an `activity_regularizer` isn't cast either. A training loop of your own adds `model.losses`. In the cell of a "
+    "`keras.layers.RNN`, set `unroll=True`: without it, `fit` raises, or adds a term too many with `run_eagerly=True`."
 )
 
 
@@ -1223,9 +1223,11 @@ def test_add_loss():
             else:
                 with pytest.raises(TypeError, match="Cannot convert a list containing a tensor of dtype"):
                     fitted(cls(dtype=dtype), x)
+            assert fitted(cls(dtype=dtype), x, loss=None)[1] == [7.0]  # a loss of one term
     assert fitted(keras.layers.TimeDistributed(Penalised()), np.stack([x, x], axis=1))[1] == [14.0]
     with pytest.raises(TypeError, match="Cannot convert a list containing a tensor of dtype"):
         fitted(Affine(3, activity_regularizer="l2", dtype="mixed_bfloat16"), x)
+    assert fitted(Affine(3, activity_regularizer="l2", dtype="mixed_bfloat16"), x, loss=None)[1][0] > 0
 
     class Cell(Penalised):
         state_size = output_size = 3
