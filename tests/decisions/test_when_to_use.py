@@ -696,7 +696,8 @@ def test_the_memory_of_the_jacobian_and_of_the_pairs(make, shape, batch):
 
 
 @pytest.mark.proves(JACOBIAN_MEMORY)
-def test_of_a_layer_that_contains_layers_the_pairs_take_more(batch=16):
+def test_of_a_layer_that_contains_layers_the_pairs_take_more():
+    batch = 16
     model = keras.Sequential([keras.Input((4,)), SkipBlock(100), keras.layers.Dense(1)])
     assert {batch**2 * 4, batch**2 * 100} <= tensor_sizes(jacobian_of(model), batch, (4,))
 
