@@ -65,8 +65,8 @@ class FeatureNorm(keras.layers.Layer):
 class TimeAttention(keras.layers.Layer):
     """The mean over time, each step weighted by how much it matters.
 
-    ``softmax(inputs @ query)`` over the steps gives the weights. A step that is
-    masked has a weight of 0, and its values are ignored.
+    ``softmax(inputs @ query)`` over the steps gives the weights. The values of
+    a masked step are ignored. Its weight is 0, unless all steps are masked.
 
     Shapes:
         ``(batch, time, features)`` to ``(batch, features)``.

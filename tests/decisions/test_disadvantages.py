@@ -320,7 +320,7 @@ def attended(x: np.ndarray, query: np.ndarray, mask: np.ndarray | None = None) -
 @pytest.mark.proves(
     "This one weighs the steps of a sequence by a softmax over time, which is axis 1:",
     "`softmax(inputs @ query)` over the steps gives the weights. "
-    "A step that is masked has a weight of 0, and its values are ignored.",
+    "The values of a masked step are ignored. Its weight is 0, unless all steps are masked.",
     "The mean over time, each step weighted by how much it matters.",
 )
 def test_time_attention_is_the_formula():
@@ -336,6 +336,9 @@ def test_time_attention_is_the_formula():
     np.testing.assert_allclose(layer(x, mask=ops.convert_to_tensor(mask)), attended(x, query, mask), rtol=1e-9)
     by_step = np.asarray(layer.weigh(ops.convert_to_tensor(x), ops.convert_to_tensor(mask)))[..., 0]
     np.testing.assert_array_equal(by_step[~mask], 0)
+    mask[2] = False
+    np.testing.assert_allclose(layer.weigh(ops.convert_to_tensor(x), ops.convert_to_tensor(mask))[2], 1 / 7)
+    np.testing.assert_array_equal(layer(x, mask=ops.convert_to_tensor(mask))[2], 0)
 
 
 def test_the_query_starts_from_random_numbers():
@@ -928,7 +931,8 @@ def test_in_float32_the_slopes_of_a_right_layer_differ(seed):
 
 
 @pytest.mark.proves(
-    "A straight-through estimator, whose gradient isn't the slope on purpose, fails it if a weight comes before it."
+    "A straight-through estimator, whose gradient isn't the slope on purpose, fails it if a trainable weight "
+    "comes before it."
 )
 def test_the_slopes_of_a_straight_through_estimator_differ(seed):
     class Rounds(layers.Dense):
@@ -937,8 +941,12 @@ def test_the_slopes_of_a_straight_through_estimator_differ(seed):
             return outputs + ops.stop_gradient(ops.round(outputs) - outputs)
 
     keras.utils.set_random_seed(seed)
-    by_tape, measured = slopes(Rounds(3, dtype="float64"), rng().normal(size=(5, 4)))
+    x = rng().normal(size=(5, 4))
+    by_tape, measured = slopes(Rounds(3, dtype="float64"), x)
     assert by_tape != pytest.approx(measured, rel=0.01)
+    frozen = Rounds(3, dtype="float64", trainable=False)
+    by_tape, measured = slopes(keras.Sequential([frozen, layers.Dense(3, dtype="float64")]), x)
+    assert by_tape == pytest.approx(measured, rel=1e-5)
 
     class RoundsInputs(layers.Dense):
         def call(self, inputs):

@@ -143,7 +143,7 @@ def test_an_activation_with_a_weight_trains_and_comes_back(tmp_path):
 
 
 @pytest.mark.proves(
-    "a functional model of built-in layers, without `Lambda` and without functions or classes of yours, "
+    "a functional model of built-in layers, without `Lambda`, `activation=ops.sin`, and functions or classes of yours, "
     "is saved and loaded without code of yours."
 )
 def test_a_graph_of_built_in_layers_is_saved_without_a_line_of_ours(tmp_path, fresh_process):
@@ -157,6 +157,13 @@ def test_a_graph_of_built_in_layers_is_saved_without_a_line_of_ours(tmp_path, fr
     keras.Model(inputs, keras.layers.Lambda(lambda x: 2 * x)(inputs)).save(tmp_path / "lambda.keras")
     with pytest.raises(ValueError, match="safe_mode"):
         keras.saving.load_model(tmp_path / "lambda.keras")
+
+    for function in (ops.sin, ops.square, tf.sin):  # not yours, and not of `keras.activations`
+        keras.Model(inputs, keras.layers.Dense(4, activation=function)(inputs)).save(tmp_path / "sin.keras")
+        with pytest.raises(TypeError, match="Could not locate function"):
+            keras.saving.load_model(tmp_path / "sin.keras")
+    keras.Model(inputs, ops.sin(keras.layers.Dense(4, activation=ops.gelu)(inputs))).save(tmp_path / "sin.keras")
+    keras.saving.load_model(tmp_path / "sin.keras")
 
     @keras.saving.register_keras_serializable(package="test")
     def defined_here(x):
@@ -637,51 +644,79 @@ def test_the_size_of_the_jacobian(one_batch, monkeypatch):
     assert sizes == [9 * one_batch["model"].count_params()]
 
 
-def largest_tensor(step, batch: int, shape: tuple[int, ...] = (1,)) -> int:
-    """How many numbers the largest tensor of a step's graph holds, at a fixed batch size."""
+def tensor_sizes(step, batch: int, shape: tuple[int, ...] = (1,)) -> set[int]:
+    """How many numbers each tensor of a step's graph holds, at a fixed batch size."""
     specs = [tf.TensorSpec((batch, *shape)), tf.TensorSpec((batch, 1))]
     graph = tf.function(step).get_concrete_function(*specs).graph
     tensors = [output for operation in graph.get_operations() for output in operation.outputs]
-    return max(output.shape.num_elements() or 0 for output in tensors if output.shape.is_fully_defined())
+    return {output.shape.num_elements() or 0 for output in tensors if output.shape.is_fully_defined()}
+
+
+def jacobian_of(model, **options):
+    weights = [weight.value for weight in model.trainable_variables]
+
+    def jacobian(x, y):
+        with tf.GradientTape() as tape:
+            losses = keras.losses.mean_squared_error(y, model(x))
+        return tape.jacobian(losses, weights, **options)
+
+    return jacobian
+
+
+JACOBIAN_MEMORY = (
+    "While it is computed, each activation after the first trainable weight has a gradient for each pair of samples. "
+    "For a layer of w weights that outputs o numbers for a sample, the jacobian takes the memory of batch × w numbers, "  # noqa: RUF001
+    "and the pairs at least that of batch² × o."  # noqa: RUF001
+)
+POOLED = {1: keras.layers.GlobalAveragePooling1D, 2: keras.layers.GlobalAveragePooling2D, 0: keras.layers.Identity}
+
+
+@pytest.mark.parametrize("batch", [1, 2, 16])
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        (lambda: keras.layers.Conv2D(4, 3, padding="same", use_bias=False), (8, 8, 1)),
+        (lambda: keras.layers.Conv2D(4, 3, strides=4, use_bias=False), (9, 9, 1)),  # fewer outputs than weights
+        (lambda: keras.layers.Dense(50, use_bias=False), (30,)),
+        (lambda: keras.layers.Dense(50, use_bias=False), (100, 30)),  # of a sequence, more features than samples
+    ],
+    ids=["convolution", "strides", "dense", "dense on a sequence"],
+)
+@pytest.mark.proves(JACOBIAN_MEMORY)
+def test_the_memory_of_the_jacobian_and_of_the_pairs(make, shape, batch):
+    layer = make()
+    ends = [POOLED[len(shape) - 1](), keras.layers.Dense(1, use_bias=False)]
+    model = keras.Sequential([keras.Input(shape), layer, *ends])
+    weights, outputs = layer.count_params(), int(np.prod(layer.output.shape[1:]))
+    sizes = tensor_sizes(jacobian_of(model), batch, shape)
+    assert {batch * weights, batch**2 * outputs} <= sizes
+    assert max(sizes) == max(batch * weights, batch**2 * outputs, batch * int(np.prod(shape)))
+    layer.trainable = False
+    assert batch == 1 or batch**2 * outputs not in tensor_sizes(jacobian_of(model), batch, shape)
+
+
+@pytest.mark.proves(JACOBIAN_MEMORY)
+def test_of_a_layer_that_contains_layers_the_pairs_take_more():
+    batch = 16
+    model = keras.Sequential([keras.Input((4,)), SkipBlock(100), keras.layers.Dense(1)])
+    assert {batch**2 * 4, batch**2 * 100} <= tensor_sizes(jacobian_of(model), batch, (4,))
 
 
 @pytest.mark.proves(
-    "While it is computed, each activation has a gradient for each pair of samples. The memory for the jacobian "
-    "grows with the batch size, that for the pairs with its square: in a convolution over more pixels than a "
-    "filter has weights, the pairs take more; in a `Dense` layer with more features than the batch has samples, "
-    "the jacobian does.",
+    JACOBIAN_MEMORY,
     "Use small batches, or `jacobian(…, experimental_use_pfor=False)`: in a `tf.function`, as here, it takes one "
     "sample after another, without the pairs.",
 )
-def test_the_memory_of_the_jacobian_and_of_the_pairs(one_batch):
+def test_the_jacobian_of_one_sample_after_another_has_no_pairs(one_batch):
     clipped = one_batch["clipped_step"].python_function
-    assert [largest_tensor(clipped, batch) for batch in (16, 32, 64)] == [16**2, 32**2, 64**2]
-
-    def jacobian_of(model, **options):
-        weights = [weight.value for weight in model.trainable_variables]
-
-        def jacobian(x, y):
-            with tf.GradientTape() as tape:
-                losses = keras.losses.mean_squared_error(y, model(x))
-            return tape.jacobian(losses, weights, **options)
-
-        return jacobian
+    assert [max(tensor_sizes(clipped, batch)) for batch in (16, 32, 64)] == [16**2, 32**2, 64**2]
 
     layers = [keras.layers.Conv2D(4, 3, padding="same"), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(1)]
-    image = keras.Sequential([keras.Input((8, 8, 1)), *layers])
-    one_by_one = {"experimental_use_pfor": False}
-    for batch in (1, 16, 64):  # 64 pixels, and 9 weights in a filter
-        assert largest_tensor(jacobian_of(image), batch, (8, 8, 1)) == batch**2 * 8 * 8 * 4
-        assert largest_tensor(jacobian_of(image, **one_by_one), batch, (8, 8, 1)) == batch * 8 * 8 * 4
-
-    features, units = 30, 50
-    wide = keras.Sequential([keras.Input((features,)), keras.layers.Dense(units), keras.layers.Dense(1)])
-    for batch in (16, 29):
-        assert largest_tensor(jacobian_of(wide), batch, (features,)) == batch * features * units
-    for batch in (31, 64):
-        assert largest_tensor(jacobian_of(wide), batch, (features,)) == batch**2 * units
-    x, y = np.random.default_rng(0).normal(size=(5, features)).astype("float32"), np.ones((5, 1), "float32")
-    by_pairs, by_sample = jacobian_of(wide), jacobian_of(wide, **one_by_one)
+    model = keras.Sequential([keras.Input((8, 8, 1)), *layers])
+    by_pairs, by_sample = jacobian_of(model), jacobian_of(model, experimental_use_pfor=False)
+    for batch in (1, 16, 64):
+        assert max(tensor_sizes(by_sample, batch, (8, 8, 1))) == batch * 8 * 8 * 4
+    x, y = np.random.default_rng(0).normal(size=(5, 8, 8, 1)).astype("float32"), np.ones((5, 1), "float32")
     contract.assert_same(by_pairs(x, y), tf.function(by_sample)(x, y), atol=1e-4)
     with pytest.raises(RuntimeError, match="persistent=True"):
         by_sample(x, y)

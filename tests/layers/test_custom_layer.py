@@ -427,9 +427,9 @@ def test_the_shape_and_dtype_are_known_without_a_call(cls):
 
 @pytest.mark.proves(
     "Without this method, a functional model traces `call` to find the shape of the output.",
-    "With this method, Keras trusts it: a wrong shape isn't noticed before the model meets data. A functional model is "
-    "built without `call`, and an error in `call` isn't noticed either. If the layer contains layers and has no "
-    "`build`, `call` is traced to build them, and an error in it warns.",
+    "With this method, Keras trusts it: a wrong shape can go unnoticed until the model meets data. A functional model "
+    "is built without `call`, and an error in `call` isn't noticed either. If the layer contains layers that aren't "
+    "built, and has no `build`, `call` is traced to build them, and an error in it warns.",
 )
 def test_keras_trusts_the_method():
     called = []
@@ -458,9 +458,9 @@ def test_keras_trusts_the_method():
         raises.predict(np.ones((2, 4)), verbose=0)
 
     class Contains(Wrong):
-        def __init__(self, **kwargs):
+        def __init__(self, inner=None, **kwargs):
             super().__init__(**kwargs)
-            self.inner = keras.layers.Dense(4)
+            self.inner = inner or keras.layers.Dense(4)
 
         def call(self, inputs):
             return self.inner(super().call(inputs))
@@ -482,6 +482,11 @@ def test_keras_trusts_the_method():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert Builds()(inputs).shape == (None, 9)
+        for built in (keras.layers.Dropout(0.5), keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])):
+            assert ContainsAndRaises(built)(inputs).shape == (None, 9)
+
+    with pytest.raises(ValueError, match="expected ndim=3, found ndim=2"):  # the next layer sees the wrong shape
+        keras.layers.LSTM(2)(Wrong()(inputs))
 
 
 # --- options ----------------------------------------------------------------------------------------------------------
@@ -670,8 +675,8 @@ OWN = (
 
 
 @pytest.mark.proves(
-    "Don't call it `relu`: an activation with the name of a built-in one, and not registered, is silently loaded as "
-    "the built-in."
+    "Don't call it `relu`: an activation with the name of a built-in one, and not registered, can silently be loaded "
+    "as the built-in."
 )
 @pytest.mark.parametrize("cls", [Affine, keras.layers.Dense])
 def test_an_activation_with_the_name_of_a_built_in_one_is_replaced(cls, tmp_path):
@@ -684,6 +689,13 @@ def test_an_activation_with_the_name_of_a_built_in_one_is_replaced(cls, tmp_path
             warnings.filterwarnings("error", category=UserWarning)
             reloaded = saved_and_reloaded(layer, tmp_path)
         assert reloaded.activation is (relu if kept else keras.activations.relu)
+
+    def swish(x):
+        return 0.5 * x
+
+    assert keras.activations.get("swish") is keras.activations.silu  # a name of it, but not the one in the function
+    with pytest.raises(TypeError, match="Could not locate function 'swish'"):
+        saved_and_reloaded(cls(3, activation=swish), tmp_path)
 
 
 @pytest.mark.proves(OWN)
@@ -816,10 +828,11 @@ def test_what_keeps_the_name(tmp_path):
 
 @pytest.mark.proves(
     "take several inputs | `call(self, inputs)` with a list, a tuple or a dict | `build` gets the shapes in the same "
-    "structure. On loading, lists can take the place of tuples.",
+    "structure. On loading, a tuple can be a list, and an integer key a string.",
     "take them one by one | `call(self, left, right)` and `build(self, left_shape, right_shape)` | Each parameter of "
-    "`build` is one of `call` with `_shape` added; otherwise Keras raises `ValueError`. If `right` may be left out, "
-    "write `right_shape=None`. A `build` with one parameter gets the shape of `left`.",
+    "`build` is one of `call` with `_shape` added; otherwise Keras raises `ValueError`. `*shapes` and `**shapes` stay "
+    "empty. If `right` may be left out, write `right_shape=None`. A `build` with one parameter gets the shape of "
+    "`left`.",
 )
 def test_what_build_gets_for_several_inputs(tmp_path):
     shapes = []
@@ -851,6 +864,7 @@ def test_what_build_gets_for_several_inputs(tmp_path):
         ([left, right], [(None, 4), (None, 3)]),
         ((left, right), ((None, 4), (None, 3))),
         ({"a": left, "b": right}, {"a": (None, 4), "b": (None, 3)}),
+        ({0: left, 1: right}, {0: (None, 4), 1: (None, 3)}),
     ):
         model = keras.Model([left, right], Together()(inputs))
         assert type(shapes[-1]) is type(expected)
@@ -858,13 +872,26 @@ def test_what_build_gets_for_several_inputs(tmp_path):
         model.save(tmp_path / "model.keras")
         keras.saving.load_model(tmp_path / "model.keras", custom_objects={"Together": Together})
         listed = [[None, 4], [None, 3]]
-        assert shapes.pop() == (dict(zip("ab", listed, strict=True)) if isinstance(inputs, dict) else listed)
+        keys = map(str, inputs)
+        assert shapes.pop() == (dict(zip(keys, listed, strict=True)) if isinstance(inputs, dict) else listed)
     OneByOne()(left, right)
     assert shapes.pop() == ((None, 4), (None, 3))
     OneShape()(left, right)
     assert shapes.pop() == (None, 4)
     with pytest.raises(ValueError, match="all arguments should have a `_shape` suffix and match an argument"):
         Unmatched()(left, right)
+
+    class Starred(OneByOne):
+        def build(self, left_shape, *shapes_, **named):
+            shapes.append((left_shape, shapes_, named))
+
+    class StarredOnly(OneByOne):
+        def build(self, *shapes_):
+            shapes.append(shapes_)
+
+    for cls, expected in ((Starred, ((None, 4), (), {})), (StarredOnly, ())):
+        cls()(left, right)
+        assert shapes.pop() == expected
 
     class LeftOut(OneByOne):
         def call(self, left, right=None):
@@ -938,9 +965,10 @@ def test_integer_inputs_are_not_cast(x, dtype):
 
 
 MASK = (
-    "propagate a mask | `self.supports_masking = True` in `__init__` | The output gets the mask of the input. If it "
-    "doesn't: the mask is lost. A layer that removes the axis of steps returns `None` from `compute_mask(self, inputs, "
-    "previous_mask)`; otherwise the mask can make the loss wrong, and `fit` can raise."
+    "propagate a mask | `self.supports_masking = True` in `__init__` | The output gets the mask of the input; of "
+    "several, the first that of the first. If it doesn't: the mask is lost. A layer that removes the axis of steps "
+    "returns `None` from `compute_mask(self, inputs, previous_mask)`; otherwise the mask can make the loss wrong, and "
+    "`fit` can raise."
 )
 
 
@@ -974,6 +1002,29 @@ def test_a_layer_that_removes_the_axis_of_steps_returns_no_mask(samples):
         assert (abs(loss - right) < 1e-5) == (cls is SumsWithoutMask)
         (loss,) = model.fit(steps, y, batch_size=1, verbose=0).history["loss"]
         assert loss == pytest.approx(right, rel=1e-5)  # of a batch of 1, the mask takes nothing
+
+
+@pytest.mark.proves(MASK)
+def test_of_several_inputs_and_outputs_the_first_has_the_mask():
+    class Both(keras.layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.supports_masking = True
+
+        def call(self, inputs):
+            left, right = keras.tree.flatten(inputs)
+            return {"left": left + right, "right": left - right}
+
+    class OneByOne(Both):
+        def call(self, left, right):
+            return super().call([left, right])
+
+    ids = np.array([[1, 2, 0]])
+    masked, plain = (keras.layers.Embedding(6, 4, mask_zero=zero)(ids) for zero in (True, False))
+    both, one_by_one = Both(), OneByOne()
+    for left, right in ((masked, plain), (plain, masked)):
+        for outputs in (both([left, right]), both({"a": left, "b": right}), one_by_one(left, right)):
+            assert (getattr(outputs["left"], "_keras_mask", None) is not None) == (left is masked)
 
 
 @pytest.mark.proves(MASK)
@@ -1110,41 +1161,73 @@ def test_a_seed_generator_draws_other_numbers_in_each_call():
             assert len({draw.tobytes() for draw in draws}) == (4 if changes else 1)
 
 
-@pytest.mark.proves(
-    'add a term to the loss | `self.add_loss(ops.cast(term, "float32"))` in `call` | `fit` adds it. Without the cast, '
-    "`fit` raises in mixed precision, and so it does with an `activity_regularizer`. A training loop of your own adds "
-    "`model.losses`. In the cell of a `keras.layers.RNN`, `fit` raises without `unroll=True`."
+class Penalised(keras.layers.Layer):
+    casts = True
+
+    def call(self, inputs):
+        term = ops.sum(ops.abs(inputs))
+        self.add_loss(ops.cast(term, keras.config.floatx()) if self.casts else term)
+        return inputs
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+class PenalisedWithoutCast(Penalised):
+    casts = False
+
+
+def fitted(layer, x, **options):
+    model = keras.Sequential([keras.Input(x.shape[1:]), layer])
+    model.compile(**{"loss": "mse", **options})
+    return model, model.fit(x, x, verbose=0).history["loss"]
+
+
+ADD_LOSS = (
+    "add a term to the loss | `self.add_loss(ops.cast(term, keras.config.floatx()))` in `call` | `fit` adds it. "
+    "Without the cast, `fit` raises if the loss then has terms of two float types, as with `loss=` in mixed precision; "
+    "an `activity_regularizer` isn't cast either. A training loop of your own adds `model.losses`. In the cell of a "
+    "`keras.layers.RNN`, set `unroll=True`: without it, `fit` raises, or adds a term too many with `run_eagerly=True`."
 )
+
+
+@pytest.fixture
+def floatx_of_64_bits():
+    keras.config.set_floatx("float64")
+    yield
+    keras.config.set_floatx("float32")
+
+
+@pytest.mark.proves(ADD_LOSS)
+@pytest.mark.filterwarnings("ignore:The model does not have any trainable weights:UserWarning")
+def test_add_loss_where_floatx_has_64_bits(floatx_of_64_bits):
+    x = np.array([[1.0, -2.0, 4.0]])
+    for dtype in ("float64", "float32"):
+        assert fitted(Penalised(dtype=dtype), x)[1] == [7.0]
+    assert fitted(PenalisedWithoutCast(dtype="float64"), x)[1] == [7.0]
+    with pytest.raises(TypeError, match="Cannot convert a list containing a tensor of dtype"):
+        fitted(PenalisedWithoutCast(dtype="float32"), x)
+
+
+@pytest.mark.proves(ADD_LOSS)
 @pytest.mark.filterwarnings("ignore:The model does not have any trainable weights:UserWarning")
 def test_add_loss():
-    class Penalised(keras.layers.Layer):
-        def call(self, inputs):
-            term = ops.sum(ops.abs(inputs))
-            self.add_loss(ops.cast(term, "float32") if self.casts else term)
-            return inputs
-
-        def compute_output_shape(self, input_shape):
-            return input_shape
-
-    def fitted(layer, x):
-        model = keras.Sequential([keras.Input(x.shape[1:]), layer])
-        model.compile(loss="mse")
-        return model, model.fit(x, x, verbose=0).history["loss"]
-
     x = np.array([[1.0, -2.0, 4.0]])
     for dtype in ("float32", "mixed_float16", "mixed_bfloat16", "float64"):
-        for Penalised.casts in (True, False):
-            if Penalised.casts or dtype == "float32":
-                model, losses = fitted(Penalised(dtype=dtype), x)
+        for cls in (Penalised, PenalisedWithoutCast):
+            if cls.casts or dtype == "float32":
+                model, losses = fitted(cls(dtype=dtype), x)
                 assert losses == [7.0]
                 model(x)
                 assert [float(loss) for loss in model.losses] == [7.0]
             else:
                 with pytest.raises(TypeError, match="Cannot convert a list containing a tensor of dtype"):
-                    fitted(Penalised(dtype=dtype), x)
+                    fitted(cls(dtype=dtype), x)
+            assert fitted(cls(dtype=dtype), x, loss=None)[1] == [7.0]  # a loss of one term
     assert fitted(keras.layers.TimeDistributed(Penalised()), np.stack([x, x], axis=1))[1] == [14.0]
     with pytest.raises(TypeError, match="Cannot convert a list containing a tensor of dtype"):
         fitted(Affine(3, activity_regularizer="l2", dtype="mixed_bfloat16"), x)
+    assert fitted(Affine(3, activity_regularizer="l2", dtype="mixed_bfloat16"), x, loss=None)[1][0] > 0
 
     class Cell(Penalised):
         state_size = output_size = 3
@@ -1156,7 +1239,10 @@ def test_add_loss():
     with pytest.raises(Exception, match="is out of scope") as caught:
         fitted(keras.layers.RNN(Cell(), return_sequences=True), x)
     assert type(caught.value).__name__ == "InaccessibleTensorError"
-    assert fitted(keras.layers.RNN(Cell(), return_sequences=True, unroll=True), x)[1] == [x.sum()]
+    for options in ({}, {"run_eagerly": True}):
+        assert fitted(keras.layers.RNN(Cell(), return_sequences=True, unroll=True), x, **options)[1] == [x.sum()]
+    once_too_often = x.sum() + x[:, 0].sum()
+    assert fitted(keras.layers.RNN(Cell(), return_sequences=True), x, run_eagerly=True)[1] == [once_too_often]
 
 
 # --- what older tutorials print ---------------------------------------------------------------------------------------

@@ -507,7 +507,8 @@ TRAINED = {
     "`fit` tells the model which by `training=True`, if `call` has the argument; `evaluate` and `predict` pass "
     "`False`.",
     "The model that you call `fit` on needs the argument. Keras passes it to the layers inside, even where a `call` in "
-    "between doesn't have it, unless that `call` is a `tf.function`.",
+    "between doesn't have it, unless that `call` is a `tf.function` or wraps them in `keras.remat`, which calls them "
+    "again without it.",
     "Define the forward pass. `fit` sets `training` to `True`.",
     "`training` in `call` | if `call` itself uses it | if a layer inside depends on it",
 )
@@ -525,6 +526,41 @@ def test_the_outermost_model_has_to_declare_training(make, expected):
         warnings.simplefilter("error", UserWarning)
         model.fit(x, x[:, :1], verbose=0)
     assert (True in spy.seen) == expected
+
+
+class Remat(Between):
+    def call(self, inputs):
+        return keras.remat(self.inner)(inputs)
+
+
+class RematWithTraining(Between):
+    def call(self, inputs, training=False):
+        return keras.remat(lambda inputs: self.inner(inputs, training=training))(inputs)
+
+
+@pytest.mark.parametrize(
+    ("between", "seen", "right"),
+    [(Between, {True}, True), (Remat, {True, None}, False), (RematWithTraining, {True}, True)],
+)
+@pytest.mark.parametrize("eagerly", [False, True])
+@pytest.mark.proves("or wraps them in `keras.remat`, which calls them again without it.")
+def test_a_layer_that_is_computed_again_is_not_told(between, seen, right, eagerly):
+    class DenseFirst(Handed):
+        def call(self, inputs, training=False):
+            return self.inner(self.dense(inputs))
+
+    spy, x = Spy(), inputs()
+    inner = keras.Sequential([layers.BatchNormalization(), spy])
+    model, plain = DenseFirst(between(inner)), keras.Sequential([layers.Dense(1), layers.BatchNormalization()])
+    model(x), plain(x)
+    plain.set_weights([*model.dense.get_weights(), *inner.get_weights()])
+    for each in (model, plain):
+        each.compile(optimizer=keras.optimizers.SGD(1.0), loss="mse", run_eagerly=eagerly)
+        spy.seen.clear()
+        each.fit(x, 5 * x[:, :1], batch_size=len(x), verbose=0)
+        if each is model:
+            assert spy.seen == seen
+    assert np.allclose(model.dense.kernel, plain.layers[0].kernel, atol=1e-4) == right
 
 
 def test_evaluate_and_predict_pass_false():

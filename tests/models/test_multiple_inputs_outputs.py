@@ -357,8 +357,8 @@ def test_the_last_batch_counts_as_much_as_the_others_in_the_loss_of_an_output(ma
 
 
 @pytest.mark.proves(
-    "`loss` | raises `KeyError` | that output isn't trained, and `fit` warns `Gradients do not exist` if it has "
-    "weights of its own; raises if `loss_weights` has both keys",
+    "`loss` | raises `KeyError` | that output isn't trained, and `fit` warns `Gradients do not exist` for trainable "
+    "weights that no other loss reaches; raises if `loss_weights` has both keys",
     "`metrics` | raises: Invalid `metrics` | that output has no metric",
 )
 @pytest.mark.parametrize("make", [functional_reader, TwoDigitReader])
@@ -389,16 +389,26 @@ def test_the_keys_of_loss_and_metrics_are_checked(make):
         model.fit(x, y, verbose=0)
 
 
-@pytest.mark.proves("`fit` warns `Gradients do not exist` if it has weights of its own")
-@pytest.mark.parametrize("own", [lambda x: x, keras.layers.Activation("tanh")], ids=["no layer", "a layer"])
-def test_outputs_that_share_all_weights_warn_of_no_missing_loss(own):
+UNREACHED = {
+    "no layer of its own": (lambda: keras.layers.Identity(), False),
+    "no weights": (lambda: keras.layers.Activation("tanh"), False),
+    "trainable weights": (lambda: keras.layers.Dense(2), True),
+    "frozen weights": (lambda: keras.layers.Dense(2, trainable=False), False),
+    "penalised weights": (lambda: keras.layers.Dense(2, use_bias=False, kernel_regularizer="l2"), False),
+}
+
+
+@pytest.mark.proves("`fit` warns `Gradients do not exist` for trainable weights that no other loss reaches")
+@pytest.mark.parametrize(("own", "warns"), UNREACHED.values(), ids=UNREACHED)
+def test_which_outputs_without_a_loss_warn(own, warns):
     one, other, dense = keras.Input((4,)), keras.Input((4,)), keras.layers.Dense(2)
-    model = keras.Model([one, other], {"one": dense(one), "other": own(dense(other))})
+    model = keras.Model([one, other], {"one": dense(one), "other": own()(dense(other))})
     x, y = np.ones((8, 4)), np.ones((8, 2))
     model.compile(loss={"one": "mse"})
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
         model.fit([x, x], {"one": y, "other": y}, verbose=0)
+    assert any("Gradients do not exist" in str(warning.message) for warning in caught) == warns
 
 
 @pytest.mark.proves(
@@ -565,8 +575,8 @@ def test_without_get_config_the_defaults_are_saved():
 
 @pytest.mark.proves(
     "To come back from a file, it has to be registered, and `get_config` has to return its arguments.",
-    "Load from a file | needs nothing more, unless the model holds a `Lambda`, or a class or function of yours | needs "
-    "the registered class, and `get_config` if it has arguments",
+    "Load from a file | needs nothing more, unless the model holds a `Lambda`, `activation=ops.sin`, or a class or "
+    "function of yours | needs the registered class, and `get_config` if it has arguments",
 )
 def test_the_class_has_to_be_registered_and_the_functional_model_needs_nothing(tmp_path, fresh_process):
     x, _ = data(4)
@@ -598,10 +608,11 @@ NEEDS_MORE = {
     "Lambda of a function": (lambda: keras.layers.Lambda(doubled), "Could not locate function 'doubled'"),
     "function": (lambda: keras.layers.Dense(2, activation=doubled), "Could not locate function 'doubled'"),
     "class": (OwnLayer, "Could not locate class 'OwnLayer'"),
+    "function of Keras": (lambda: keras.layers.Dense(2, activation=keras.ops.sin), "Could not locate function 'sin'"),
 }
 
 
-@pytest.mark.proves("unless the model holds a `Lambda`, or a class or function of yours")
+@pytest.mark.proves("unless the model holds a `Lambda`, `activation=ops.sin`, or a class or function of yours")
 @pytest.mark.parametrize(("make", "message"), NEEDS_MORE.values(), ids=NEEDS_MORE)
 @pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`:UserWarning")
 def test_what_a_functional_model_cannot_be_loaded_with(make, message, tmp_path):
@@ -636,8 +647,8 @@ class Projects(keras.layers.Layer):
 
 FIT = (
     "Layers that don't fit together | `Dense`, `Conv1D`, `BatchNormalization`, `Add` and `Concatenate` raise while the "
-    "model is built, before any data. `LSTM`, `LayerNormalization` and a layer of yours without `input_spec` can fail "
-    "as late as in `predict`. | raise at the first call"
+    "model is built, before any data, where `Input` fixes the sizes. `LSTM`, `LayerNormalization` and a layer of yours "
+    "without `input_spec` can fail as late as in `predict`. | raise at the first call"
 )
 CHECKS = {
     "Dense": (lambda: keras.layers.Dense(3), True),
@@ -670,6 +681,12 @@ def test_layers_that_merge_raise_when_a_functional_model_is_built():
         keras.layers.Add()([left, right])
     with pytest.raises(ValueError, match="matching shapes"):
         keras.layers.Concatenate()([left, right])
+
+    inputs = [keras.Input((None, 4)), keras.Input((7, 4))]
+    for merge in (keras.layers.Add(), keras.layers.Concatenate()):
+        model = keras.Model(inputs, merge(inputs))
+        with pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
+            model.predict([np.ones((2, 5, 4)), np.ones((2, 7, 4))], verbose=0)
 
 
 @pytest.mark.proves(FIT)
