@@ -1016,8 +1016,8 @@ def test_in_training_both_forms_drop_their_rate_and_scale_the_rest():
 
 @pytest.mark.proves(
     "A model without `get_config` is saved with the defaults of its arguments, not with the values it was built with.",
-    "Where that changes the shape of a weight, loading raises; where it doesn't, the loaded model silently is another "
-    "one.",
+    "Where they give a weight another shape, or one that the file lacks, loading raises.",
+    "Elsewhere it doesn't, and the loaded model is another one.",
 )
 def test_the_defaults_are_stored(path):
     config = tagger("fails", units=6, rate=0.3).get_config()
@@ -1029,6 +1029,36 @@ def test_the_defaults_are_stored(path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         assert loaded(path).dropout.rate == 0.1
+
+
+@pytest.mark.proves(
+    "Where they give a weight another shape, or one that the file lacks, loading raises.",
+    "Elsewhere it doesn't, and the loaded model is another one.",
+)
+@pytest.mark.parametrize(
+    ("options", "raises"),
+    [({"units": 4}, True), ({"depth": 1}, True), ({"bias": False}, True), ({"depth": 3}, False), ({"slope": 9}, False)],
+    ids=repr,
+)
+def test_a_default_may_add_a_weight_or_take_one_away(options, raises, path):
+    @registered
+    class Stacked(keras.Model):
+        def __init__(self, units=3, depth=2, bias=True, slope=1, **kwargs):
+            super().__init__(**kwargs)
+            self.blocks = [keras.layers.Dense(units, use_bias=bias) for _ in range(depth)]
+            self.slope = slope
+
+        def call(self, inputs):
+            for block in self.blocks:
+                inputs = block(inputs)
+            return self.slope * inputs
+
+    expected = saved(Stacked(**options), path)
+    if raises:
+        with pytest.raises(ValueError, match="expected . variables, but received"):
+            loaded(path)
+    else:
+        assert differs(loaded(path)(X), expected)
 
 
 @pytest.mark.proves("Return every argument in `get_config`.")
@@ -1477,8 +1507,8 @@ class Builds(Empty):
 
 
 @pytest.mark.proves(
-    "One that doesn't build each layer, be it empty or `super().build(input_shape)`, has the same effect without the "
-    "warning, and `load_model` returns a model without those weights.",
+    "One that leaves out a layer with weights, be it empty or `super().build(input_shape)`, has the same effect "
+    "without the warning, and `load_model` returns a model without those weights.",
     "`load_weights` after `build` loads nothing: `weights after loading: 0`",
 )
 @pytest.mark.parametrize("cls", [Empty, CallsSuper, CreatesUnbuilt], ids=lambda cls: cls.__name__)
@@ -1588,7 +1618,7 @@ class BuiltBlock(Block):
 
 @pytest.mark.proves(
     "A `build` of its own isn't the cure.",
-    "A model that needs a `build` has to build each layer in it, and each layer in turn the layers inside it.",
+    "A model that needs a `build` has to build each layer with weights in it, and each layer in turn those inside it.",
 )
 @pytest.mark.parametrize(("block", "found"), [(Block, 2), (BuiltBlock, 4)])
 def test_a_build_has_to_build_the_layers_in_its_layers_too(block, found, path):
@@ -1611,6 +1641,39 @@ def test_a_build_has_to_build_the_layers_in_its_layers_too(block, found, path):
     again = loaded(path)
     assert (len(model.weights), len(again.weights)) == (4, found)
     assert differs(again(X), expected) is (found < 4)
+
+
+@pytest.mark.proves(
+    "One that leaves out a layer with weights",
+    "A model that needs a `build` has to build each layer with weights in it",
+)
+@pytest.mark.parametrize("left_out", ["nothing", "norm"])
+def test_a_layer_without_weights_needs_no_build(left_out, path, weights):
+    @registered
+    class BuildsSome(Empty):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.dropout, self.relu = keras.layers.Dropout(0.5), keras.layers.ReLU()
+            self.norm = keras.layers.BatchNormalization(beta_initializer="random_normal")
+
+        def build(self, input_shape):
+            self.dense.build(input_shape)
+            if left_out != "norm":
+                self.norm.build((None, 2))
+
+        def call(self, inputs, training=False):
+            hidden = self.relu(self.dropout(self.dense(inputs), training=training))
+            return self.norm(hidden, training=training)
+
+    model = BuildsSome()
+    expected = saved(model, path)
+    model.save_weights(weights)
+    other = BuildsSome()
+    other.build((None, 3))
+    other.load_weights(weights)
+    for again in loaded(path), other:
+        assert (len(model.weights), len(again.weights)) == (6, 6 if left_out == "nothing" else 2)
+        assert differs(again(X), expected) is (left_out == "norm")
 
 
 def test_a_build_that_builds_its_layers_works(path, weights):
