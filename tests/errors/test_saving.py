@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import copy
 import re
 import types
 import warnings
@@ -182,6 +183,30 @@ def test_an_unregistered_layer_is_named_at_the_end(path):
     saved(sequential(unregistered()()), path)
     with pytest.raises(TypeError, match=NAMED_LAST.format("Doubled")):
         loaded(path)
+
+
+class OwnLSTM(keras.layers.LSTM):
+    pass
+
+
+@pytest.mark.proves(
+    "`from_config`, `copy.deepcopy` of a model and the constructor of `Bidirectional` raise it without a file."
+)
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        lambda model: keras.Sequential.from_config(model.get_config()),
+        copy.deepcopy,
+        lambda model: keras.layers.Bidirectional(OwnLSTM(2)),
+    ],
+    ids=["from_config", "deepcopy", "Bidirectional"],
+)
+def test_other_copies_look_the_class_up_too(attempt):
+    model = sequential(unregistered()())
+    with pytest.raises(TypeError, match=r"Could not locate class '(Doubled|OwnLSTM)'\."):
+        attempt(model)
+    with keras.saving.custom_object_scope({"Doubled": unregistered(), "OwnLSTM": OwnLSTM}):
+        attempt(model)
 
 
 class Unregistered(keras.Model):
