@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
+import copy
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -335,6 +336,20 @@ def test_the_cause_of_a_message_of_deserializing(make, cause, above, tmp_path):
     last = message.split("\n\n")[-1]
     assert last.startswith("Arguments received by") == above
     assert re.match(cause, plain(above_the_arguments(message)) if above else last)
+
+
+class OwnGRU(keras.layers.GRU):
+    pass
+
+
+@pytest.mark.proves(
+    "`load_model`, `copy.deepcopy` or `Bidirectional`; the message may begin with `could not be deserialized properly`"
+)
+def test_the_class_is_looked_up_by_a_copy_and_by_bidirectional_too():
+    with pytest.raises(TypeError, match=r"^<class '.*Sequential'> could not be deserialized properly(?s:.*)OwnGRU"):
+        copy.deepcopy(keras.Sequential([keras.Input((4, 3)), OwnGRU(2)]))
+    with pytest.raises(TypeError, match=r"^Could not locate class 'OwnGRU'\."):
+        keras.layers.Bidirectional(OwnGRU(2))
 
 
 class SizedByAxis1(keras.layers.Layer):

@@ -1352,7 +1352,27 @@ def test_fit_and_predict_raise_if_it_has_state(make, raises):
     assert model.weights == []
 
 
-@pytest.mark.proves("Nor is one that `call` keeps at an index of a list: `self.inner[0] = Dense(4)`. Then `fit` runs.")
+AT_INDEX = "Nor is one that the first `call` keeps at an index of a list: `self.inner[0] = Dense(4)`. Then `fit` runs."
+
+
+@pytest.mark.proves(AT_INDEX)
+def test_a_layer_that_each_call_puts_there_raises_as_the_others():
+    class PutsEachTime(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.inner = [None]
+
+        def call(self, inputs):
+            self.inner[0] = layers.Dense(4)
+            return self.inner[0](inputs)
+
+    model = keras.Sequential([PutsEachTime(), layers.Dense(1)])
+    model.compile(loss="mse")
+    with pytest.raises(ValueError, match=r"tf\.function only supports singleton tf\.Variables"):
+        model.fit(DRAWN, np.ones((*DRAWN.shape[:-1], 1)), verbose=0)
+
+
+@pytest.mark.proves(AT_INDEX)
 @pytest.mark.parametrize("base", [keras.layers.Layer, keras.Model])
 @pytest.mark.parametrize("eagerly", [False, True])
 def test_a_layer_that_call_keeps_at_an_index_is_not_trained(base, eagerly):

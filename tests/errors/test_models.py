@@ -537,7 +537,24 @@ def test_loss_weights_with_one_loss_raise(dict_model, weights):
     assert evaluated(dict_model, OFF, loss=losses, loss_weights=weights)["loss"] == pytest.approx(409, rel=1e-4)
 
 
-@pytest.mark.proves("An `OrderedDict` keeps its order.")
+ORDERED = "An `OrderedDict` keeps its order, until a functional model is loaded from a file: that one returns a dict."
+
+
+@pytest.mark.proves(ORDERED)
+def test_a_functional_model_that_is_loaded_has_lost_the_order(tmp_path):
+    inputs = keras.Input((1,))
+    model = keras.Model(
+        inputs, OrderedDict(price=keras.layers.Rescaling(10.0)(inputs), area=keras.layers.Rescaling(1.0)(inputs))
+    )
+    assert evaluated(model, [10 * ONE, ONE], loss="mse")["loss"] == 0
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(again(ONE)) is dict
+    assert evaluated(again, [10 * ONE, ONE], loss="mse")["loss"] > 1
+    assert evaluated(again, [ONE, 10 * ONE], loss="mse")["loss"] == 0
+
+
+@pytest.mark.proves(ORDERED)
 @pytest.mark.parametrize("form", ["functional", "subclassed"])
 def test_an_ordered_dict_is_matched_in_its_own_order(form):
     class Ordered(keras.Model):
@@ -827,6 +844,53 @@ def test_an_optimizer_that_has_trained_without_a_weight_refuses_it(optimizer):
         model.fit(ONES, ONES, verbose=0)
     model.compile(optimizer=optimizer(), loss="mse")
     assert moved(model, base)
+
+
+class OwnLayer(keras.layers.Layer):
+    def __init__(self, base):
+        super().__init__()
+        self.base, self.head = base, keras.layers.Dense(1, kernel_initializer="ones")
+
+    def call(self, inputs):
+        return self.head(self.base(inputs))
+
+
+class BuildsItsOwn(OwnLayer):
+    def build(self, input_shape):
+        self.base.build(input_shape)
+        self.head.build(input_shape)
+
+
+class OwnModel(keras.Model):
+    def __init__(self, base):
+        super().__init__()
+        self.inner = OwnLayer(base)
+
+    def call(self, inputs):
+        return self.inner(inputs)
+
+
+@pytest.mark.proves(
+    "Freeze a layer after the first call.",
+    "Inside a model or layer of your own, one that was frozen before it may stay untrained when you unfreeze it: `fit` "
+    "warns `Gradients do not exist`.",
+)
+@pytest.mark.parametrize("before", [True, False], ids=["frozen before the first call", "after it"])
+@pytest.mark.parametrize("own", [OwnModel, OwnLayer, BuildsItsOwn, None])
+def test_a_layer_that_was_frozen_before_it_had_weights_may_stay_untrained(own, before, recwarn):
+    base = keras.layers.Dense(1, kernel_initializer="ones")
+    base.trainable = not before
+    inner = own(base) if own else keras.Sequential([base, keras.layers.Dense(1, kernel_initializer="ones")])
+    model = inner if own is OwnModel else keras.Sequential([keras.Input((1,)), inner])
+    model(ONES)
+    for trainable in False, True:
+        base.trainable = trainable
+        model.compile(optimizer="sgd", loss="mse")
+        assert len(model.trainable_weights) == (4 if trainable else 2)
+        stays = before and own in (OwnModel, OwnLayer)
+        assert moved(model, base) is (trainable and not stays)
+    told = [one for one in recwarn if str(one.message).startswith("Gradients do not exist")]
+    assert bool(told) is stays
 
 
 @pytest.mark.proves(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import copy
 import re
 import types
 import warnings
@@ -184,6 +185,30 @@ def test_an_unregistered_layer_is_named_at_the_end(path):
         loaded(path)
 
 
+class OwnLSTM(keras.layers.LSTM):
+    pass
+
+
+@pytest.mark.proves(
+    "`from_config`, `copy.deepcopy` of a model and the constructor of `Bidirectional` raise it without a file."
+)
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        lambda model: keras.Sequential.from_config(model.get_config()),
+        copy.deepcopy,
+        lambda model: keras.layers.Bidirectional(OwnLSTM(2)),
+    ],
+    ids=["from_config", "deepcopy", "Bidirectional"],
+)
+def test_other_copies_look_the_class_up_too(attempt):
+    model = sequential(unregistered()())
+    with pytest.raises(TypeError, match=r"Could not locate class '(Doubled|OwnLSTM)'\."):
+        attempt(model)
+    with keras.saving.custom_object_scope({"Doubled": unregistered(), "OwnLSTM": OwnLSTM}):
+        attempt(model)
+
+
 class Unregistered(keras.Model):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -247,8 +272,9 @@ def test_other_classes_are_named_at_once_and_functions_as_functions(path):
 
 
 @pytest.mark.proves(
-    "For a layer in an `.h5` file it is `Unknown layer`, which is also said of a registered subclassed model.",
-    "Save a subclassed model as `.keras`: from an `.h5` file only `load_weights` works, after a call.",
+    "For a layer in an `.h5` file it is `Unknown layer`, which is also said of a registered subclassed model by "
+    "itself.",
+    "Save a subclassed model as `.keras`: from an `.h5` file of its own only `load_weights` works, after a call.",
 )
 def test_an_h5_file_has_an_unknown_layer(path):
     path = path.with_suffix(".h5")
@@ -269,18 +295,40 @@ def test_an_h5_file_has_an_unknown_layer(path):
     contract.assert_same(other(X), expected)
 
 
+@pytest.mark.proves(
+    "which is also said of a registered subclassed model by itself.",
+    "from an `.h5` file of its own only `load_weights` works, after a call.",
+)
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_a_registered_model_inside_another_comes_back_from_an_h5_file(path):
+    path = path.with_suffix(".h5")
+    inputs = keras.Input((3,))
+    for model in sequential(made("Encoder")), keras.Model(inputs, made("Encoder")(inputs)):
+        expected = saved(model, path)
+        contract.assert_same(loaded(path)(X), expected)
+
+
 class OwnCell(keras.layers.SimpleRNNCell):
     pass
 
 
-@pytest.mark.proves("Inside `TimeDistributed` or `RNN` it is `Could not locate class`.")
+@registered
+class OwnWrapper(keras.layers.Wrapper):
+    def call(self, inputs):
+        return self.layer(inputs)
+
+
+@pytest.mark.proves(
+    "For a layer inside another, such as `TimeDistributed` or `RNN`, it is `Could not locate class`.",
+)
 @pytest.mark.parametrize(
     ("wrapped", "cls"),
     [
         (lambda: keras.layers.TimeDistributed(unregistered()()), "Doubled"),
         (lambda: keras.layers.RNN(OwnCell(2)), "OwnCell"),
+        (lambda: OwnWrapper(unregistered()()), "Doubled"),
     ],
-    ids=["TimeDistributed", "RNN"],
+    ids=["TimeDistributed", "RNN", "one of your own"],
 )
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 def test_a_wrapped_layer_of_an_h5_file_has_the_other_words(wrapped, cls, path):
@@ -461,6 +509,17 @@ def test_a_model_without_kwargs_is_refused_and_its_file_is_not_lost(path):
     contract.assert_same(loaded(path)(X), expected)
 
 
+def test_of_the_message_the_paragraphs_that_quote_no_config_are_shown(path):
+    saved(made("Forecaster", "deserialize_fails"), path)
+    told = [words.partition(". ")[0] for words in paragraphs(path)]
+    configs = [words for words in told if words.startswith(("config={", "Received config={"))]
+    _, *lines = section("deserialize_fails").printed.splitlines()
+    assert len(configs) == 2
+    assert [line.rpartition(".")[2] for line in lines] == [
+        words.rpartition(".")[2] for words in told if words not in configs
+    ]
+
+
 @pytest.mark.proves(
     "Without a `get_config` of its own, a layer or a model is passed `trainable` and `dtype`.",
     "`name` comes before them if `get_config` starts from `super().get_config()`, if the class extends one such as "
@@ -506,9 +565,29 @@ def test_a_subclass_of_a_built_in_one_is_passed_its_name(base, path):
     assert paragraphs(path)[-1].endswith("__init__() got an unexpected keyword argument 'name'")
 
 
-@pytest.mark.proves(
-    'A subclass of `keras.Sequential` needs a `from_config` too, which returns `cls(name=config["name"])`.'
+MAKES = (
+    "A subclass of `keras.Sequential` that makes its layers needs a `from_config` too, which returns "
+    '`cls(name=config["name"])`.'
 )
+
+
+@pytest.mark.proves(MAKES)
+def test_a_subclass_of_sequential_that_is_given_its_layers_needs_none(path):
+    class Given(keras.Sequential):
+        def __init__(self, layers=None):
+            super().__init__(layers)
+
+    class Corrected(keras.Sequential):
+        def __init__(self, layers=None, **kwargs):
+            super().__init__(layers, **kwargs)
+
+    expected = saved(named("GivenOne", Given)([keras.layers.Dense(2), keras.layers.ReLU()]), path)
+    assert paragraphs(path)[-1].endswith("__init__() got an unexpected keyword argument 'name'")
+    named("GivenOne", Corrected)
+    contract.assert_same(loaded(path)(X), expected)
+
+
+@pytest.mark.proves(MAKES)
 @pytest.mark.parametrize("first", [[], [keras.Input((3,))]], ids=["layers", "Input"])
 def test_a_subclass_of_sequential_needs_a_from_config(first, path):
     class Stack(keras.Sequential):
@@ -846,7 +925,7 @@ NOT_PLAIN = [np.int64(3), np.float32(0.5), 1 + 2j, b"a", np.array([1]), [np.int6
 
 
 @pytest.mark.proves(
-    "Keras records the arguments of a layer if they are plain values, and not those of a subclassed model.",
+    "Keras records the arguments of a layer if they are plain values, unless it extends one such as `Dense`.",
     "A layer needs it too, unless its arguments are strings, booleans, `None`, an `int` or a `float`, or lists, tuples "
     "and dicts of these.",
 )
@@ -856,6 +935,38 @@ def test_a_layers_plain_arguments_are_recorded_and_come_back(value, path):
     saved(sequential(Holds(value)), path)
     found = loaded(path).layers[-1].value
     assert found == (list(value) if isinstance(value, tuple) else value)
+
+
+@pytest.mark.proves(
+    "Keras records the arguments of a layer if they are plain values, unless it extends one such as `Dense`.",
+    "It doesn't record those of a subclassed model.",
+    "A layer that extends one such as `Dense` needs it for each argument of its own: the default of one left out "
+    "silently takes its place.",
+)
+@pytest.mark.parametrize(
+    ("base", "sizes"), [(keras.layers.Dense, [2]), (keras.layers.Conv1D, [2, 1]), (keras.layers.UnitNormalization, [])]
+)
+def test_a_plain_argument_of_a_subclass_of_a_built_in_layer_is_lost(base, sizes, path):
+    class Scaled(base):
+        def __init__(self, *sizes, scale=1.0, **kwargs):
+            super().__init__(*sizes, **kwargs)
+            self.scale = scale
+
+        def call(self, inputs):
+            return self.scale * super().call(inputs)
+
+    class Returns(Scaled):
+        def get_config(self):
+            return {**super().get_config(), "scale": self.scale}
+
+    for cls, comes_back in (Scaled, False), (Returns, True):
+        model = keras.Sequential([keras.Input((6, 3)), registered(cls)(*sizes, scale=3.0)])
+        expected = saved(model, path, X[None])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            again = loaded(path)
+        assert again.layers[-1].scale == (3.0 if comes_back else 1.0)
+        assert differs(again(X[None]), expected) is not comes_back
 
 
 @pytest.mark.proves(
@@ -930,8 +1041,8 @@ def test_in_training_both_forms_drop_their_rate_and_scale_the_rest():
 
 @pytest.mark.proves(
     "A model without `get_config` is saved with the defaults of its arguments, not with the values it was built with.",
-    "Where that changes the shape of a weight, loading raises; where it doesn't, the loaded model silently is another "
-    "one.",
+    "Where they give a weight another shape, or one that the file lacks, loading raises.",
+    "Elsewhere it doesn't, and the loaded model is another one.",
 )
 def test_the_defaults_are_stored(path):
     config = tagger("fails", units=6, rate=0.3).get_config()
@@ -943,6 +1054,36 @@ def test_the_defaults_are_stored(path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         assert loaded(path).dropout.rate == 0.1
+
+
+@pytest.mark.proves(
+    "Where they give a weight another shape, or one that the file lacks, loading raises.",
+    "Elsewhere it doesn't, and the loaded model is another one.",
+)
+@pytest.mark.parametrize(
+    ("options", "raises"),
+    [({"units": 4}, True), ({"depth": 1}, True), ({"bias": False}, True), ({"depth": 3}, False), ({"slope": 9}, False)],
+    ids=repr,
+)
+def test_a_default_may_add_a_weight_or_take_one_away(options, raises, path):
+    @registered
+    class Stacked(keras.Model):
+        def __init__(self, units=3, depth=2, bias=True, slope=1, **kwargs):
+            super().__init__(**kwargs)
+            self.blocks = [keras.layers.Dense(units, use_bias=bias) for _ in range(depth)]
+            self.slope = slope
+
+        def call(self, inputs):
+            for block in self.blocks:
+                inputs = block(inputs)
+            return self.slope * inputs
+
+    expected = saved(Stacked(**options), path)
+    if raises:
+        with pytest.raises(ValueError, match=r"expected \d variables, but received"):
+            loaded(path)
+    else:
+        assert differs(loaded(path)(X), expected)
 
 
 @pytest.mark.proves("Return every argument in `get_config`.")
@@ -1048,8 +1189,8 @@ class Longer(Plain):
 
 
 @pytest.mark.proves(
-    "Since the file was written, the class got another layer, or a layer got another attribute, and the old "
-    "attribute's name sorts before `layers` and doesn't begin with `_` | Load with the class as it was"
+    "Since the file was written, the class got another layer, or a layer got another attribute. In a subclassed model, "
+    "only if the old name sorts before `layers` and doesn't begin with `_` | Load with the class as it was"
 )
 @pytest.mark.parametrize(
     ("old", "new", "refused"),
@@ -1083,8 +1224,38 @@ def test_only_names_before_layers_are_in_the_file(old, new, refused, weights):
 
 
 @pytest.mark.proves(
-    "Layers in attributes whose names sort after `layers` or begin with `_` are stored by class and by order of "
-    "assignment.",
+    "In a subclassed model, only if the old name sorts before `layers` and doesn't begin with `_`",
+    "In a subclassed model, layers in attributes whose names sort after `layers` or begin with `_` are stored by class "
+    "and by order of assignment.",
+)
+@pytest.mark.parametrize(("old", "new"), [("scores", "output_layer"), ("_dense", "_hidden"), ("head", "zone")])
+def test_in_a_layer_of_your_own_each_name_is_in_the_file(old, new, weights):
+    class Inner(keras.layers.Layer):
+        def __init__(self, *names):
+            super().__init__()
+            self.names = names
+            for name in names:
+                setattr(self, name, keras.layers.Dense(3))
+
+        def call(self, inputs):
+            for name in sorted(self.names):
+                inputs = getattr(self, name)(inputs)
+            return inputs
+
+    def of(*names: str) -> keras.Model:
+        return called(sequential(Inner(*names)))
+
+    of(old).save_weights(weights)
+    with pytest.raises(ValueError, match="expected 2 variables, but received 0 variables during loading"):
+        of(new).load_weights(weights)
+    (one := of(old, new)).save_weights(weights)
+    (exchanged := of(new, old)).load_weights(weights)
+    contract.assert_same(exchanged(X), one(X))
+
+
+@pytest.mark.proves(
+    "In a subclassed model, layers in attributes whose names sort after `layers` or begin with `_` are stored by class "
+    "and by order of assignment.",
 )
 @pytest.mark.parametrize(
     ("names", "created", "assigned", "exchanged"),
@@ -1118,8 +1289,8 @@ def test_the_order_that_counts_is_that_of_the_assignments(names, created, assign
 
 
 @pytest.mark.proves(
-    "Layers in attributes whose names sort after `layers` or begin with `_` are stored by class and by order of "
-    "assignment.",
+    "In a subclassed model, layers in attributes whose names sort after `layers` or begin with `_` are stored by class "
+    "and by order of assignment.",
     "Exchange two lines of the constructor that assign layers of one class and shape, and `load_model` silently "
     "exchanges their weights.",
 )
@@ -1153,8 +1324,8 @@ def test_two_exchanged_lines_exchange_the_weights(lines, exchanged, path):
 
 
 @pytest.mark.proves(
-    "Since the file was written, the class got another layer, or a layer got another attribute, and the old "
-    "attribute's name sorts before `layers` and doesn't begin with `_` | Load with the class as it was"
+    "Since the file was written, the class got another layer, or a layer got another attribute. In a subclassed model, "
+    "only if the old name sorts before `layers` and doesn't begin with `_` | Load with the class as it was"
 )
 def test_a_class_that_has_changed_has_the_same_words(weights):
     for before, after, name in [
@@ -1300,7 +1471,7 @@ def test_the_message_for_a_new_model_recommends_build(trained):
 
 @pytest.mark.proves(
     "On a class without a `build` of its own that creates no weights, warns once, and marks the model as built: the "
-    "next `load_weights` silently loads nothing."
+    "next `load_weights` raises nothing and loads nothing."
 )
 def test_build_warns_once_creates_nothing_and_load_weights_loads_nothing(trained):
     file, expected = trained
@@ -1361,8 +1532,8 @@ class Builds(Empty):
 
 
 @pytest.mark.proves(
-    "One that doesn't build each layer, be it empty or `super().build(input_shape)`, has the same effect without the "
-    "warning, and `load_model` silently returns a model without those weights.",
+    "One that leaves out a layer with weights, be it empty or `super().build(input_shape)`, has the same effect "
+    "without the warning, and `load_model` returns a model without those weights.",
     "`load_weights` after `build` loads nothing: `weights after loading: 0`",
 )
 @pytest.mark.parametrize("cls", [Empty, CallsSuper, CreatesUnbuilt], ids=lambda cls: cls.__name__)
@@ -1378,6 +1549,45 @@ def test_a_build_that_builds_no_layer_loses_the_weights_silently(cls, path, weig
     for one in again, other:
         assert (len(model.weights), len(one.weights)) == (2, 0)
         assert differs(one(X), expected)
+
+
+class ChoosesFloats(Empty):
+    build = keras.Model.build
+
+    def call(self, inputs):
+        return self.dense(inputs / 9.0 if ops.max(inputs) > 100 else inputs)
+
+
+AT_MOST = "At most, both warn of the optimizer: `Skipping variable loading for optimizer`."
+
+
+@pytest.mark.proves(AT_MOST, "`call` has an `if` on a tensor | None, or that of the optimizer |")
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("cls", [Empty, CallsSuper, ChoosesFloats], ids=lambda cls: cls.__name__)
+def test_a_trained_model_without_its_weights_may_warn_of_the_optimizer(cls, optimizer, path, weights):
+    model = registered(cls)()
+    model.compile(optimizer=optimizer, loss="mse", run_eagerly=True)
+    model.fit(X, X[:, :2], verbose=0)
+    model.save(path)
+    model.save_weights(weights)
+    other = cls()
+    other.compile(optimizer=optimizer, loss="mse")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if cls is not ChoosesFloats:
+            other.build((None, 3))
+            other.load_weights(weights)
+        again = loaded(path)
+    assert again.weights == other.weights == []
+    told = [str(one.message) for one in caught if one.category is UserWarning]
+    assert len(told) == (0 if optimizer == "sgd" else 1 + (cls is not ChoosesFloats))
+    assert all(one.startswith("Skipping variable loading for optimizer") for one in told)
+    expected = model(X)
+    again(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        again.load_weights(path)
+    contract.assert_same(again(X), expected)
 
 
 @pytest.mark.proves(
@@ -1433,7 +1643,7 @@ class BuiltBlock(Block):
 
 @pytest.mark.proves(
     "A `build` of its own isn't the cure.",
-    "A model that needs a `build` has to build each layer in it, and each layer in turn the layers inside it.",
+    "A model that needs a `build` has to build each layer with weights in it, and each layer in turn those inside it.",
 )
 @pytest.mark.parametrize(("block", "found"), [(Block, 2), (BuiltBlock, 4)])
 def test_a_build_has_to_build_the_layers_in_its_layers_too(block, found, path):
@@ -1456,6 +1666,39 @@ def test_a_build_has_to_build_the_layers_in_its_layers_too(block, found, path):
     again = loaded(path)
     assert (len(model.weights), len(again.weights)) == (4, found)
     assert differs(again(X), expected) is (found < 4)
+
+
+@pytest.mark.proves(
+    "One that leaves out a layer with weights",
+    "A model that needs a `build` has to build each layer with weights in it",
+)
+@pytest.mark.parametrize("left_out", ["nothing", "norm"])
+def test_a_layer_without_weights_needs_no_build(left_out, path, weights):
+    @registered
+    class BuildsSome(Empty):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.dropout, self.relu = keras.layers.Dropout(0.5), keras.layers.ReLU()
+            self.norm = keras.layers.BatchNormalization(beta_initializer="random_normal")
+
+        def build(self, input_shape):
+            self.dense.build(input_shape)
+            if left_out != "norm":
+                self.norm.build((None, 2))
+
+        def call(self, inputs, training=False):
+            hidden = self.relu(self.dropout(self.dense(inputs), training=training))
+            return self.norm(hidden, training=training)
+
+    model = BuildsSome()
+    expected = saved(model, path)
+    model.save_weights(weights)
+    other = BuildsSome()
+    other.build((None, 3))
+    other.load_weights(weights)
+    for again in loaded(path), other:
+        assert (len(model.weights), len(again.weights)) == (6, 6 if left_out == "nothing" else 2)
+        assert differs(again(X), expected) is (left_out == "norm")
 
 
 def test_a_build_that_builds_its_layers_works(path, weights):
@@ -1568,7 +1811,8 @@ class TakesCast(Takes):
 @pytest.mark.proves(
     '`call` needs integers, as `tf.one_hot`, `tf.gather` and `ops.take` do | The same | `ops.cast(inputs, "int32")` in '
     "`call`; or call the loaded model, then `load_weights`",
-    "`call` has an `if` on a tensor | None | `ops.cond`; or call the loaded model, then `load_weights`",
+    "`call` has an `if` on a tensor | None, or that of the optimizer | `ops.cond`; or call the loaded model, then "
+    "`load_weights`",
 )
 @pytest.mark.parametrize(
     ("cls", "has_weights", "warns"),
