@@ -483,8 +483,8 @@ print("entries after 10 calls:", len(calls))
 print("all draws the same:", bool(np.all(np.array(draws) == draws[0])))
 
 # %% [markdown]
-# **Variables inside a `tf.function`.** A layer or an optimizer that is made in there
-# makes new variables at each trace, and `tf.function`
+# **Variables inside a `tf.function`.** A layer with variables, or an optimizer, that is
+# made in there makes new ones at each trace, and `tf.function`
 # [refuses](../errors/layers.md#state-created-late).
 
 
