@@ -419,7 +419,7 @@ plt.show()
 # arrows show it on a grid, all of one length. At $t = 80$ every point is sent towards
 # the middle. At $t = 4$, with little noise left, it is sent to the spiral.
 
-# %% alt="Two fields of arrows over the plane, with points of the spiral. At t = 80 all arrows point towards one place near the middle. At t = 4 those around the spiral point inwards to it, and those inside it outwards to the nearest part of it."
+# %% alt="Two fields of arrows over the plane, with points of the spiral. At t = 80 all arrows point towards one place near the middle. At t = 4 nearly all point to the spiral: those around it inwards, and most of those inside it outwards."
 fig, axes = plt.subplots(1, 2, figsize=(7, 3.6), sharex=True, sharey=True)
 axis = np.linspace(-2.4, 2.4, 7, dtype="float32")
 grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)  # (49, 2)
@@ -483,8 +483,8 @@ print("entries after 10 calls:", len(calls))
 print("all draws the same:", bool(np.all(np.array(draws) == draws[0])))
 
 # %% [markdown]
-# **Variables inside a `tf.function`.** A layer or an optimizer that is made in there
-# makes new variables at each trace, and `tf.function`
+# **Variables inside a `tf.function`.** A layer with variables, or an optimizer, that is
+# made in there makes new ones at each trace, and `tf.function`
 # [refuses](../errors/layers.md#state-created-late).
 
 

@@ -498,6 +498,36 @@ def test_samples_lie_farther_than_held_out_data(seed):
     assert tutorial.nearest(held_out, path[0]) < 0.06
 
 
+@pytest.mark.proves(
+    "every point is sent towards the middle.",
+    "with little noise left, it is sent to the spiral.",
+    "At t = 80 all arrows point towards one place near the middle. At t = 4 nearly all point to the spiral: those "
+    "around it inwards, and most of those inside it outwards.",
+)
+def test_where_the_model_sends_a_point(seed):
+    found = run(seed)
+    axis = np.linspace(-2.4, 2.4, 7, dtype="float32")
+    grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    radius = np.linalg.norm(grid, axis=1)
+
+    def arrows(t):
+        arrows = -np.asarray(found["model"]([grid, np.full((49, 1), t)]))
+        return arrows / np.linalg.norm(arrows, axis=1, keepdims=True)
+
+    away = radius > 0.5
+    assert (np.sum(arrows(80) * -grid, axis=1)[away] / radius[away]).min() > 0.95
+
+    spiral, directions = found["train"], arrows(4)
+    on_the_way = grid[:, None] + np.linspace(0, 2.5, 100)[:, None] * directions[:, None]  # (49, 100, 2)
+    distances = np.array([np.linalg.norm(way[:, None] - spiral[None], axis=-1).min() for way in on_the_way])
+    assert np.mean(distances < 0.2) > 0.9
+    assert distances.max() < 0.8
+    outwards = np.sum(directions * grid, axis=1) / np.maximum(radius, 1e-6)
+    assert outwards[radius > 2.5].max() < -0.7
+    beside = np.linalg.norm(grid[:, None] - spiral[None], axis=-1).min(axis=1) > 0.2
+    assert np.mean(outwards[beside & (radius > 0) & (radius < 1.2)] > 0) > 0.5
+
+
 def test_the_printed_distances_are_those_of_the_sentence():
     held_out = number(r"held-out data: mean distance to the data ([\d.]+)")
     trained = number(r"trained model: mean distance to the data ([\d.]+)")
@@ -559,9 +589,18 @@ def test_python_runs_once_in_a_tf_function():
 
 
 @pytest.mark.proves(
-    "A layer or an optimizer that is made in there makes new variables at each trace, and `tf.function` refuses.",
+    "A layer with variables, or an optimizer, that is made in there makes new ones at each trace, and `tf.function` "
+    "refuses.",
 )
-@pytest.mark.parametrize("made", [lambda: keras.layers.Dense(2)(tf.zeros((1, 2))), lambda: keras.optimizers.Adam()])
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: keras.layers.Dense(2)(tf.zeros((1, 2))),
+        lambda: keras.layers.Dropout(0.5)(tf.zeros((1, 2)), training=True),  # its noise has a counter
+        lambda: keras.optimizers.Adam(),
+        lambda: keras.optimizers.SGD(),
+    ],
+)
 def test_a_layer_or_an_optimizer_made_in_a_tf_function_is_refused(made):
     @tf.function
     def makes():
@@ -571,6 +610,11 @@ def test_a_layer_or_an_optimizer_made_in_a_tf_function_is_refused(made):
     with pytest.raises(ValueError, match=words):
         makes()
     assert f"ValueError: {words}" in output()
+
+
+def test_a_layer_without_variables_may_be_made_in_a_tf_function():
+    relu = tf.function(lambda x: keras.layers.ReLU()(x))
+    np.testing.assert_array_equal(relu(tf.constant([[-1.0, 2.0]])), [[0, 2]])
 
 
 @pytest.mark.proves(

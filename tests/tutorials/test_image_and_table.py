@@ -574,7 +574,7 @@ class NotBuilt(keras.Model):
 
 
 @pytest.mark.proves(
-    "Otherwise a model that is called before `adapt` builds it inside a symbolic call, where its tensors can't be "
+    "Otherwise a subclassed model called before `adapt` builds it inside a symbolic call, where its tensors can't be "
     "used afterwards: the call raises `cannot be accessed from here`, and `fit` raises `InaccessibleTensorError`."
 )
 def test_a_normalization_that_the_first_call_builds_is_out_of_reach():
@@ -586,6 +586,10 @@ def test_a_normalization_that_the_first_call_builds_is_out_of_reach():
     with pytest.raises(Exception, match="cannot be accessed from FuncGraph") as caught:
         model.fit(x, y, verbose=0)
     assert "InaccessibleTensorError" in type(caught.value).__name__
+    inputs = keras.Input((2,))
+    functional = keras.Model(inputs, keras.layers.Normalization()(inputs))
+    for other in (functional, keras.Sequential([keras.layers.Normalization()])):
+        np.testing.assert_allclose(other(x["table"]), x["table"], rtol=1e-6)
 
 
 def test_after_adapt_it_need_not_be_built_by_hand(tmp_path):
