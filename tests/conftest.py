@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import gzip
 import multiprocessing
 import os
@@ -57,6 +58,7 @@ def _fresh_keras() -> None:
     """Names, policies and seed as in a new process."""
     if keras := sys.modules.get("keras"):
         keras.backend.clear_session()
+        gc.freeze()  # it collected garbage: next time through what this test made, not all that was imported
         keras.config.set_dtype_policy("float32")
         keras.utils.set_random_seed(0)
 

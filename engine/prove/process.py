@@ -154,6 +154,7 @@ def _serve(address: str, *imported: str) -> None:
     for name in imported:
         with contextlib.suppress(ImportError):  # the page that imports it raises
             importlib.import_module(name)
+    gc.freeze()  # pages share it, and their garbage isn't looked for in it
     while sys.stdin.buffer.readline():
         if os.fork() == 0:
             _run_a_page(Client(address))
