@@ -144,7 +144,13 @@ def slopes(layer, inputs, **options):
     def outputs(move):
         pairs = zip(starts, directions, strict=True)
         moved = [start + move * direction for start, direction in pairs]
-        result, _ = layer.stateless_call(moved, state, inputs, **options)
+        eagerly = tf.config.functions_run_eagerly()
+        # A traced `tf.function` would keep the weights it was traced with.
+        tf.config.run_functions_eagerly(True)
+        try:
+            result, _ = layer.stateless_call(moved, state, inputs, **options)
+        finally:
+            tf.config.run_functions_eagerly(eagerly)
         is_float = keras.backend.is_float_dtype
         return [o for o in keras.tree.flatten(result) if is_float(o.dtype)]
 

@@ -77,14 +77,19 @@ def test_feature_norm_is_its_formula_with_any_weights():
 
 
 @pytest.mark.parametrize("name", ["BareNorm", "FeatureNorm"])
-@pytest.mark.proves("In `float32`, `keras.layers.LayerNormalization` computes the same.")
-def test_the_formula_is_the_built_in_with_any_weights(name):
-    x = rng().normal(3, 2, size=(5, 7, 4)).astype("float32")
+@pytest.mark.parametrize("mean", [0, 3, 1e3, 1e5])
+@pytest.mark.parametrize("scale", [1e-30, 1, 1e18, 1e20, 1e30])
+@pytest.mark.proves("In `float32`, `keras.layers.LayerNormalization` computes the same, up to rounding.")
+def test_the_formula_is_the_built_in_with_any_weights(name, mean, scale):
+    x = (scale * rng().normal(mean, 2, size=(5, 7, 4))).astype("float32")
     ours, built_in = shown(module, "imports", "bare_norm")[name](), layers.LayerNormalization()
     for layer in (ours, built_in):
         layer.build(x.shape)
         layer.set_weights(rng().normal(size=(2, 4)))
-    contract.assert_same(ours(x), built_in(x), atol=1e-5)
+    rounding = 1e-6 * max(1, mean)
+    contract.assert_same(ours(x), built_in(x), atol=rounding)
+    if scale > 1e19:  # the squares overflow in both: only beta is left
+        contract.assert_same(ours(x), np.broadcast_to(ours.beta, x.shape), atol=0)
 
 
 def test_the_defaults_and_names_are_those_of_the_built_in():
@@ -708,7 +713,7 @@ FAIR = {
 
 UNDISTURBED = (
     "Weights that aren't trainable, integer inputs, several outputs and the dropout of Keras don't disturb the check; "
-    "`tf.nn.dropout` does."
+    "`tf.nn.dropout` and `keras.remat` do."
 )
 
 
@@ -727,6 +732,62 @@ def test_dropout_of_tensorflow_disturbs_the_slopes(seed):
         keras.utils.set_random_seed(seed)
         by_tape, measured = slopes(layer(3, dtype="float64"), rng().normal(size=(5, 4)))
         assert (by_tape == pytest.approx(measured, rel=1e-5)) is right
+
+
+@pytest.mark.proves(UNDISTURBED)
+def test_remat_disturbs_the_slopes(seed):
+    class ComputesAgain(layers.Dense):
+        def call(self, inputs):
+            return keras.remat(super().call)(inputs)
+
+    keras.utils.set_random_seed(seed)
+    by_tape, measured = slopes(ComputesAgain(3, dtype="float64"), rng().normal(size=(5, 4)))
+    assert by_tape == 0
+    assert abs(measured) > 0.01
+
+
+class Traced(layers.Dense):
+    @tf.function(jit_compile=True)
+    def call(self, inputs):
+        return layers.Dense.call(self, inputs)
+
+
+class TracedAndStopped(layers.Dense):
+    @tf.function
+    def call(self, inputs):
+        return ops.stop_gradient(layers.Dense.call(self, inputs))
+
+
+class TracedInTraining(layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        kinds = (lambda **kw: layers.Dense(3, **kw), layers.BatchNormalization, lambda **kw: layers.Dropout(0.5, **kw))
+        self.inner = keras.Sequential([kind(dtype="float64") for kind in kinds])
+
+    @tf.function
+    def call(self, inputs, training=False):
+        return self.inner(inputs, training=training)
+
+
+@pytest.mark.parametrize("called_before", [False, True])
+@pytest.mark.proves("A traced `tf.function` would keep the weights it was traced with.")
+def test_the_slopes_of_a_tf_function(seed, called_before):
+    """Of a trace that is kept, both are 0, and every gradient passes."""
+    cases = (
+        (lambda: Traced(3, dtype="float64"), {}, True),
+        (lambda: layers.TimeDistributed(Traced(3, dtype="float64"), dtype="float64"), {}, True),
+        (lambda: TracedAndStopped(3, dtype="float64"), {}, False),
+        (lambda: TracedInTraining(dtype="float64"), {"training": True}, True),
+    )
+    for make, options, right in cases:
+        keras.utils.set_random_seed(seed)
+        layer, x = make(), rng().normal(size=(5, 7, 4))
+        if called_before:
+            layer(x)
+        by_tape, measured = slopes(layer, x, **options)
+        assert (by_tape == pytest.approx(measured, rel=1e-5)) is right
+        assert abs(measured) > 1e-3
+    assert not tf.config.functions_run_eagerly()
 
 
 @pytest.mark.parametrize("name", FAIR)

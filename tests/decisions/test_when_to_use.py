@@ -143,8 +143,8 @@ def test_an_activation_with_a_weight_trains_and_comes_back(tmp_path):
 
 
 @pytest.mark.proves(
-    "a functional model of built-in layers, without `Lambda`, `activation=ops.sin`, and functions or classes of yours, "
-    "is saved and loaded without code of yours."
+    "A functional model of built-in layers is saved and loaded without code of yours, unless it holds a `Lambda`, an "
+    "activation function from outside `keras.activations`, or a function or class of yours."
 )
 def test_a_graph_of_built_in_layers_is_saved_without_a_line_of_ours(tmp_path, fresh_process):
     inputs = keras.Input((4,))
@@ -162,8 +162,15 @@ def test_a_graph_of_built_in_layers_is_saved_without_a_line_of_ours(tmp_path, fr
         keras.Model(inputs, keras.layers.Dense(4, activation=function)(inputs)).save(tmp_path / "sin.keras")
         with pytest.raises(TypeError, match="Could not locate function"):
             keras.saving.load_model(tmp_path / "sin.keras")
-    keras.Model(inputs, ops.sin(keras.layers.Dense(4, activation=ops.gelu)(inputs))).save(tmp_path / "sin.keras")
-    keras.saving.load_model(tmp_path / "sin.keras")
+    for dense, right in (
+        (keras.layers.Dense(4, activation=keras.activations.gelu), True),
+        (keras.layers.Dense(4, activation=ops.gelu), False),  # silently loaded as that of `keras.activations`
+        (keras.layers.Dense(4, activation=keras.layers.LeakyReLU(0.5)), True),
+    ):
+        graph = keras.Model(inputs, ops.sin(dense(inputs)))
+        graph.save(tmp_path / "sin.keras")
+        reloaded = keras.saving.load_model(tmp_path / "sin.keras")
+        assert np.allclose(reloaded(3 * x), graph(3 * x), rtol=0, atol=1e-6) is right
 
     @keras.saving.register_keras_serializable(package="test")
     def defined_here(x):
@@ -665,8 +672,8 @@ def jacobian_of(model, **options):
 
 JACOBIAN_MEMORY = (
     "While it is computed, each activation after the first trainable weight has a gradient for each pair of samples. "
-    "For a layer of w weights that outputs o numbers for a sample, the jacobian takes the memory of batch × w numbers, "  # noqa: RUF001
-    "and the pairs at least that of batch² × o."  # noqa: RUF001
+    "For a layer with w trainable weights that outputs o numbers for a sample, the jacobian takes the memory of "
+    "batch × w numbers, and the pairs at least that of batch² × o."  # noqa: RUF001
 )
 POOLED = {1: keras.layers.GlobalAveragePooling1D, 2: keras.layers.GlobalAveragePooling2D, 0: keras.layers.Identity}
 

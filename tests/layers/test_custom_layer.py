@@ -427,9 +427,9 @@ def test_the_shape_and_dtype_are_known_without_a_call(cls):
 
 @pytest.mark.proves(
     "Without this method, a functional model traces `call` to find the shape of the output.",
-    "With this method, Keras trusts it: a wrong shape can go unnoticed until the model meets data. A functional model "
-    "is built without `call`, and an error in `call` isn't noticed either. If the layer contains layers that aren't "
-    "built, and has no `build`, `call` is traced to build them, and an error in it warns.",
+    "With this method, Keras trusts it: a wrong shape can go unnoticed, in `predict` too. A functional model is built "
+    "without `call`, and an error in `call` isn't noticed then. If the layer contains layers that aren't built, and "
+    "has no `build`, `call` is traced to build them, and an error in it warns.",
 )
 def test_keras_trusts_the_method():
     called = []
@@ -676,7 +676,7 @@ OWN = (
 
 @pytest.mark.proves(
     "Don't call it `relu`: an activation with the name of a built-in one, and not registered, can silently be loaded "
-    "as the built-in."
+    "as the built-in, even with `custom_objects`."
 )
 @pytest.mark.parametrize("cls", [Affine, keras.layers.Dense])
 def test_an_activation_with_the_name_of_a_built_in_one_is_replaced(cls, tmp_path):
@@ -688,7 +688,9 @@ def test_an_activation_with_the_name_of_a_built_in_one_is_replaced(cls, tmp_path
         with warnings.catch_warnings():
             warnings.filterwarnings("error", category=UserWarning)
             reloaded = saved_and_reloaded(layer, tmp_path)
-        assert reloaded.activation is (relu if kept else keras.activations.relu)
+            with_the_function = saved_and_reloaded(layer, tmp_path, custom_objects={"relu": relu, cls.__name__: cls})
+        for each in (reloaded, with_the_function):
+            assert each.activation is (relu if kept else keras.activations.relu)
 
     def swish(x):
         return 0.5 * x
@@ -828,7 +830,7 @@ def test_what_keeps_the_name(tmp_path):
 
 @pytest.mark.proves(
     "take several inputs | `call(self, inputs)` with a list, a tuple or a dict | `build` gets the shapes in the same "
-    "structure. On loading, a tuple can be a list, and an integer key a string.",
+    "structure. On loading, `build` can get a list instead of a tuple, and a string instead of an integer key.",
     "take them one by one | `call(self, left, right)` and `build(self, left_shape, right_shape)` | Each parameter of "
     "`build` is one of `call` with `_shape` added; otherwise Keras raises `ValueError`. `*shapes` and `**shapes` stay "
     "empty. If `right` may be left out, write `right_shape=None`. A `build` with one parameter gets the shape of "
@@ -965,10 +967,10 @@ def test_integer_inputs_are_not_cast(x, dtype):
 
 
 MASK = (
-    "propagate a mask | `self.supports_masking = True` in `__init__` | The output gets the mask of the input; of "
-    "several, the first that of the first. If it doesn't: the mask is lost. A layer that removes the axis of steps "
-    "returns `None` from `compute_mask(self, inputs, previous_mask)`; otherwise the mask can make the loss wrong, and "
-    "`fit` can raise."
+    "propagate a mask | `self.supports_masking = True` in `__init__` | The output gets the mask of the input; with "
+    "several, the first output that of the first input. In a dict, the first is the first of the sorted keys. If it "
+    "doesn't: the mask is lost. A layer that removes the axis of steps returns `None` from `compute_mask(self, inputs, "
+    "previous_mask)`; otherwise the mask can make the loss wrong, and `fit` can raise."
 )
 
 
@@ -1023,8 +1025,18 @@ def test_of_several_inputs_and_outputs_the_first_has_the_mask():
     masked, plain = (keras.layers.Embedding(6, 4, mask_zero=zero)(ids) for zero in (True, False))
     both, one_by_one = Both(), OneByOne()
     for left, right in ((masked, plain), (plain, masked)):
-        for outputs in (both([left, right]), both({"a": left, "b": right}), one_by_one(left, right)):
+        by_key = ({"a": left, "b": right}, {"b": right, "a": left})  # the order of the keys doesn't count
+        for outputs in (*map(both, ([left, right], (left, right), *by_key)), one_by_one(left, right)):
             assert (getattr(outputs["left"], "_keras_mask", None) is not None) == (left is masked)
+
+    class Reversed(Both):
+        def call(self, inputs):
+            outputs = super().call(inputs)
+            return {"right": outputs["right"], "left": outputs["left"]}
+
+    outputs = Reversed()([masked, plain])
+    assert getattr(outputs["left"], "_keras_mask", None) is not None
+    assert getattr(outputs["right"], "_keras_mask", None) is None
 
 
 @pytest.mark.proves(MASK)
@@ -1185,9 +1197,9 @@ def fitted(layer, x, **options):
 
 ADD_LOSS = (
     "add a term to the loss | `self.add_loss(ops.cast(term, keras.config.floatx()))` in `call` | `fit` adds it. "
-    "Without the cast, `fit` raises if the loss then has terms of two float types, as with `loss=` in mixed precision; "
-    "an `activity_regularizer` isn't cast either. A training loop of your own adds `model.losses`. In the cell of a "
-    "`keras.layers.RNN`, set `unroll=True`: without it, `fit` raises, or adds a term too many with `run_eagerly=True`."
+    "Without the cast, `fit` with `loss=` raises in mixed precision, and so it does with an `activity_regularizer`. A "
+    "training loop of your own adds `model.losses`. In a cell, it needs `keras.layers.RNN(cell, unroll=True)`: "
+    "otherwise `fit` raises, or adds one term too many with `run_eagerly=True`."
 )
 
 

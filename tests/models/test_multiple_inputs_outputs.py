@@ -575,8 +575,9 @@ def test_without_get_config_the_defaults_are_saved():
 
 @pytest.mark.proves(
     "To come back from a file, it has to be registered, and `get_config` has to return its arguments.",
-    "Load from a file | needs nothing more, unless the model holds a `Lambda`, `activation=ops.sin`, or a class or "
-    "function of yours | needs the registered class, and `get_config` if it has arguments",
+    "Load from a file | needs nothing more, unless the model holds a `Lambda`, an activation function from outside "
+    "`keras.activations`, or a class or function of yours | needs the registered class, and `get_config` if it has "
+    "arguments",
 )
 def test_the_class_has_to_be_registered_and_the_functional_model_needs_nothing(tmp_path, fresh_process):
     x, _ = data(4)
@@ -609,10 +610,14 @@ NEEDS_MORE = {
     "function": (lambda: keras.layers.Dense(2, activation=doubled), "Could not locate function 'doubled'"),
     "class": (OwnLayer, "Could not locate class 'OwnLayer'"),
     "function of Keras": (lambda: keras.layers.Dense(2, activation=keras.ops.sin), "Could not locate function 'sin'"),
+    "of TensorFlow": (lambda: keras.layers.Dense(2, activation=tf.nn.silu), "Could not locate function 'swish'"),
 }
 
 
-@pytest.mark.proves("unless the model holds a `Lambda`, `activation=ops.sin`, or a class or function of yours")
+@pytest.mark.proves(
+    "unless the model holds a `Lambda`, an activation function from outside `keras.activations`, or a class or "
+    "function of yours"
+)
 @pytest.mark.parametrize(("make", "message"), NEEDS_MORE.values(), ids=NEEDS_MORE)
 @pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`:UserWarning")
 def test_what_a_functional_model_cannot_be_loaded_with(make, message, tmp_path):
