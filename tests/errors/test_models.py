@@ -537,8 +537,11 @@ def test_loss_weights_with_one_loss_raise(dict_model, weights):
     assert evaluated(dict_model, OFF, loss=losses, loss_weights=weights)["loss"] == pytest.approx(409, rel=1e-4)
 
 
-ORDERED = "An `OrderedDict` keeps its order, but `load_model` of a functional model makes it a dict"
-EXCHANGED = "and may silently exchange the weights of two outputs. `load_weights` into a new model doesn't."
+ORDERED = "An `OrderedDict` keeps its order, but `load_model` of a functional model makes it a dict."
+EXCHANGED = (
+    "If its keys aren't sorted, that may raise, or silently exchange the weights of two outputs. `load_weights` into a "
+    "new model doesn't."
+)
 
 
 @pytest.mark.proves(ORDERED)
@@ -571,6 +574,27 @@ def test_a_functional_model_that_is_loaded_may_have_exchanged_weights(outputs, k
     exchanged = outputs is OrderedDict and keys == ("price", "area")
     for key, other in keys, reversed(keys):
         np.testing.assert_array_equal(again[key], expected[other if exchanged else key])
+    (new := of()).load_weights(path)
+    for key in keys:
+        np.testing.assert_array_equal(new(ONE)[key], expected[key])
+
+
+@pytest.mark.proves(EXCHANGED)
+@pytest.mark.parametrize("keys", [("price", "area"), ("area", "price")])
+@pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning")
+def test_loading_raises_if_the_exchanged_weights_differ_in_shape(keys, tmp_path):
+    def of() -> keras.Model:
+        inputs = keras.Input((1,))
+        return keras.Model(inputs, OrderedDict((key, keras.layers.Dense(len(key))(inputs)) for key in keys))
+
+    model, path = of(), tmp_path / "model.keras"
+    expected = model(ONE)
+    model.save(path)
+    if keys == ("price", "area"):
+        with pytest.raises(ValueError, match="The shape of the target variable and the shape of the target value"):
+            keras.saving.load_model(path)
+    else:
+        np.testing.assert_array_equal(keras.saving.load_model(path)(ONE)["area"], expected["area"])
     (new := of()).load_weights(path)
     for key in keys:
         np.testing.assert_array_equal(new(ONE)[key], expected[key])
