@@ -1397,7 +1397,7 @@ def test_a_layer_that_call_keeps_at_an_index_is_not_trained(base, eagerly):
     assert keeps.weights == []
     assert (model.get_weights()[0] != before[0][0]).any()
     contract.assert_same(keeps.inner[0].get_weights(), before[1])
-    assert Keeps().predict(DRAWN, verbose=0).shape[-1] == 4
+    assert keras.Sequential([Keeps()]).predict(DRAWN, verbose=0).shape[-1] == 4
 
 
 @pytest.mark.proves("In a layer, create weights in `build`, and layers in `__init__` or in `build`.")
