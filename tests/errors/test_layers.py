@@ -1352,7 +1352,9 @@ def test_fit_and_predict_raise_if_it_has_state(make, raises):
     assert model.weights == []
 
 
-AT_INDEX = "Nor is one that the first `call` keeps at an index of a list: `self.inner[0] = Dense(4)`. Then `fit` runs."
+AT_INDEX = (
+    "They also run if the first `call` keeps it in a list, as `self.inner[0] = Dense(4)`. It isn't trained either."
+)
 
 
 @pytest.mark.proves(AT_INDEX)
@@ -1395,6 +1397,7 @@ def test_a_layer_that_call_keeps_at_an_index_is_not_trained(base, eagerly):
     assert keeps.weights == []
     assert (model.get_weights()[0] != before[0][0]).any()
     contract.assert_same(keeps.inner[0].get_weights(), before[1])
+    assert keras.Sequential([Keeps()]).predict(DRAWN, verbose=0).shape[-1] == 4
 
 
 @pytest.mark.proves("In a layer, create weights in `build`, and layers in `__init__` or in `build`.")

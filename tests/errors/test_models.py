@@ -537,7 +537,11 @@ def test_loss_weights_with_one_loss_raise(dict_model, weights):
     assert evaluated(dict_model, OFF, loss=losses, loss_weights=weights)["loss"] == pytest.approx(409, rel=1e-4)
 
 
-ORDERED = "An `OrderedDict` keeps its order, until a functional model is loaded from a file: that one returns a dict."
+ORDERED = "An `OrderedDict` keeps its order, but `load_model` of a functional model makes it a dict."
+EXCHANGED = (
+    "If its keys aren't sorted, that may raise, or silently exchange the weights of two outputs. `load_weights` into a "
+    "new model doesn't."
+)
 
 
 @pytest.mark.proves(ORDERED)
@@ -552,6 +556,48 @@ def test_a_functional_model_that_is_loaded_has_lost_the_order(tmp_path):
     assert type(again(ONE)) is dict
     assert evaluated(again, [10 * ONE, ONE], loss="mse")["loss"] > 1
     assert evaluated(again, [ONE, 10 * ONE], loss="mse")["loss"] == 0
+
+
+@pytest.mark.proves(ORDERED, EXCHANGED)
+@pytest.mark.parametrize("outputs", [OrderedDict, dict])
+@pytest.mark.parametrize("keys", [("price", "area"), ("area", "price")])
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_a_functional_model_that_is_loaded_may_have_exchanged_weights(outputs, keys, tmp_path):
+    def of() -> keras.Model:
+        inputs = keras.Input((1,))
+        return keras.Model(inputs, outputs((key, keras.layers.Dense(1, name=key)(inputs)) for key in keys))
+
+    model, path = of(), tmp_path / "model.keras"
+    expected = model(ONE)
+    model.save(path)
+    again = keras.saving.load_model(path)(ONE)
+    exchanged = outputs is OrderedDict and keys == ("price", "area")
+    for key, other in keys, reversed(keys):
+        np.testing.assert_array_equal(again[key], expected[other if exchanged else key])
+    (new := of()).load_weights(path)
+    for key in keys:
+        np.testing.assert_array_equal(new(ONE)[key], expected[key])
+
+
+@pytest.mark.proves(EXCHANGED)
+@pytest.mark.parametrize("keys", [("price", "area"), ("area", "price")])
+@pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning")
+def test_loading_raises_if_the_exchanged_weights_differ_in_shape(keys, tmp_path):
+    def of() -> keras.Model:
+        inputs = keras.Input((1,))
+        return keras.Model(inputs, OrderedDict((key, keras.layers.Dense(len(key))(inputs)) for key in keys))
+
+    model, path = of(), tmp_path / "model.keras"
+    expected = model(ONE)
+    model.save(path)
+    if keys == ("price", "area"):
+        with pytest.raises(ValueError, match="The shape of the target variable and the shape of the target value"):
+            keras.saving.load_model(path)
+    else:
+        np.testing.assert_array_equal(keras.saving.load_model(path)(ONE)["area"], expected["area"])
+    (new := of()).load_weights(path)
+    for key in keys:
+        np.testing.assert_array_equal(new(ONE)[key], expected[key])
 
 
 @pytest.mark.proves(ORDERED)
@@ -872,7 +918,7 @@ class OwnModel(keras.Model):
 
 @pytest.mark.proves(
     "Freeze a layer after the first call.",
-    "Inside a model or layer of your own, one that was frozen before it may stay untrained when you unfreeze it: `fit` "
+    "If you freeze it earlier, inside a model or layer of your own, it may stay untrained after you unfreeze it: `fit` "
     "warns `Gradients do not exist`.",
 )
 @pytest.mark.parametrize("before", [True, False], ids=["frozen before the first call", "after it"])

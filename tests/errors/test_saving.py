@@ -173,8 +173,11 @@ def test_both_forms_double(sections):
 
 
 AROUND = (
-    "For a layer, or a model inside another, the message begins with the model around it, and names the class at its "
-    "end."
+    "If the class is inside another object, such as a layer in a model or a learning-rate schedule in an optimizer, "
+    "the message begins with that object and names the class at its end."
+)
+OTHERWISE = (
+    "Otherwise, as for a model by itself, a loss, a metric or an optimizer, it begins with `Could not locate class`."
 )
 
 
@@ -190,16 +193,18 @@ class OwnLSTM(keras.layers.LSTM):
 
 
 @pytest.mark.proves(
-    "`from_config`, `copy.deepcopy` of a model and the constructor of `Bidirectional` raise it without a file."
+    "`from_config` of the model around it, `copy.deepcopy` and the constructor of `Bidirectional` raise it without a "
+    "file."
 )
 @pytest.mark.parametrize(
     "attempt",
     [
         lambda model: keras.Sequential.from_config(model.get_config()),
         copy.deepcopy,
+        lambda model: copy.deepcopy(model.layers[0]),
         lambda model: keras.layers.Bidirectional(OwnLSTM(2)),
     ],
-    ids=["from_config", "deepcopy", "Bidirectional"],
+    ids=["from_config", "deepcopy", "deepcopy of the layer", "Bidirectional"],
 )
 def test_other_copies_look_the_class_up_too(attempt):
     model = sequential(unregistered()())
@@ -207,6 +212,8 @@ def test_other_copies_look_the_class_up_too(attempt):
         attempt(model)
     with keras.saving.custom_object_scope({"Doubled": unregistered(), "OwnLSTM": OwnLSTM}):
         attempt(model)
+    layer = unregistered()()
+    assert isinstance(type(layer).from_config(layer.get_config()), type(layer))
 
 
 class Unregistered(keras.Model):
@@ -246,7 +253,7 @@ def test_so_is_an_unregistered_model_inside_another(path):
 
 
 @pytest.mark.proves(
-    "For a model by itself, a loss, a metric or an optimizer, it begins with `Could not locate class`.",
+    OTHERWISE,
     "For a function, it contains `Could not locate function`.",
     "`compile=False` loads a model without its custom loss, metrics and optimizer.",
 )
@@ -271,10 +278,57 @@ def test_other_classes_are_named_at_once_and_functions_as_functions(path):
         loaded(path)
 
 
+H5 = "If it has its own `call`, only `load_weights` reads its `.h5` file, after a call."
+
+
+class OwnSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    def __call__(self, step):
+        return 0.1
+
+    def get_config(self):
+        return {}
+
+
+@pytest.mark.proves(AROUND, OTHERWISE)
+@pytest.mark.parametrize(
+    ("optimizer", "begins", "name"),
+    [
+        (lambda: keras.optimizers.SGD(OwnSchedule()), r"<class '[\w.]+\.SGD'>", "OwnSchedule"),
+        (
+            lambda: keras.optimizers.LossScaleOptimizer(OwnOptimizer()),
+            r"<class '[\w.]+\.LossScaleOptimizer'>",
+            "OwnOptimizer",
+        ),
+    ],
+    ids=["schedule", "LossScaleOptimizer"],
+)
+def test_so_is_what_an_optimizer_holds(optimizer, begins, name, path):
+    model = sequential(keras.layers.Dense(2))
+    model.compile(optimizer=optimizer(), loss="mse")
+    saved(model, path)
+    with pytest.raises(TypeError, match=rf"(?s)^{begins} could not be deserialized.*Could not locate class '{name}'\."):
+        loaded(path)
+
+
+@pytest.mark.proves(OTHERWISE)
+def test_in_mixed_precision_an_optimizer_begins_so_too(path):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = sequential(keras.layers.Dense(1))
+        model.compile(optimizer=OwnOptimizer(), loss="mse")
+        model.fit(X, X[:, :1], verbose=0)
+        model.save(path)
+        with pytest.raises(TypeError, match=r"^Could not locate class 'OwnOptimizer'\."):
+            loaded(path)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
 @pytest.mark.proves(
     "For a layer in an `.h5` file it is `Unknown layer`, which is also said of a registered subclassed model by "
     "itself.",
-    "Save a subclassed model as `.keras`: from an `.h5` file of its own only `load_weights` works, after a call.",
+    "Save a subclassed model as `.keras`.",
+    H5,
 )
 def test_an_h5_file_has_an_unknown_layer(path):
     path = path.with_suffix(".h5")
@@ -297,7 +351,7 @@ def test_an_h5_file_has_an_unknown_layer(path):
 
 @pytest.mark.proves(
     "which is also said of a registered subclassed model by itself.",
-    "from an `.h5` file of its own only `load_weights` works, after a call.",
+    H5,
 )
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 def test_a_registered_model_inside_another_comes_back_from_an_h5_file(path):
@@ -306,6 +360,24 @@ def test_a_registered_model_inside_another_comes_back_from_an_h5_file(path):
     for model in sequential(made("Encoder")), keras.Model(inputs, made("Encoder")(inputs)):
         expected = saved(model, path)
         contract.assert_same(loaded(path)(X), expected)
+
+
+@pytest.mark.proves("which is also said of a registered subclassed model by itself.", H5)
+@pytest.mark.parametrize("base", [keras.Model, keras.Sequential])
+def test_a_subclass_without_a_call_comes_back_with_custom_objects(base, path):
+    path = path.with_suffix(".h5")
+
+    @registered
+    class NoCall(base):
+        pass
+
+    inputs = keras.Input((3,))
+    outputs = keras.layers.Dense(2)(inputs)
+    model = NoCall(inputs, outputs) if base is keras.Model else NoCall([inputs, keras.layers.Dense(2)])
+    expected = saved(model, path)
+    with pytest.raises(ValueError, match=r"^Unknown layer: 'NoCall'\."):
+        loaded(path)
+    contract.assert_same(loaded(path, custom_objects={"NoCall": NoCall})(X), expected)
 
 
 class OwnCell(keras.layers.SimpleRNNCell):
@@ -897,8 +969,8 @@ def test_a_required_argument_of_a_model_is_refused_and_the_file_emptied(path):
 
 
 @pytest.mark.proves(
-    "A model with a required argument whose class calls `super().__init__(inputs, outputs)` is saved, and then can't "
-    "be loaded."
+    "A model with a required argument is saved if its class extends `Sequential` or calls `super().__init__(inputs, "
+    "outputs)`, and then can't be loaded."
 )
 def test_a_functional_subclass_is_saved_and_not_loaded(path):
     @registered
@@ -907,8 +979,14 @@ def test_a_functional_subclass_is_saved_and_not_loaded(path):
             inputs = keras.Input((3,))
             super().__init__(inputs, keras.layers.Dense(units)(inputs), **kwargs)
 
-    saved(Functional(4), path)
-    assert paragraphs(path)[-1].endswith("__init__() missing 1 required positional argument: 'units'")
+    @registered
+    class Stacked(keras.Sequential):
+        def __init__(self, units, **kwargs):
+            super().__init__([keras.layers.Dense(units)], **kwargs)
+
+    for cls in Functional, Stacked:
+        saved(cls(4), path)
+        assert paragraphs(path)[-1].endswith("__init__() missing 1 required positional argument: 'units'")
 
     @registered
     class WithDefault(keras.Model):
@@ -920,6 +998,10 @@ def test_a_functional_subclass_is_saved_and_not_loaded(path):
     contract.assert_same(loaded(path)(X), expected)
 
 
+EXTENDS = (
+    "A layer that extends one such as `Dense` needs it for each argument of its own: one left out comes back with its "
+    "default."
+)
 PLAIN = [5, 0.5, "relu", True, None, (1, 2), [1, 2], {"a": 1}, [[1], [2]], {"a": [1, {"b": None}]}]
 NOT_PLAIN = [np.int64(3), np.float32(0.5), 1 + 2j, b"a", np.array([1]), [np.int64(1)], {1, 2}, keras.activations.relu]
 
@@ -940,8 +1022,7 @@ def test_a_layers_plain_arguments_are_recorded_and_come_back(value, path):
 @pytest.mark.proves(
     "Keras records the arguments of a layer if they are plain values, unless it extends one such as `Dense`.",
     "It doesn't record those of a subclassed model.",
-    "A layer that extends one such as `Dense` needs it for each argument of its own: the default of one left out "
-    "silently takes its place.",
+    EXTENDS,
 )
 @pytest.mark.parametrize(
     ("base", "sizes"), [(keras.layers.Dense, [2]), (keras.layers.Conv1D, [2, 1]), (keras.layers.UnitNormalization, [])]
@@ -967,6 +1048,27 @@ def test_a_plain_argument_of_a_subclass_of_a_built_in_layer_is_lost(base, sizes,
             again = loaded(path)
         assert again.layers[-1].scale == (3.0 if comes_back else 1.0)
         assert differs(again(X[None]), expected) is not comes_back
+
+
+@pytest.mark.proves(EXTENDS)
+def test_the_default_may_change_the_shape_of_a_weight_and_then_loading_raises(path):
+    @registered
+    class Ranked(keras.layers.LayerNormalization):
+        def __init__(self, rank=2, **kwargs):
+            super().__init__(**kwargs)
+            self.rank = rank
+
+        def build(self, input_shape):
+            super().build(input_shape)
+            self.down = self.add_weight(shape=(input_shape[-1], self.rank))
+
+    model = sequential(Ranked(rank=4))
+    assert "rank" not in model.layers[0].get_config()
+    saved(model, path)
+    with pytest.raises(ValueError, match=r"could not be loaded"):
+        loaded(path)
+    saved(sequential(Ranked()), path)
+    assert loaded(path).layers[0].rank == 2
 
 
 @pytest.mark.proves(
@@ -1039,10 +1141,13 @@ def test_in_training_both_forms_drop_their_rate_and_scale_the_rest():
         np.testing.assert_allclose(outputs[kept], x[kept] / 0.75, rtol=1e-5)
 
 
+OTHER_WEIGHTS = "If a layer then has weights of another shape or number than in the file, loading raises."
+
+
 @pytest.mark.proves(
     "A model without `get_config` is saved with the defaults of its arguments, not with the values it was built with.",
-    "Where they give a weight another shape, or one that the file lacks, loading raises.",
-    "Elsewhere it doesn't, and the loaded model is another one.",
+    OTHER_WEIGHTS,
+    "Otherwise it doesn't, and the loaded model is another one.",
 )
 def test_the_defaults_are_stored(path):
     config = tagger("fails", units=6, rate=0.3).get_config()
@@ -1057,26 +1162,34 @@ def test_the_defaults_are_stored(path):
 
 
 @pytest.mark.proves(
-    "Where they give a weight another shape, or one that the file lacks, loading raises.",
-    "Elsewhere it doesn't, and the loaded model is another one.",
+    OTHER_WEIGHTS,
+    "Otherwise it doesn't, and the loaded model is another one.",
 )
 @pytest.mark.parametrize(
     ("options", "raises"),
-    [({"units": 4}, True), ({"depth": 1}, True), ({"bias": False}, True), ({"depth": 3}, False), ({"slope": 9}, False)],
+    [
+        ({"units": 4}, True),
+        ({"depth": 1}, True),
+        ({"bias": False}, True),
+        ({"center": True}, True),
+        ({"depth": 3}, False),
+        ({"slope": 9}, False),
+    ],
     ids=repr,
 )
 def test_a_default_may_add_a_weight_or_take_one_away(options, raises, path):
     @registered
     class Stacked(keras.Model):
-        def __init__(self, units=3, depth=2, bias=True, slope=1, **kwargs):
+        def __init__(self, units=3, depth=2, bias=True, center=False, slope=1, **kwargs):
             super().__init__(**kwargs)
+            self.norm = keras.layers.LayerNormalization(center=center)
             self.blocks = [keras.layers.Dense(units, use_bias=bias) for _ in range(depth)]
             self.slope = slope
 
         def call(self, inputs):
             for block in self.blocks:
                 inputs = block(inputs)
-            return self.slope * inputs
+            return self.slope * self.norm(inputs)
 
     expected = saved(Stacked(**options), path)
     if raises:
@@ -1188,10 +1301,14 @@ class Longer(Plain):
         return self.again(self.scores(inputs))
 
 
-@pytest.mark.proves(
-    "Since the file was written, the class got another layer, or a layer got another attribute. In a subclassed model, "
-    "only if the old name sorts before `layers` and doesn't begin with `_` | Load with the class as it was"
+RENAMED = (
+    "Since the file was written, the class got another layer, or the attribute of a layer was renamed. In a subclassed "
+    "model, a new name matters only if the old one sorts before `layers` and doesn't begin with `_` | Load with the "
+    "class as it was"
 )
+
+
+@pytest.mark.proves(RENAMED)
 @pytest.mark.parametrize(
     ("old", "new", "refused"),
     [
@@ -1224,7 +1341,7 @@ def test_only_names_before_layers_are_in_the_file(old, new, refused, weights):
 
 
 @pytest.mark.proves(
-    "In a subclassed model, only if the old name sorts before `layers` and doesn't begin with `_`",
+    "In a subclassed model, a new name matters only if the old one sorts before `layers` and doesn't begin with `_`",
     "In a subclassed model, layers in attributes whose names sort after `layers` or begin with `_` are stored by class "
     "and by order of assignment.",
 )
@@ -1323,10 +1440,7 @@ def test_two_exchanged_lines_exchange_the_weights(lines, exchanged, path):
         contract.assert_same(np.asarray(again.part.kernel), np.asarray(model.score.kernel))
 
 
-@pytest.mark.proves(
-    "Since the file was written, the class got another layer, or a layer got another attribute. In a subclassed model, "
-    "only if the old name sorts before `layers` and doesn't begin with `_` | Load with the class as it was"
-)
+@pytest.mark.proves(RENAMED)
 def test_a_class_that_has_changed_has_the_same_words(weights):
     for before, after, name in [
         (Named, lambda: Named("out"), "scores"),
@@ -1469,11 +1583,39 @@ def test_the_message_for_a_new_model_recommends_build(trained):
         encoder().load_weights(trained[0])
 
 
-@pytest.mark.proves(
-    "On a class without a `build` of its own that creates no weights, warns once, and marks the model as built: the "
-    "next `load_weights` raises nothing and loads nothing."
-)
-def test_build_warns_once_creates_nothing_and_load_weights_loads_nothing(trained):
+BUILT = "If the class has no `build` of its own, that creates no weights, warns, and marks the model as built."
+NEXT = "The next `load_weights` raises nothing and loads nothing, except into layers that were built before."
+
+
+@pytest.mark.proves(BUILT, NEXT)
+@pytest.mark.filterwarnings("ignore:`build..` was called on layer")
+def test_a_layer_that_was_built_before_is_loaded_and_the_others_are_not(weights, path):
+    class OnTop(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.base = sequential(keras.layers.Dense(4))
+            self.head = keras.layers.Dense(2)
+
+        def call(self, inputs):
+            return self.head(self.base(inputs))
+
+    trained = OnTop()
+    expected = trained(X)
+    trained.save_weights(weights)
+    trained.save(path)
+    for file in weights, path:
+        model = OnTop()
+        with pytest.raises(ValueError, match=r"not yet been built"):
+            model.load_weights(file)
+        model.build((None, 3))
+        model.load_weights(file)
+        contract.assert_same(model.base.get_weights(), trained.base.get_weights())
+        assert (len(model.weights), model.head.weights) == (2, [])
+        assert differs(model(X), expected)
+
+
+@pytest.mark.proves(BUILT, NEXT)
+def test_build_warns_creates_nothing_and_load_weights_loads_nothing(trained):
     file, expected = trained
     model = encoder()
     with warnings.catch_warnings(record=True) as caught:
@@ -1558,10 +1700,10 @@ class ChoosesFloats(Empty):
         return self.dense(inputs / 9.0 if ops.max(inputs) > 100 else inputs)
 
 
-AT_MOST = "At most, both warn of the optimizer: `Skipping variable loading for optimizer`."
+TRAINED = "If the model was trained, both may warn `Skipping variable loading for optimizer`."
 
 
-@pytest.mark.proves(AT_MOST, "`call` has an `if` on a tensor | None, or that of the optimizer |")
+@pytest.mark.proves(TRAINED, "`call` has an `if` on a tensor | None, or `Skipping variable loading for optimizer` |")
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("cls", [Empty, CallsSuper, ChoosesFloats], ids=lambda cls: cls.__name__)
 def test_a_trained_model_without_its_weights_may_warn_of_the_optimizer(cls, optimizer, path, weights):
@@ -1643,7 +1785,8 @@ class BuiltBlock(Block):
 
 @pytest.mark.proves(
     "A `build` of its own isn't the cure.",
-    "A model that needs a `build` has to build each layer with weights in it, and each layer in turn those inside it.",
+    "If a model needs a `build`, build each layer with weights in it. The `build` of a layer has to do the same for "
+    "the layers inside it.",
 )
 @pytest.mark.parametrize(("block", "found"), [(Block, 2), (BuiltBlock, 4)])
 def test_a_build_has_to_build_the_layers_in_its_layers_too(block, found, path):
@@ -1670,7 +1813,7 @@ def test_a_build_has_to_build_the_layers_in_its_layers_too(block, found, path):
 
 @pytest.mark.proves(
     "One that leaves out a layer with weights",
-    "A model that needs a `build` has to build each layer with weights in it",
+    "If a model needs a `build`, build each layer with weights in it.",
 )
 @pytest.mark.parametrize("left_out", ["nothing", "norm"])
 def test_a_layer_without_weights_needs_no_build(left_out, path, weights):
@@ -1811,8 +1954,8 @@ class TakesCast(Takes):
 @pytest.mark.proves(
     '`call` needs integers, as `tf.one_hot`, `tf.gather` and `ops.take` do | The same | `ops.cast(inputs, "int32")` in '
     "`call`; or call the loaded model, then `load_weights`",
-    "`call` has an `if` on a tensor | None, or that of the optimizer | `ops.cond`; or call the loaded model, then "
-    "`load_weights`",
+    "`call` has an `if` on a tensor | None, or `Skipping variable loading for optimizer` | `ops.cond`; or call the "
+    "loaded model, then `load_weights`",
 )
 @pytest.mark.parametrize(
     ("cls", "has_weights", "warns"),
