@@ -141,8 +141,8 @@ class TimeEmbedding(keras.layers.Layer):
 
     Args:
         units: Size of the outputs, an even number.
-        base: To the power of ``1 - 2 / units``, the factor by which the
-            slowest wave is slower than the fastest.
+        base: The slowest wave is slower than the fastest by the factor
+            ``base ** (1 - 2 / units)``.
 
     Raises:
         ValueError: If ``units`` is odd, or the times have no axis of size 1.
@@ -335,10 +335,10 @@ plt.show()
 # \qquad \sigma_t^2 = \frac{1 - \bar\alpha_{t-1}}{1 - \bar\alpha_t} \beta_t$$
 #
 # At $t = 1$ the entry for step 0 makes $\sigma_1 = 0$: the last step adds nothing.
-# This variance is exact for data in a single point. Normal data come back too narrow. Up
-# to a deviation of 3, narrower data lose a larger share: with the best prediction, data of
-# deviation 2 come back with 1.94 from 100 steps, of deviation 0.5 with 0.47, of deviation
-# 0.05 with 0.035.
+# This variance is exact for data in a single point. Normally distributed data come back
+# too narrow. Up to a deviation of 3, narrower data lose a larger share: with the best
+# prediction, data of deviation 2 come back with 1.94 from 100 steps, of deviation 0.5 with
+# 0.47, of deviation 0.05 with 0.035.
 
 
 # %%
@@ -417,7 +417,7 @@ plt.show()
 #
 # Minus the predicted noise is the direction in which the model sends a point; the
 # arrows show it on a grid, all of one length. At $t = 80$ every point is sent towards
-# the middle. At $t = 4$, with little noise left, it is sent to the spiral.
+# the middle. At $t = 4$, with little noise left, nearly all are sent to the spiral.
 
 # %% alt="Two fields of arrows over the plane, with points of the spiral. At t = 80 all arrows point towards one place near the middle. At t = 4 nearly all point to the spiral: those around it inwards, and most of those inside it outwards."
 fig, axes = plt.subplots(1, 2, figsize=(7, 3.6), sharex=True, sharey=True)
@@ -483,9 +483,9 @@ print("entries after 10 calls:", len(calls))
 print("all draws the same:", bool(np.all(np.array(draws) == draws[0])))
 
 # %% [markdown]
-# **Variables inside a `tf.function`.** A layer with variables, or an optimizer, that is
-# made in there makes new ones at each trace, and `tf.function`
-# [refuses](../errors/layers.md#state-created-late).
+# **Variables inside a `tf.function`.** A layer or an optimizer that is made in there
+# creates its variables at each trace, and `tf.function`
+# [refuses](../errors/layers.md#state-created-late) them.
 
 
 # %%

@@ -18,8 +18,8 @@
 # $$y_k = x^\top A_k x + w_k^\top x + b_k$$
 #
 # With $n$ inputs, $A_k$ is a matrix of $n \times n$ numbers, $w_k$ a vector of $n$ and
-# $b_k$ one number. In two dimensions $y_k = 0$ is a conic: an ellipse, a parabola, a
-# hyperbola, or else lines, a point or nothing.
+# $b_k$ one number. In two dimensions the points with $y_k = 0$ form an ellipse, a
+# parabola or a hyperbola (a *conic*). They may also be lines, one point or none.
 
 # %%
 import keras

@@ -228,10 +228,10 @@ print("unchanged with weights of zero:", unchanged)
 # which is made for it.
 #
 # `Normalization` keeps the mean and the variance of the table in the model, and so in its
-# file. It is built in the constructor. Otherwise a subclassed model called before `adapt`
-# builds it inside a symbolic call, where its tensors can't be used afterwards: the call
-# raises `cannot be accessed from here`, and `fit` raises `InaccessibleTensorError`. Built
-# here, it returns the table unchanged until `adapt`.
+# file. It is built in the constructor. Otherwise a subclassed model that is called before
+# `adapt` builds it symbolically, and its tensors can't be used later: the call raises
+# `cannot be accessed from here`, and `fit` raises `InaccessibleTensorError`. Built here,
+# it returns the table unchanged until `adapt`.
 
 
 # %%

@@ -186,9 +186,10 @@ class SelfAttention(keras.layers.Layer):
 
     def agreement(self, inputs, mask=None):
         """What the softmax gets: ``(batch, heads, query, key)``."""
-        query = ops.einsum("btf,fhd->bthd", inputs, self.query)
+        # Scaled first: float16 products may overflow.
+        query = ops.einsum("btf,fhd->bthd", inputs, self.query) / self.size**0.5
         key = ops.einsum("btf,fhd->bthd", inputs, self.key)
-        scores = ops.einsum("bqhd,bkhd->bhqk", query, key) / self.size**0.5
+        scores = ops.einsum("bqhd,bkhd->bhqk", query, key)
         if mask is not None:
             # exp(-10000) is 0, and 10000 still fits into 16 bits
             scores = ops.where(mask[:, None, None, :], scores, -1e4)
@@ -220,10 +221,9 @@ class SelfAttention(keras.layers.Layer):
 # `compute_output_spec` is needed because `call` returns one tensor or two, which
 # [`compute_output_shape`](../layers/custom_layer.md) can't say.
 #
-# `call` takes a `mask`, and Keras fills it in from what is attached to the inputs. Given
-# the weights of `keras.layers.MultiHeadAttention` without biases and the mask of the keys
-# that it gets as `attention_mask`, the layer returns the same numbers, if each query
-# scores a real key far above -10000.
+# `call` takes a `mask`, and Keras fills it in from what is attached to the inputs. A
+# `keras.layers.MultiHeadAttention` without biases, given the same weights and key mask,
+# returns the same numbers, if each query scores a real key far above -10000.
 
 # %%
 vectors = np.random.normal(size=(4, 7, 16)).astype("float32")
@@ -247,8 +247,8 @@ for what, one, other in zip(("outputs", "scores"), ours, theirs, strict=True):
 
 # %% [markdown]
 # The axis of the softmax is easy to get wrong, because both time axes have the same
-# length and every shape stays right. A row of weights, one query, has to add up to 1
-# over the keys, the last axis.
+# length and every shape stays right. The weights of a query have to add up to 1 over the
+# keys, the last axis.
 
 # %%
 for axis in (-1, -2):
@@ -438,8 +438,8 @@ plt.show()
 # layer down to the last propagates it, and Keras applies it to the loss and to the
 # accuracy: padded places count in neither.
 #
-# The test is the validation data too. Nothing is chosen by it; where you choose the epoch
-# or an option, hold back one more set.
+# The test is the validation data too. If you choose the epoch or an option by it, hold
+# back one more set.
 
 # %%
 steps, rounds = 15, 24
@@ -529,9 +529,9 @@ fig.colorbar(image, ax=axes, label="attention weight")
 plt.show()
 
 # %% [markdown]
-# With 12 digits it is the antidiagonal of a 12 by 12 map. In the first row the bright
-# cell has moved from place 4 to place 11. Most of what tells the second block so is what
-# the first one brought: its first rows look for the end of the sequence.
+# With 12 digits it is the antidiagonal of a 12 by 12 map. In the first row the weight
+# has moved from place 4 to places 10 and 11. The second block knows the end mostly from
+# the first, whose first rows look for it.
 
 # %% alt="Four maps of 12 by 12 weights for a sequence of 12 digits. Both heads of block 2 follow the antidiagonal from corner to corner, with some weight on the cells beside it. In block 1 the first rows look at the last tokens and the last rows at the first tokens."
 fig, axes = plt.subplots(2, 2, figsize=(7, 6), layout="constrained")
@@ -547,7 +547,7 @@ plt.show()
 # A layer without `supports_masking` between the embedding and the blocks
 # [is enough](../errors/layers.md#mask-lost).
 # `Gain` multiplies by a constant; `MaskedGain` is the right form, and differs by one
-# line. Both get 1, so the mask is all they can change.
+# line. Both get the factor 1, so they can change only the mask.
 
 
 # %%
@@ -626,7 +626,7 @@ for size in (3, 6, 9):
 # Sequences of 12 digits have no padding and stay right: a test on them alone doesn't show
 # the fault.
 
-# %% alt="Token accuracy for each length from 3 to 12 digits, as pairs of bars. With the mask all bars reach 1.0. With the mask lost they stay below 0.5 for 3 to 11 digits, most of them near the dotted line of guessing at 0.1, and reach 1.0 for 12."
+# %% alt="Token accuracy for each length from 3 to 12 digits, as pairs of bars. With the mask all bars are close to 1.0. With the mask lost those for 3 to 10 digits stay below 0.25, most of them near the dotted line of guessing at 0.1; the bar for 11 is higher than guessing, and the bar for 12 close to 1.0."
 fig, ax = plt.subplots(figsize=(5.5, 3), layout="constrained")
 sizes = np.arange(3, PLACES + 1)
 for shift, given, label in (
@@ -665,11 +665,11 @@ for what, given in (
 
 # %% [markdown]
 # The same logits look worse, because nothing trained the model to write padding: 0.625 is
-# the share of real tokens. A model that only writes padding scores 0.375, its share.
+# the share of real tokens. A model that writes only padding scores the rest, 0.375.
 #
-# Where you compute with logits before the loss, do it in a layer that propagates the mask,
-# or pass `sample_weight`, 1 for real tokens and 0 for padding. In `fit`, `metrics` ignore
-# it, and the loss still divides by all places:
+# To compute with logits before the loss, use a layer that propagates the mask, or pass
+# `sample_weight`, 1 for real tokens and 0 for padding. `fit` uses it in the loss and
+# `weighted_metrics`, not `metrics`. The loss still divides by all places.
 
 # %%
 weight = (tokens != 0).astype("float32")
@@ -696,5 +696,5 @@ print("7 2 5 0 9 backwards:", *written)
 
 # %% [markdown]
 # To go on, sort the digits, with `np.sort` on the real places of each row: the
-# place to read then depends on all the digits. More on layers:
+# place to read then depends on all digits. See also
 # [create a custom layer](../layers/custom_layer.md).

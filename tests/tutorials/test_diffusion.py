@@ -166,7 +166,7 @@ def test_neighbouring_times_are_told_apart():
     assert "the wave of i = 4, largest difference from NumPy: 0.0" in output()
 
 
-@pytest.mark.proves("To the power of `1 - 2 / units`, the factor by which the slowest wave is slower than the fastest.")
+@pytest.mark.proves("The slowest wave is slower than the fastest by the factor `base ** (1 - 2 / units)`.")
 @pytest.mark.parametrize(("units", "base"), [(32, 1000.0), (4, 1000.0), (2, 50.0), (8, 1e4)])
 def test_the_slowest_wave_beside_the_fastest(units, base):
     sines = np.asarray(tutorial.TimeEmbedding(units, base, dtype="float64")(np.array([[1e-6]])))[0, : units // 2]
@@ -316,7 +316,7 @@ def test_normal_data_come_back_with_the_deviation_that_theory_says():
 
 
 @pytest.mark.proves(
-    "This variance is exact for data in a single point. Normal data come back too narrow.",
+    "This variance is exact for data in a single point. Normally distributed data come back too narrow.",
     "with the best prediction, data of deviation 2 come back with 1.94 from 100 steps, of deviation 0.5 with 0.47, of "
     "deviation 0.05 with 0.035.",
 )
@@ -500,7 +500,7 @@ def test_samples_lie_farther_than_held_out_data(seed):
 
 @pytest.mark.proves(
     "every point is sent towards the middle.",
-    "with little noise left, it is sent to the spiral.",
+    "with little noise left, nearly all are sent to the spiral.",
     "At t = 80 all arrows point towards one place near the middle. At t = 4 nearly all point to the spiral: those "
     "around it inwards, and most of those inside it outwards.",
 )
@@ -589,8 +589,8 @@ def test_python_runs_once_in_a_tf_function():
 
 
 @pytest.mark.proves(
-    "A layer with variables, or an optimizer, that is made in there makes new ones at each trace, and `tf.function` "
-    "refuses.",
+    "A layer or an optimizer that is made in there creates its variables at each trace, and `tf.function` refuses "
+    "them.",
 )
 @pytest.mark.parametrize(
     "made",

@@ -513,7 +513,9 @@ def test_accuracies(output):
     assert number(r"Quadratic\(1\) .*accuracy (\S+)", output) > 0.97
 
 
-@pytest.mark.proves("is a conic: an ellipse, a parabola, a hyperbola, or else lines, a point or nothing.")
+@pytest.mark.proves(
+    "form an ellipse, a parabola or a hyperbola (a conic). They may also be lines, one point or none.",
+)
 @pytest.mark.parametrize(
     ("matrix", "w", "b", "zeros"),
     [

@@ -574,8 +574,8 @@ class NotBuilt(keras.Model):
 
 
 @pytest.mark.proves(
-    "Otherwise a subclassed model called before `adapt` builds it inside a symbolic call, where its tensors can't be "
-    "used afterwards: the call raises `cannot be accessed from here`, and `fit` raises `InaccessibleTensorError`."
+    "Otherwise a subclassed model that is called before `adapt` builds it symbolically, and its tensors can't be used "
+    "later: the call raises `cannot be accessed from here`, and `fit` raises `InaccessibleTensorError`."
 )
 def test_a_normalization_that_the_first_call_builds_is_out_of_reach():
     x, y = {"table": np.ones((3, 2), "float32")}, np.ones((3, 1))

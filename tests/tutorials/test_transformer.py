@@ -314,8 +314,8 @@ def test_attention_is_the_equation_one_head_and_one_query_after_another(attentio
 
 
 @pytest.mark.proves(
-    "Given the weights of `keras.layers.MultiHeadAttention` without biases and the mask of the keys that it gets as "
-    "`attention_mask`, the layer returns the same numbers, if each query scores a real key far above -10000."
+    "A `keras.layers.MultiHeadAttention` without biases, given the same weights and key mask, returns the same "
+    "numbers, if each query scores a real key far above -10000."
 )
 @pytest.mark.parametrize("mask", [None, REAL])
 def test_attention_equals_the_built_in_layer(attention, mask):
@@ -345,7 +345,33 @@ def test_attention_equals_the_built_in_layer(attention, mask):
     np.testing.assert_allclose(attention(x, mask=no_token, return_attention_scores=True)[1], 1 / 7, rtol=1e-5)
 
 
-@pytest.mark.proves("the mask of the keys that it gets as `attention_mask`")
+@pytest.mark.proves(
+    "given the same weights and key mask, returns the same numbers, if each query scores a real key far above -10000.",
+    "Scaled first: float16 products may overflow.",
+)
+@pytest.mark.parametrize("policy", ["float16", "mixed_float16"])
+@pytest.mark.parametrize("mask", [None, REAL])
+def test_products_that_float16_holds_only_when_they_are_scaled(policy, mask):
+    ours = tutorial.SelfAttention(2, 16, dtype=policy)
+    builtin = keras.layers.MultiHeadAttention(2, key_dim=16, use_bias=False, dtype=policy)
+    x = np.ones((4, 7, 16), "float16")
+    x[:, 2:, :8] = vectors(4, 5, 8)  # other tokens than the first two, and lower scores
+    builtin(x, x)
+    large = np.full((16, 2, 16), 5.0)  # queries and keys of 80: their product is 16 * 80 * 80 > 65504
+    builtin.set_weights([large, large, *builtin.get_weights()[2:]])
+    ours.build(x.shape)
+    ours.set_weights(builtin.get_weights())
+    assert 16 * 80 * 80 > 65504  # the largest number of float16
+    assert np.max(ours.agreement(x)) == 16 * 80 * 80 / 4
+    wide = None if mask is None else mask[:, None, :]
+    theirs = builtin(x, x, attention_mask=wide, return_attention_scores=True)
+    for one, other in zip(ours(x, mask=mask, return_attention_scores=True), theirs, strict=True):
+        assert one.dtype == other.dtype == "float16"
+        np.testing.assert_allclose(one, other, atol=5e-3)
+        assert np.isfinite(other).all()  # the fused computation without scores isn't, in Keras 3.15
+
+
+@pytest.mark.proves("given the same weights and key mask")
 def test_a_mask_that_is_attached_masks_queries_too_in_the_built_in_layer(attention):
     x = vectors(4, 7, 16)
     x[~REAL] = 0
@@ -402,7 +428,7 @@ def test_keras_fills_the_mask_in_and_hands_it_on():
 
 @pytest.mark.proves(
     "The axis of the softmax is easy to get wrong, because both time axes have the same length and every shape stays "
-    "right. A row of weights, one query, has to add up to 1 over the keys, the last axis."
+    "right. The weights of a query have to add up to 1 over the keys, the last axis."
 )
 def test_over_the_wrong_axis_the_shape_is_right_and_the_rows_are_not(attention):
     scores = attention.agreement(3 * vectors(4, 7, 16))
@@ -624,9 +650,9 @@ def test_it_learns_to_reverse_every_sequence(seed):
     done, _figures = trained(seed)
     tokens, targets = done["test"]
     written = np.where(tokens == 0, 0, np.argmax(done["logits"], axis=-1))
-    assert np.mean((written == targets).all(axis=1)) > 0.98
+    assert np.mean((written == targets).all(axis=1)) > 0.94
     for what in ("accuracy that fit reports:   ", "accuracy on the real tokens: ", "sequences without an error:  "):
-        assert float(re.search(re.escape(what) + r"([\d.]+)", done.printed)[1]) >= 0.98
+        assert float(re.search(re.escape(what) + r"([\d.]+)", done.printed)[1]) >= 0.95
     reported = done["history"]["val_accuracy"][-1]
     assert reported == pytest.approx(tutorial.accuracy(done["logits"], *done["test"]), abs=1e-3)
 
@@ -660,8 +686,7 @@ def with_masks(done: Shown, first: bool, second: bool, bring: float = 1.0) -> tu
 
 @pytest.mark.proves(
     "The second block does the reversing.",
-    "In the first row the bright cell has moved from place 4 to place 11. Most of what tells the second block so is "
-    "what the first one brought",
+    "The second block knows the end mostly from the first",
 )
 def test_what_each_block_does(seed):
     done, _figures = trained(seed)
@@ -680,7 +705,8 @@ def test_what_each_block_does(seed):
 
 
 @pytest.mark.proves(
-    "its first rows look for the end of the sequence.",
+    "In the first row the weight has moved from place 4 to places 10 and 11.",
+    "whose first rows look for it.",
     "In the second block, most bright cells stand where both labels are the same: the antidiagonal of a 5 by 5 map.",
     "Four maps of 5 by 5 weights for the sequence 7 2 5 0 9. Both heads of block 2 have most of their weight on the "
     "antidiagonal, where the token read is the token to write. The first rows of block 1 lean to the right, to the "
@@ -716,8 +742,9 @@ def test_the_maps_of_the_trained_model(seed):
                     assert centres[-2:].mean() < 4
             else:
                 mirrored = weights[rows, rows[::-1]]
-                assert mirrored.mean() > (0.8 if size == 5 else 0.6)
+                assert mirrored.mean() > (0.75 if size == 5 else 0.6)
                 assert np.abs(weights.argmax(axis=1) - rows[::-1]).max() <= 1
+                assert weights[0, {5: [4], 12: [10, 11]}[size]].sum() > 0.9
                 if size == 5:
                     assert np.mean(weights.argmax(axis=1) == rows[::-1]) > 0.5
                 beside = np.abs(rows[:, None] + rows - (size - 1)) <= 1
@@ -740,8 +767,8 @@ def connected(between, tokens):
 
 @pytest.mark.proves(
     "A layer without `supports_masking` between the embedding and the blocks is enough.",
-    "`Gain` multiplies by a constant; `MaskedGain` is the right form, and differs by one line. Both get 1, so the mask "
-    "is all they can change.",
+    "`Gain` multiplies by a constant; `MaskedGain` is the right form, and differs by one line. Both get the factor 1, "
+    "so they can change only the mask.",
     "Multiply by a constant. A mask ends here, and it should not.",
     "The same, and it propagates the mask.",
     "Keras warns and continues. The softmax now includes the padding",
@@ -776,9 +803,9 @@ def test_scale_multiplies():
 @pytest.mark.proves(
     "where most of the row is padding, most of the weight goes there.",
     "Sequences of 12 digits have no padding and stay right: a test on them alone doesn't show the fault.",
-    "Token accuracy for each length from 3 to 12 digits, as pairs of bars. With the mask all bars reach 1.0. With the "
-    "mask lost they stay below 0.5 for 3 to 11 digits, most of them near the dotted line of guessing at 0.1, and reach "
-    "1.0 for 12.",
+    "Token accuracy for each length from 3 to 12 digits, as pairs of bars. With the mask all bars are close to 1.0. "
+    "With the mask lost those for 3 to 10 digits stay below 0.25, most of them near the dotted line of guessing at "
+    "0.1; the bar for 11 is higher than guessing, and the bar for 12 close to 1.0.",
 )
 def test_the_lost_mask_costs_everything_but_the_sequences_without_padding(seed):
     done, figures = trained(seed)
@@ -799,19 +826,21 @@ def test_the_lost_mask_costs_everything_but_the_sequences_without_padding(seed):
         middles = [patch.get_x() + patch.get_width() / 2 for patch in bars[name]]
         np.testing.assert_allclose(middles, np.arange(3, 13), atol=0.25)
         if name == "with the mask":
-            assert min(heights) > 0.98
+            assert min(heights) > 0.96
         else:
-            assert max(heights[:-1]) < 0.5
-            assert np.median(heights[:-1]) == pytest.approx(0.1, abs=0.06)
-            assert heights[-1] > 0.98
+            *short, eleven, twelve = heights  # that of 11 moves between seeds, from 0.12 to 0.74
+            assert max(short) < 0.25
+            assert np.median(short) == pytest.approx(0.1, abs=0.06)
+            assert 0.1 < eleven < 0.9
+            assert twelve > 0.96
     assert set(axes.lines[0].get_ydata()) == {0.1}
 
 
 @pytest.mark.proves(
     "A mask is attached to one tensor, and an operation outside a layer returns a new tensor without it. Dividing the "
     "logits by a temperature of 1 changes no number, but from then on losses and metrics count the padding.",
-    "A model that only writes padding scores 0.375, its share.",
-    "do it in a layer that propagates the mask, or pass `sample_weight`, 1 for real tokens and 0 for padding.",
+    "A model that writes only padding scores the rest, 0.375.",
+    "use a layer that propagates the mask, or pass `sample_weight`, 1 for real tokens and 0 for padding.",
 )
 def test_an_operation_outside_a_layer_drops_the_mask_and_the_metric_counts_padding():
     tokens, targets = tutorial.reversal(np.repeat(np.arange(3, 13), 50), np.random.default_rng(0))
@@ -859,7 +888,9 @@ class Divided(keras.Model):
         return logits / 1.0 if self.divided else logits
 
 
-@pytest.mark.proves("In `fit`, `metrics` ignore it, and the loss still divides by all places")
+@pytest.mark.proves(
+    "`fit` uses it in the loss and `weighted_metrics`, not `metrics`. The loss still divides by all places."
+)
 @pytest.mark.parametrize("eagerly", [False, True])
 def test_what_fit_does_with_weights_for_the_real_tokens(eagerly):
     tokens, targets = sequences()
@@ -921,7 +952,7 @@ def test_the_reloaded_model_writes_the_sequence_backwards(seed):
     assert "7 2 5 0 9 backwards: 9 0 5 2 7" in done.printed
 
 
-@pytest.mark.proves("the layer returns the same numbers, if each query scores a real key far above -10000.")
+@pytest.mark.proves("returns the same numbers, if each query scores a real key far above -10000.")
 def test_both_attentions_of_the_comparison_have_the_weights_and_the_mask(seed):
     done, _figures = trained(seed)
     for one, other in zip(done["ours"], done["theirs"], strict=True):
