@@ -94,17 +94,21 @@ class Served:
         assert times, f"{old!r} doesn't stand in {file}"
         (self.folder / file).write_text(text, encoding="utf-8")
 
+    def told(self) -> str:
+        """What the terminal shows."""
+        return (self.folder / "terminal.txt").read_text(encoding="utf-8")
+
     def wait_until_told(self, words: str) -> None:
         """Until the terminal shows what a pattern matches."""
         end = time.monotonic() + 120
-        while not re.search(words, told := (self.folder / "terminal.txt").read_text(encoding="utf-8")):
+        while not re.search(words, told := self.told()):
             assert time.monotonic() < end, told
             time.sleep(0.1)
 
     def settle(self) -> None:
         """Until nothing is built any more: a save may be noticed twice, and the second build reloads pages too."""
         seen = None
-        while seen != (seen := (self.folder / "terminal.txt").read_text(encoding="utf-8")):
+        while seen != (seen := self.told()):
             # That the site is built isn't told if it took as long as once before: MkDocs drops what it has said.
             self.wait_until_told(r"(Serving on|Reloading browsers|error happened)(?!(.|\n)*Building documentation)")
             time.sleep(1)
