@@ -1898,8 +1898,8 @@ class BuiltBlock(Block):
 
 @pytest.mark.proves(
     "A `build` of its own isn't the cure.",
-    "If a model needs a `build`, build each layer with weights in it. The `build` of a layer has to do the same for "
-    "the layers inside it.",
+    "If a model needs a `build`, build each layer with weights in it. A layer with layers inside then needs a "
+    "`build` that does the same for them.",
 )
 @pytest.mark.parametrize(("block", "found"), [(Block, 2), (BuiltBlock, 4)])
 def test_a_build_has_to_build_the_layers_in_its_layers_too(block, found, path):
