@@ -1896,12 +1896,21 @@ class BuiltBlock(Block):
         self.inner.build(input_shape)
 
 
+class BlockWithoutBuild(Block):
+    build = keras.layers.Layer.build
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = keras.layers.Dense(4)
+
+
 @pytest.mark.proves(
     "A `build` of its own isn't the cure.",
     "If a model needs a `build`, build each layer with weights in it. A layer with layers inside then needs a "
     "`build` that does the same for them.",
 )
-@pytest.mark.parametrize(("block", "found"), [(Block, 2), (BuiltBlock, 4)])
+@pytest.mark.parametrize(("block", "found"), [(Block, 2), (BlockWithoutBuild, 2), (BuiltBlock, 4)])
+@pytest.mark.filterwarnings("ignore:`build..` was called on layer")
 def test_a_build_has_to_build_the_layers_in_its_layers_too(block, found, path):
     class HasBlock(keras.Model):
         def __init__(self, **kwargs):
