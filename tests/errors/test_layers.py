@@ -1296,10 +1296,35 @@ def layer_in_call(layer, inputs):
     return layer.dense(inputs)
 
 
-@pytest.mark.proves(
+CLOSES = (
     "Keras closes a layer or a subclassed model to new weights and layers before its first `call`: from then on it "
-    "refuses `add_weight`, and a layer assigned to an attribute."
+    "refuses `add_weight`, and a layer assigned to an attribute or appended to a list."
 )
+
+
+@pytest.mark.proves(CLOSES)
+@pytest.mark.parametrize("base", [keras.layers.Layer, keras.Model])
+def test_a_layer_that_call_appends_to_a_list_is_refused(base):
+    class Appends(base):
+        def __init__(self):
+            super().__init__()
+            self.inner = []
+
+        def call(self, inputs):
+            if not self.inner:
+                self.inner.append(keras.layers.Dense(2))
+            return self.inner[0](inputs)
+
+    with pytest.raises(ValueError, match=REFUSED):
+        Appends()(ONES)
+    for method, args in ("fit", (ONES, ONES)), ("predict", (ONES,)):
+        model = keras.Sequential([Appends()])
+        model.compile(loss="mse")
+        with pytest.raises(ValueError, match=REFUSED):
+            getattr(model, method)(*args, verbose=0)
+
+
+@pytest.mark.proves(CLOSES)
 @pytest.mark.parametrize("base", [keras.layers.Layer, keras.Model])
 @pytest.mark.parametrize("create", [weight_in_call, layer_in_call])
 def test_state_made_in_call_is_refused(base, create):
@@ -1353,7 +1378,8 @@ def test_fit_and_predict_raise_if_it_has_state(make, raises):
 
 
 AT_INDEX = (
-    "They also run if the first `call` keeps it in a list, as `self.inner[0] = Dense(4)`. It isn't trained either."
+    "They also run if the first `call` puts it at an index of a list: `self.inner[0] = Dense(4)`. It isn't trained "
+    "either."
 )
 
 

@@ -278,7 +278,10 @@ def test_other_classes_are_named_at_once_and_functions_as_functions(path):
         loaded(path)
 
 
-H5 = "If it has its own `call`, only `load_weights` reads its `.h5` file, after a call."
+H5 = (
+    "Unless it extends `Sequential` or is made from `inputs` and `outputs`, only `load_weights` reads its `.h5` file, "
+    "after a call."
+)
 
 
 class OwnSchedule(keras.optimizers.schedules.LearningRateSchedule):
@@ -364,20 +367,24 @@ def test_a_registered_model_inside_another_comes_back_from_an_h5_file(path):
 
 @pytest.mark.proves("which is also said of a registered subclassed model by itself.", H5)
 @pytest.mark.parametrize("base", [keras.Model, keras.Sequential])
-def test_a_subclass_without_a_call_comes_back_with_custom_objects(base, path):
+@pytest.mark.parametrize("own_call", [False, True])
+def test_a_subclass_made_from_layers_comes_back_with_custom_objects(base, own_call, path):
     path = path.with_suffix(".h5")
 
     @registered
-    class NoCall(base):
-        pass
+    class FromLayers(base):
+        if own_call:
+
+            def call(self, inputs, training=None, mask=None):
+                return 2 * super().call(inputs, training=training, mask=mask)
 
     inputs = keras.Input((3,))
     outputs = keras.layers.Dense(2)(inputs)
-    model = NoCall(inputs, outputs) if base is keras.Model else NoCall([inputs, keras.layers.Dense(2)])
+    model = FromLayers(inputs, outputs) if base is keras.Model else FromLayers([inputs, keras.layers.Dense(2)])
     expected = saved(model, path)
-    with pytest.raises(ValueError, match=r"^Unknown layer: 'NoCall'\."):
+    with pytest.raises(ValueError, match=r"^Unknown layer: 'FromLayers'\."):
         loaded(path)
-    contract.assert_same(loaded(path, custom_objects={"NoCall": NoCall})(X), expected)
+    contract.assert_same(loaded(path, custom_objects={"FromLayers": FromLayers})(X), expected)
 
 
 class OwnCell(keras.layers.SimpleRNNCell):
@@ -1141,13 +1148,14 @@ def test_in_training_both_forms_drop_their_rate_and_scale_the_rest():
         np.testing.assert_allclose(outputs[kept], x[kept] / 0.75, rtol=1e-5)
 
 
-OTHER_WEIGHTS = "If a layer then has weights of another shape or number than in the file, loading raises."
+OTHER_WEIGHTS = "If a layer's own weights then differ from the file in shape or number, loading raises."
+ANOTHER = "Otherwise it doesn't, and the loaded model is another one, with fewer layers for example."
 
 
 @pytest.mark.proves(
     "A model without `get_config` is saved with the defaults of its arguments, not with the values it was built with.",
     OTHER_WEIGHTS,
-    "Otherwise it doesn't, and the loaded model is another one.",
+    ANOTHER,
 )
 def test_the_defaults_are_stored(path):
     config = tagger("fails", units=6, rate=0.3).get_config()
@@ -1163,7 +1171,7 @@ def test_the_defaults_are_stored(path):
 
 @pytest.mark.proves(
     OTHER_WEIGHTS,
-    "Otherwise it doesn't, and the loaded model is another one.",
+    ANOTHER,
 )
 @pytest.mark.parametrize(
     ("options", "raises"),
@@ -1173,6 +1181,8 @@ def test_the_defaults_are_stored(path):
         ({"bias": False}, True),
         ({"center": True}, True),
         ({"depth": 3}, False),
+        ({"inner": 2}, False),
+        ({"inner": 0}, True),
         ({"slope": 9}, False),
     ],
     ids=repr,
@@ -1180,16 +1190,17 @@ def test_the_defaults_are_stored(path):
 def test_a_default_may_add_a_weight_or_take_one_away(options, raises, path):
     @registered
     class Stacked(keras.Model):
-        def __init__(self, units=3, depth=2, bias=True, center=False, slope=1, **kwargs):
+        def __init__(self, units=3, depth=2, inner=1, bias=True, center=False, slope=1, **kwargs):
             super().__init__(**kwargs)
             self.norm = keras.layers.LayerNormalization(center=center)
             self.blocks = [keras.layers.Dense(units, use_bias=bias) for _ in range(depth)]
+            self.block = keras.Sequential([keras.layers.Dense(3) for _ in range(inner)] + [keras.layers.Flatten()])
             self.slope = slope
 
         def call(self, inputs):
             for block in self.blocks:
                 inputs = block(inputs)
-            return self.slope * self.norm(inputs)
+            return self.slope * self.block(self.norm(inputs))
 
     expected = saved(Stacked(**options), path)
     if raises:
@@ -1479,6 +1490,96 @@ def test_another_number_of_weights_has_the_same_words(bias, weights):
         called(Plain(not bias)).load_weights(weights)
 
 
+ADDS = (
+    "The class extends `Dense`, `EinsumDense`, `Embedding` or `Conv2D` and adds a weight of its own. A `.keras` or "
+    "`.weights.h5` file doesn't have that weight | Extend `Layer`, and keep the `Dense` in an attribute. Or have "
+    "`save_own_variables` and `load_own_variables` call those of `keras.layers.Layer`. Save again"
+)
+EXTENDED = {
+    "Dense": ((2,), X),
+    "EinsumDense": (("ab,bc->ac", 4), X),
+    "Embedding": ((5, 2), np.array([[1, 2]])),
+    "Conv2D": ((2, 2), np.ones((1, 3, 3, 2), "float32")),
+}
+
+
+def with_a_gain(name: str, way: str) -> type[keras.layers.Layer]:
+    base = getattr(keras.layers, name)
+
+    class Gain(keras.layers.Layer if way == "attribute" else base):
+        def __init__(self, *args, **kwargs):
+            if way != "attribute":
+                super().__init__(*args, **kwargs)
+            else:
+                super().__init__(**kwargs)
+                self.inner = base(*args)
+
+        def build(self, input_shape):
+            (self.inner.build if way == "attribute" else super().build)(input_shape)
+            self.gain = self.add_weight(shape=(1,), initializer="random_normal")
+
+        def call(self, inputs):
+            return self.gain * (self.inner if way == "attribute" else super().call)(inputs)
+
+        if way == "own variables":
+
+            def save_own_variables(self, store):
+                keras.layers.Layer.save_own_variables(self, store)
+
+            def load_own_variables(self, store):
+                keras.layers.Layer.load_own_variables(self, store)
+
+        def get_config(self):
+            return {**keras.layers.Layer.get_config(self), "args": EXTENDED[name][0]}
+
+        @classmethod
+        def from_config(cls, config):
+            return cls(*config.pop("args"), **config)
+
+    return Gain
+
+
+@pytest.mark.proves(ADDS)
+@pytest.mark.parametrize("way", ["extends", "own variables", "attribute"])
+@pytest.mark.parametrize("name", EXTENDED)
+def test_a_weight_added_to_a_dense_layer_is_not_in_the_file(name, way, path, weights):
+    args, x = EXTENDED[name]
+    cls = registered(with_a_gain(name, way))
+
+    def of() -> keras.Model:
+        return keras.Sequential([keras.Input(x.shape[1:], dtype=str(x.dtype)), cls(*args)])
+
+    model, other = of(), of()
+    expected = saved(model, path, x)
+    model.save_weights(weights)
+    if way == "extends":
+        all_of_them = len(model.weights)
+        assert all_of_them == (3 if name in ("Dense", "Conv2D") else 2)
+        words = f"expected {all_of_them} variables, but received {all_of_them - 1} variables during loading"
+        for attempt in lambda: loaded(path), lambda: other.load_weights(weights):
+            with pytest.raises(ValueError, match=words):
+                attempt()
+    else:
+        other.load_weights(weights)
+        for again in loaded(path), other:
+            contract.assert_same(again(x), expected)
+
+
+@pytest.mark.proves(ADDS)
+def test_a_layer_norm_saves_an_added_weight(path):
+    @registered
+    class Gain(keras.layers.LayerNormalization):
+        def build(self, input_shape):
+            super().build(input_shape)
+            self.gain = self.add_weight(shape=(1,), initializer="random_normal")
+
+        def call(self, inputs):
+            return self.gain * super().call(inputs)
+
+    expected = saved(sequential(Gain()), path)
+    contract.assert_same(loaded(path)(X), expected)
+
+
 class Forgets(keras.layers.Layer):
     """A layer whose `build` leaves out the layer inside it."""
 
@@ -1583,17 +1684,28 @@ def test_the_message_for_a_new_model_recommends_build(trained):
         encoder().load_weights(trained[0])
 
 
-BUILT = "If the class has no `build` of its own, that creates no weights, warns, and marks the model as built."
-NEXT = "The next `load_weights` raises nothing and loads nothing, except into layers that were built before."
+BUILT = "If the class has no `build` of its own, `model.build` creates no weights, warns, and marks the model as built."
+NEXT = "The next `load_weights` raises nothing and loads nothing, except into weights that existed before."
+
+
+@registered
+class Shifts(keras.layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.shift = self.add_weight(shape=(3,), initializer="random_normal")
+
+    def call(self, inputs):
+        return inputs + self.shift
 
 
 @pytest.mark.proves(BUILT, NEXT)
 @pytest.mark.filterwarnings("ignore:`build..` was called on layer")
-def test_a_layer_that_was_built_before_is_loaded_and_the_others_are_not(weights, path):
+@pytest.mark.parametrize("base", [lambda: sequential(keras.layers.Dense(4)), Shifts], ids=["built", "not built"])
+def test_weights_that_existed_before_are_loaded_and_the_others_are_not(base, weights, path):
     class OnTop(keras.Model):
         def __init__(self):
             super().__init__()
-            self.base = sequential(keras.layers.Dense(4))
+            self.base = base()
             self.head = keras.layers.Dense(2)
 
         def call(self, inputs):
@@ -1610,7 +1722,8 @@ def test_a_layer_that_was_built_before_is_loaded_and_the_others_are_not(weights,
         model.build((None, 3))
         model.load_weights(file)
         contract.assert_same(model.base.get_weights(), trained.base.get_weights())
-        assert (len(model.weights), model.head.weights) == (2, [])
+        assert (len(model.weights), model.head.weights) == (len(model.base.weights), [])
+        assert model.weights
         assert differs(model(X), expected)
 
 
@@ -1783,12 +1896,21 @@ class BuiltBlock(Block):
         self.inner.build(input_shape)
 
 
+class BlockWithoutBuild(Block):
+    build = keras.layers.Layer.build
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = keras.layers.Dense(4)
+
+
 @pytest.mark.proves(
     "A `build` of its own isn't the cure.",
-    "If a model needs a `build`, build each layer with weights in it. The `build` of a layer has to do the same for "
-    "the layers inside it.",
+    "If a model needs a `build`, build each layer with weights in it. A layer with layers inside then needs a "
+    "`build` that does the same for them.",
 )
-@pytest.mark.parametrize(("block", "found"), [(Block, 2), (BuiltBlock, 4)])
+@pytest.mark.parametrize(("block", "found"), [(Block, 2), (BlockWithoutBuild, 2), (BuiltBlock, 4)])
+@pytest.mark.filterwarnings("ignore:`build..` was called on layer")
 def test_a_build_has_to_build_the_layers_in_its_layers_too(block, found, path):
     class HasBlock(keras.Model):
         def __init__(self, **kwargs):
