@@ -223,7 +223,7 @@ class SelfAttention(keras.layers.Layer):
 #
 # `call` takes a `mask`, and Keras fills it in from what is attached to the inputs. A
 # `keras.layers.MultiHeadAttention` without biases, given the same weights and key mask,
-# returns the same numbers, if each query scores a real key far above -10000.
+# returns the same numbers, if each query has a score far above -10000 for a real key.
 
 # %%
 vectors = np.random.normal(size=(4, 7, 16)).astype("float32")
@@ -530,8 +530,8 @@ plt.show()
 
 # %% [markdown]
 # With 12 digits it is the antidiagonal of a 12 by 12 map. In the first row the weight
-# has moved from place 4 to places 10 and 11. The second block knows the end mostly from
-# the first, whose first rows look for it.
+# has moved from place 4 to places 10 and 11. Block 2 knows the end of the sequence mostly
+# from block 1, whose first rows look for it.
 
 # %% alt="Four maps of 12 by 12 weights for a sequence of 12 digits. Both heads of block 2 follow the antidiagonal from corner to corner, with some weight on the cells beside it. In block 1 the first rows look at the last tokens and the last rows at the first tokens."
 fig, axes = plt.subplots(2, 2, figsize=(7, 6), layout="constrained")

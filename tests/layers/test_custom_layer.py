@@ -427,8 +427,8 @@ def test_the_shape_and_dtype_are_known_without_a_call(cls):
 
 @pytest.mark.proves(
     "Without this method, a functional model traces `call` to find the shape of the output.",
-    "With this method, Keras trusts it: a wrong shape can go unnoticed, in `predict` too. A functional model is built "
-    "without `call`, and an error in `call` isn't noticed then. If the layer contains layers that aren't built, and "
+    "Keras trusts this method: a wrong shape can go unnoticed, in `predict` too. A functional model is then built "
+    "without `call`, and an error in `call` shows only with data. If the layer contains layers that aren't built, and "
     "has no `build`, `call` is traced to build them, and an error in it warns.",
 )
 def test_keras_trusts_the_method():
@@ -967,10 +967,10 @@ def test_integer_inputs_are_not_cast(x, dtype):
 
 
 MASK = (
-    "propagate a mask | `self.supports_masking = True` in `__init__` | The output gets the mask of the input; with "
-    "several, the first output that of the first input. In a dict, the first is the first of the sorted keys. If it "
-    "doesn't: the mask is lost. A layer that removes the axis of steps returns `None` from `compute_mask(self, inputs, "
-    "previous_mask)`; otherwise the mask can make the loss wrong, and `fit` can raise."
+    "propagate a mask | `self.supports_masking = True` in `__init__` | The output gets the mask of the input; "
+    "otherwise the mask is lost. With several inputs or outputs, the first output gets the mask of the first input. A "
+    "dict counts in the order of its sorted keys. A layer that removes the axis of steps returns `None` from "
+    "`compute_mask(self, inputs, previous_mask)`; otherwise the mask can make the loss wrong, and `fit` can raise."
 )
 
 
@@ -1034,9 +1034,19 @@ def test_of_several_inputs_and_outputs_the_first_has_the_mask():
             outputs = super().call(inputs)
             return {"right": outputs["right"], "left": outputs["left"]}
 
-    outputs = Reversed()([masked, plain])
-    assert getattr(outputs["left"], "_keras_mask", None) is not None
-    assert getattr(outputs["right"], "_keras_mask", None) is None
+    class OneInput(Reversed):
+        def call(self, inputs):
+            return super().call([inputs, inputs])
+
+    for outputs in (Reversed()([masked, plain]), OneInput()(masked)):
+        assert getattr(outputs["left"], "_keras_mask", None) is not None
+        assert getattr(outputs["right"], "_keras_mask", None) is None
+
+    inputs = {name: keras.Input((3,), name=name) for name in ("b", "a")}  # in a functional model too
+    for masks in ("a", "b"):
+        embedded = {name: keras.layers.Embedding(6, 4, mask_zero=name == masks)(x) for name, x in inputs.items()}
+        outputs = keras.Model(inputs, Both()(embedded))({"a": ids, "b": ids})
+        assert (getattr(outputs["left"], "_keras_mask", None) is not None) == (masks == "a")
 
 
 @pytest.mark.proves(MASK)
@@ -1197,9 +1207,10 @@ def fitted(layer, x, **options):
 
 ADD_LOSS = (
     "add a term to the loss | `self.add_loss(ops.cast(term, keras.config.floatx()))` in `call` | `fit` adds it. "
-    "Without the cast, `fit` with `loss=` raises in mixed precision, and so it does with an `activity_regularizer`. A "
-    "training loop of your own adds `model.losses`. In a cell, it needs `keras.layers.RNN(cell, unroll=True)`: "
-    "otherwise `fit` raises, or adds one term too many with `run_eagerly=True`."
+    "In mixed precision, `fit` with `loss=` raises without the cast. It also raises with an `activity_regularizer`, "
+    "which Keras doesn't cast. A training loop of your own adds `model.losses`. In a cell, `add_loss` needs "
+    "`keras.layers.RNN(cell, unroll=True)` and no list of cells: otherwise `fit` raises, or adds the term of the first "
+    "step more than once."
 )
 
 
@@ -1241,6 +1252,12 @@ def test_add_loss():
         fitted(Affine(3, activity_regularizer="l2", dtype="mixed_bfloat16"), x)
     assert fitted(Affine(3, activity_regularizer="l2", dtype="mixed_bfloat16"), x, loss=None)[1][0] > 0
 
+    class CastsItself(keras.regularizers.L2):
+        def __call__(self, x):
+            return ops.cast(super().__call__(x), keras.config.floatx())
+
+    assert fitted(Affine(3, activity_regularizer=CastsItself(), dtype="mixed_bfloat16"), x)[1][0] > 0
+
     class Cell(Penalised):
         state_size = output_size = 3
 
@@ -1255,6 +1272,10 @@ def test_add_loss():
         assert fitted(keras.layers.RNN(Cell(), return_sequences=True, unroll=True), x, **options)[1] == [x.sum()]
     once_too_often = x.sum() + x[:, 0].sum()
     assert fitted(keras.layers.RNN(Cell(), return_sequences=True), x, run_eagerly=True)[1] == [once_too_often]
+    for cells in (1, 2):
+        for options in ({}, {"run_eagerly": True}):
+            layer = keras.layers.RNN([Cell() for _ in range(cells)], return_sequences=True, unroll=True)
+            assert fitted(layer, x, **options)[1] == [cells * once_too_often]
 
 
 # --- what older tutorials print ---------------------------------------------------------------------------------------

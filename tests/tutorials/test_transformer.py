@@ -315,7 +315,7 @@ def test_attention_is_the_equation_one_head_and_one_query_after_another(attentio
 
 @pytest.mark.proves(
     "A `keras.layers.MultiHeadAttention` without biases, given the same weights and key mask, returns the same "
-    "numbers, if each query scores a real key far above -10000."
+    "numbers, if each query has a score far above -10000 for a real key."
 )
 @pytest.mark.parametrize("mask", [None, REAL])
 def test_attention_equals_the_built_in_layer(attention, mask):
@@ -346,7 +346,8 @@ def test_attention_equals_the_built_in_layer(attention, mask):
 
 
 @pytest.mark.proves(
-    "given the same weights and key mask, returns the same numbers, if each query scores a real key far above -10000.",
+    "given the same weights and key mask, returns the same numbers, if each query has a score far above -10000 for a "
+    "real key.",
     "Scaled first: float16 products may overflow.",
 )
 @pytest.mark.parametrize("policy", ["float16", "mixed_float16"])
@@ -686,7 +687,7 @@ def with_masks(done: Shown, first: bool, second: bool, bring: float = 1.0) -> tu
 
 @pytest.mark.proves(
     "The second block does the reversing.",
-    "The second block knows the end mostly from the first",
+    "Block 2 knows the end of the sequence mostly from block 1",
 )
 def test_what_each_block_does(seed):
     done, _figures = trained(seed)
@@ -952,7 +953,7 @@ def test_the_reloaded_model_writes_the_sequence_backwards(seed):
     assert "7 2 5 0 9 backwards: 9 0 5 2 7" in done.printed
 
 
-@pytest.mark.proves("returns the same numbers, if each query scores a real key far above -10000.")
+@pytest.mark.proves("returns the same numbers, if each query has a score far above -10000 for a real key.")
 def test_both_attentions_of_the_comparison_have_the_weights_and_the_mask(seed):
     done, _figures = trained(seed)
     for one, other in zip(done["ours"], done["theirs"], strict=True):
