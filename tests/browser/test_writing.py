@@ -46,8 +46,8 @@ def test_an_open_page_shows_what_is_saved(writer, served, path, file, words):
 
 @SAVES
 def test_a_page_that_a_link_led_to_shows_what_is_saved(writer, served, path, file, words):
-    told = None
-    while told != (told := served.told()):  # once more if a build has ended meanwhile: that reloads the page
+    builds = None
+    while builds != (builds := served.told().count("Reloading browsers")):  # once more if one has ended meanwhile
         writer.goto("index.html")
         writer.evaluate("self.stayed = true")
         writer.locator(f"article a[href$='{path}']").first.click()
