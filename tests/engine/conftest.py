@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,6 +87,7 @@ plt.show()
 @dataclass(frozen=True)
 class Project:
     root: Path
+    forks: subprocess.Popen[str]
 
     def write(self, path: str, text: str) -> None:
         target = self.root / path
@@ -116,28 +119,34 @@ class Project:
         result = CliRunner().invoke(cli, ["build", mode, "--config-file", str(self.root / "mkdocs.yml")])
         return result.exit_code, result.output
 
-    def run(self, *options: str) -> tuple[int, str]:
+    def run(self, *options: str, what: tuple[str, ...] = ("docs", "snippets")) -> tuple[int, str]:
         """What pytest answers on the pages, in a process of its own."""
         quietly = ["-q", "-p", "no:cacheprovider", "--color=no"]
-        command = [sys.executable, "-m", "pytest", "docs", "snippets", *quietly, *options]
-        done = subprocess.run(command, cwd=self.root, capture_output=True, text=True, check=False)
-        return done.returncode, done.stdout + done.stderr
+        self.forks.stdin.write(json.dumps([str(self.root), *what, *quietly, *options]) + "\n")
+        self.forks.stdin.flush()
+        return int(self.forks.stdout.readline()), self.read("said.txt")
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "tests.engine.forks"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return make(tmp_path)
+def project(tmp_path: Path, forks: subprocess.Popen[str]) -> Project:
+    return make(tmp_path, forks)
 
 
-def make(tmp_path: Path) -> Project:
+def make(tmp_path: Path, forks: subprocess.Popen[str]) -> Project:
     """A site of one page that keeps every law."""
     for name in ("conftest.py", "mkdocs_hooks.py", "pyproject.toml", "requirements.txt"):
         shutil.copy(ROOT / name, tmp_path)
-    for name in ("engine", "theme"):
+    for name in ("engine", "theme", "docs/assets"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(ROOT / "docs" / "assets", tmp_path / "docs" / "assets")
     shutil.copy(ROOT / "mkdocs.yml", tmp_path / "base.yml")
-    project = Project(tmp_path)
+    project = Project(tmp_path, forks)
     project.write("snippets/plots.mplstyle", (ROOT / "snippets/plots.mplstyle").read_text(encoding="utf-8"))
     project.write("mkdocs.yml", "INHERIT: base.yml\nnav: null\n")
     project.write("docs/index.md", "# Home\n\nSee [add](add.md).\n")
@@ -148,9 +157,9 @@ def make(tmp_path: Path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> str:
+def recorded(tmp_path_factory: pytest.TempPathFactory, forks: subprocess.Popen[str]) -> str:
     """The notebook as the recording command writes it."""
-    project = make(tmp_path_factory.mktemp("recorded"))
+    project = make(tmp_path_factory.mktemp("recorded"), forks)
     project.write("snippets/squares.py", NOTEBOOK)
     code, said = project.run("--update-outputs")
     assert code == 0, said

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import nbformat
 import pytest
@@ -133,8 +131,8 @@ def test_green(with_notebook):
 
 def test_a_module_named_on_the_command_line_is_not_imported(with_notebook):
     with_notebook.replace("snippets/squares.py", "plt.show()", 'open("here.txt", "w").close()')
-    command = [sys.executable, "-m", "pytest", "snippets/squares.py", "--update-outputs", "-q"]
-    subprocess.run(command, cwd=with_notebook.root, capture_output=True, check=True)
+    code, said = with_notebook.run("--update-outputs", what=("snippets/squares.py",))
+    assert code == 0, said
     assert not (with_notebook.root / "here.txt").exists()
 
 
