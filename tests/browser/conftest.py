@@ -114,7 +114,7 @@ class Served:
             time.sleep(1)
 
 
-@pytest.fixture(scope="module", params=COMMANDS.values(), ids=COMMANDS)
+@pytest.fixture(scope="module")
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("copy")
     for name in MADE_OF:
@@ -124,7 +124,7 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [part.format(port=port) for part in request.param]
+    command = [part.format(port=port) for part in getattr(request, "param", COMMANDS["make serve"])]
     with (folder / "terminal.txt").open("w") as terminal:
         server = subprocess.Popen(command, cwd=folder, stdout=terminal, stderr=terminal, start_new_session=True)
     site = Served(folder, f"http://127.0.0.1:{port}/")

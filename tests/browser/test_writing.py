@@ -1,6 +1,6 @@
 """What a writer sees who saves a file while its page stands open: the page as it is now, without a reload by hand.
 
-Under both commands that serve the site, on a copy of it that may be edited.
+On a copy of the site that may be edited, served by `make serve`, and once by MkDocs alone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from itertools import count
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Served
+from tests.browser.conftest import COMMANDS, Served
 
 PAGE = ("layers/custom_layer.html", "docs/layers/custom_layer.md", r"(?m)^# \w+")
 MODULE = ("layers/custom_layer.html", "snippets/layers/custom_layer.py", r"(?m)^class \w+")
@@ -75,4 +75,11 @@ def test_a_mistake_is_told_and_the_open_page_shows_what_is_saved_after_it(writer
     served.edit(mistaken, old, new)
     served.wait_until_told(rf"{mistaken}:\d+: .*{told}")
     wrong.write_text(right, encoding="utf-8")
+    expect(writer.locator("article")).to_contain_text(save(served, file, words))
+
+
+@pytest.mark.parametrize("served", [COMMANDS["mkdocs serve"]], indirect=True, ids=["mkdocs serve"])
+def test_without_make_it_is_the_same(writer, served):
+    path, file, words = PAGE
+    writer.goto(path)
     expect(writer.locator("article")).to_contain_text(save(served, file, words))
