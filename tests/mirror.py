@@ -18,6 +18,9 @@ CHAPTERS = ("engine", "browser", "takeaway")
 KERAS = ("keras.Layer", "keras.Model", "keras.Sequential", "keras.layers.", "keras.models.")
 
 
+ASSERTS = ("raises", "warns", "fail", "assert_", "check_")
+
+
 def problems(site: Site) -> Iterator[Problem]:
     tests = site.root / "tests"
     proofs = {tests / page.relative_to(site.docs).with_name(f"test_{page.stem}.py"): page for page in site.pages()}
@@ -33,10 +36,26 @@ def problems(site: Site) -> Iterator[Problem]:
         if f"`{site.relative(page)}`" not in (ast.get_docstring(tree) or ""):
             what = "the docstring of this module doesn't name its page."
             yield site.problem(proof, 1, what, f"Begin it with `{site.relative(page)}`.")
-        if not any(isinstance(node, ast.FunctionDef) and node.name.startswith("test_") for node in tree.body):
+        tests_of_page = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name[:5] == "test_"]
+        if not tests_of_page:
             yield site.problem(proof, 1, "this module has no test.", "Prove what its page says.")
+        for test in tests_of_page:
+            if not _asserts(test, tree):
+                yield site.problem(proof, test.lineno, f"{test.name} asserts nothing.", "Say what has to hold.")
         if site.module_of(page).is_file():
             yield from _unused(site, site.module_of(page), proof)
+
+
+def _asserts(test: ast.FunctionDef, tree: ast.Module) -> bool:
+    """Whether a test can be red but by an accident: it, or a function of its module that it calls, asserts."""
+    for node in ast.walk(test):
+        if isinstance(node, ast.Assert) or (isinstance(node, ast.Attribute) and node.attr.startswith(ASSERTS)):
+            return True
+    used = {node.id for node in ast.walk(test) if isinstance(node, ast.Name)} | {one.arg for one in test.args.args}
+    if "contract" in used:
+        return True
+    helpers = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in used - {test.name}]
+    return any(_asserts(helper, tree) for helper in helpers)
 
 
 def _unused(site: Site, module: Path, proof: Path) -> Iterator[Problem]:
@@ -48,12 +67,14 @@ def _unused(site: Site, module: Path, proof: Path) -> Iterator[Problem]:
         _words("\n".join(map(ast.unparse, constants))) | _contract(source),
     )
     known: set[str] = set()
+    names = _imported(module)
     for piece, node in _defined(module):
         line = piece.line + node.lineno - 1
         if not used & {node.name, piece.name}:
             what = f"no test of {site.relative(proof)} uses {node.name}."
             yield site.problem(module, line, what, "Test what it does, by the name that is shown.")
         bases = {ast.unparse(base) for base in node.bases} if isinstance(node, ast.ClassDef) else set()
+        bases = {names.get(base, base) for base in bases}
         if bases & known or any(base.startswith(KERAS) for base in bases):
             known.add(node.name)
             if node.name not in in_contract and not piece.name.endswith("_fails"):
@@ -67,8 +88,15 @@ def _defined(module: Path) -> Iterator[tuple[Piece, ast.ClassDef | ast.FunctionD
     for piece in pieces:
         for node in ast.parse(piece.text).body if piece.is_code else []:
             draws = isinstance(node, ast.FunctionDef) and {"ax", "axes"} & {one.arg for one in node.args.args}
-            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not draws:
+            if isinstance(node, ast.FunctionDef) and not draws:
                 yield piece, node
+            yield from ((piece, inner) for inner in ast.walk(node) if isinstance(inner, ast.ClassDef))
+
+
+def _imported(module: Path) -> dict[str, str]:
+    """The whole names of what a module imports from another."""
+    nodes = [node for node in ast.parse(module.read_text(encoding="utf-8")).body if isinstance(node, ast.ImportFrom)]
+    return {alias.asname or alias.name: f"{node.module}.{alias.name}" for node in nodes for alias in node.names}
 
 
 def _is_constant(node: ast.Assign) -> bool:

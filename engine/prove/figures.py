@@ -14,8 +14,10 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from PIL import Image
 
 from engine.site import Piece
@@ -80,7 +82,7 @@ def differ(one: Picture, other: Picture) -> str | None:
         return f"its lines, areas or markers changed: {len(parts)} before, {len(other_parts)} now"
     pairs = list(zip(parts, other_parts, strict=True))
     if coloured := sum(not np.allclose(old.colours, new.colours, atol=NEAR) for old, new in pairs):
-        return f"{coloured} of its lines, areas or markers have another colour"
+        return f"{coloured} of its lines, areas, images or markers have another colour"
     if moved := sum(not np.allclose(old.place, new.place, atol=FAR) for old, new in pairs):
         return f"{moved} of its lines, areas, markers or words moved"
     pixels, other_pixels = _blurred(one.png), _blurred(other.png)
@@ -95,7 +97,7 @@ class _Part:
     """A line, an area, an image, a marker or a word."""
 
     look: str
-    """Its kind, its words, and its attributes but for colours and places."""
+    """Its kind, its words, its attributes but for colours and places, and how many of those it has."""
     colours: list[int]
     place: list[float]
     """Of a line the corners of the box around it: how many points it has depends on their last digits."""
@@ -106,11 +108,13 @@ def _parts(svg: str) -> Iterator[_Part]:
         given = {name.rpartition("}")[2]: value for name, value in element.attrib.items()}
         told = sorted((name, COLOUR.sub("", value)) for name, value in given.items() if name not in PLACES)
         colours = [byte for value in given.values() for one in COLOUR.findall(value) for byte in bytes.fromhex(one)]
+        if element.tag == f"{{{SVG}}}image":
+            colours += _image(element.attrib[HREF]).convert("RGB").tobytes()
         points = [float(number) for number in NUMBER.findall(given.get("d", ""))]
         place = [*map(min, (points[::2], points[1::2])), *map(max, (points[::2], points[1::2]))] if points else []
         for name in ("x", "y", "transform"):
             place += [float(number) for number in NUMBER.findall(given.get(name, ""))]
-        look = f"{element.tag} {told} {element.text or ''} {len(place)}"
+        look = f"{element.tag} {told} {element.text or ''} {len(colours)} {len(place)}"
         yield _Part(look, colours, place)
 
 
@@ -143,11 +147,19 @@ def _wrong(axes: Axes) -> str | None:
         artist.set_visible(True)
     if np.array_equal(with_data, without):
         return "draws a plot that shows nothing: no point of its data falls on the axes, or all is NaN."
+    if any(_is_white(part) for artist in data if not isinstance(artist, Legend) for part in artist.findobj()):
+        return "draws something in white, which a page leaves out: it is dark by night. Choose another colour."
     for name, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
         labelled = any(tick.label1.get_visible() or tick.label2.get_visible() for tick in axis.get_major_ticks())
         if axes.axison and labelled and axis.get_ticklocs().size and not axis.get_label_text():
             return f'draws an axis without a label. Say what it shows: ax.set_{name}label("…"), or ax.set_axis_off().'
     return None
+
+
+def _is_white(artist: Artist) -> bool:
+    colours = [getattr(artist, f"get_{name}", str)() for name in ("color", "facecolor", "edgecolor")]
+    rows = [mpl.colors.to_rgba_array(colour) for colour in colours if not isinstance(colour, str) or colour]
+    return any((row == 1).all() for each in rows for row in each)
 
 
 def _pixels(axes: Axes) -> np.ndarray:
@@ -200,13 +212,15 @@ def _href(href: str, prefix: str) -> str:
     """A reference within the drawing, or an image in as many colours as a colormap has."""
     if href.startswith("#"):
         return f"#{prefix}{href[1:]}"
-    head, _, data = href.partition(",")
-    image = Image.open(io.BytesIO(base64.b64decode(data)))
-    small = io.BytesIO()
+    image, small = _image(href), io.BytesIO()
     if image.getextrema()[-1] == (255, 255):  # opaque
         image = image.convert("RGB").quantize(256)
     image.save(small, format="png", optimize=True)
-    return f"{head},{base64.b64encode(small.getvalue()).decode()}"
+    return f"data:image/png;base64,{base64.b64encode(small.getvalue()).decode()}"
+
+
+def _image(href: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(href.partition(",")[2])))
 
 
 def _words(svg: str) -> list[str]:

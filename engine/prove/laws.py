@@ -13,10 +13,26 @@ from pymdownx.snippets import SnippetMissingError, SnippetPreprocessor
 from sybil import Document
 
 from engine.prove import records, shapes
-from engine.site import CELL, MARKER, Block, Piece, Problem, Site, blocks, cells, description, has_cells, read, sections
+from engine.site import (
+    CELL,
+    MARKER,
+    UNSEEN,
+    Block,
+    Piece,
+    Problem,
+    Site,
+    blocks,
+    cells,
+    description,
+    has_cells,
+    read,
+    sections,
+)
 
 TYPED = {"console"}
 """Languages that may be typed into a page: commands, as `$ make serve`, of which nothing is claimed to be printed."""
+
+COMMAND = re.compile(r"\$ (make|mkdocs|pip|pytest|python|uv)\b(?!.* -c\b)")
 
 PRIVATE = ("keras.src", "tensorflow.python", "tf.python", "tensorflow.keras", "tf.keras", "tf.compat.v1")
 """Roads that a copier would regret: closed in another release, or older names of what `keras` has."""
@@ -26,6 +42,7 @@ def problems(site: Site) -> list[Problem]:
     files = [*site.pages(), *site.snippets.rglob("*.py"), *site.snippets.rglob("*.txt")]
     if found := [problem for file in sorted(files) for problem in _unreadable(site, file)]:
         return found
+    found += [problem for file in sorted(files) for problem in _unseen(site, file)]
     found += _lock(site)
     for page in site.pages():
         found += _markdown(site, page) if page.suffix == ".md" else _without_module(site, page)
@@ -59,6 +76,13 @@ def _unreadable(site: Site, file: Path) -> Iterator[Problem]:
     except UnicodeDecodeError as error:
         line = file.read_bytes().count(b"\n", 0, error.start) + 1
         yield site.problem(file, line, "this line isn't UTF-8.", "Save the file as UTF-8.", stops=True)
+
+
+def _unseen(site: Site, file: Path) -> Iterator[Problem]:
+    """What stands in a file and on no screen: it could show its reader other code than what runs."""
+    for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), 1):
+        if found := UNSEEN.search(line):
+            yield site.problem(file, number, f"this line holds {found[0]!r}, which nobody sees.", "Delete it.")
 
 
 def _lock(site: Site) -> Iterator[Problem]:
@@ -171,7 +195,7 @@ def _typed(site: Site, path: Path, block: Block, above: int = 0) -> Iterator[Pro
         yield site.problem(path, above + block.line, what, mend)
         return
     for number, line in enumerate(block.source.splitlines(), above + block.line + 1):
-        if line.strip() and (not line.startswith("$ ") or re.search(r"\bpython3? -c\b", line)):
+        if line.strip() and not COMMAND.match(line):
             what = f"{line.strip()[:40]!r} in a console block is no command."
             yield site.problem(path, number, what, "Keep commands, as `$ make serve`.")
 

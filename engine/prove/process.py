@@ -16,7 +16,6 @@ import gc
 import importlib
 import logging
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -34,14 +33,11 @@ from types import ModuleType
 from typing import Any
 
 from engine.prove import figures, shapes
-from engine.site import Piece, Site
+from engine.site import UNSEEN, Piece, Site
 
 ROOT = Path(__file__).parents[2]
 SECONDS, WAITING = 60, 300
 """Of the processor, and of the clock, that a piece of code may take."""
-
-UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-"""What a terminal does something with, or a reader doesn't see."""
 
 RETRACING = "triggered tf.function retracing"
 """The one message that is left out of what a page prints: it names an address, and how many calls came before it."""

@@ -23,7 +23,7 @@ from engine.site import Problem, Site, blocks, read
 
 PLAIN = ["n", "p", "o", "w", "si", "sa", "bp", "nb", "nn", "mi", "mf", "kc", "ow", "fm", "vm"]
 """What stays in the colour of the text: most elements of a page."""
-UNSEEN = ("image", "picture", "diagram", "plot", "graph", "figure", "screenshot", "")
+TELLS_NOTHING = ("image", "picture", "diagram", "plot", "graph", "figure", "screenshot", "")
 ELEMENTS = """a abbr aside blockquote br code dd details div dl dt em figcaption figure h1 h2 h3 h4 hr img input label
 li math ol p pre section span strong sub summary sup svg table tbody td th thead tr ul""".split()  # noqa: SIM905
 DRAWN = """circle clippath defs desc ellipse g image line marker path polygon polyline rect text title tspan
@@ -49,6 +49,8 @@ class Shown:
     """What the page says of itself: its description, for one."""
     loose: list[str]
     """Code on several lines that stands in no block, and so is proved by nothing."""
+    included: list[str]
+    """Lines that were to be replaced by what they name, and stand on the page as they are."""
     strange: list[tuple[str, str]]
     """Elements and attributes that aren't for pages, each with how it begins in the source."""
     tables: list[tuple[list[str], list[list[str]]]]
@@ -69,6 +71,7 @@ def shown_in(html: str) -> Shown:
         images=drawings + [(image.get("src", ""), image.get("alt", "")) for image in page("img")],
         head={meta["name"]: meta.get("content", "") for meta in page("meta", attrs={"name": True})},
         loose=[element.get_text("\n").strip() for element in loose],
+        included=[line.strip() for line in page.get_text().splitlines() if "--8<--" in line],
         strange=list(_strange(page)),
         tables=[(_texts(table, "th"), [_code_of(row) for row in table("tr") if row.td]) for table in page("table")],
     )
@@ -171,7 +174,7 @@ def page_problems(site: Site, page: Path, html: str) -> Iterator[Problem]:
         line = max(_lines(source, f"#{name}"))
         yield site.problem(source, line, f"two anchors are called #{name}.", "Give one another name.")
     for address, alt in shown.images:
-        if alt.strip().lower() in UNSEEN:
+        if alt.strip().lower() in TELLS_NOTHING:
             what, mend = f"the alt text {alt!r} doesn't tell what the image {address} shows.", "Say it: ![text](…)."
             if not address:
                 what, mend = "a drawing has no name that tells what it shows.", "Give its <svg> an aria-label."
@@ -193,6 +196,9 @@ def _code_problems(site: Site, page: Path, shown: Shown) -> Iterator[Problem]:
     for text in shown.loose:
         line = min(_lines(page, text.split("\n")[0]))
         yield site.problem(page, line, f"{text[:40]!r} is code that isn't proved.", "Write a fence: only they are.")
+    for included in shown.included:
+        what = f"{included[:60]!r} is shown as it is: a block in a quote or a list draws nothing."
+        yield site.problem(page, max(_lines(page, included)), what, "Let the fence begin its line.")
     yield from _unquoted(site, page, shown)
 
 

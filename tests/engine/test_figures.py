@@ -57,6 +57,34 @@ def test_what_a_reader_sees_differ_is_red(change, told):
     assert told in figures.differ(picture(), picture(**change))
 
 
+def test_one_cell_of_a_heatmap_that_changed_a_little_is_red():
+    changed = STEPS.copy()
+    changed[3, 3] += 0.2
+    assert "1 of its lines, areas, images or markers have another colour" in figures.differ(
+        picture(picture=STEPS), picture(picture=changed)
+    )
+
+
+WHITE = {
+    "a line": lambda ax: ax.plot([1, 2], color="white"),
+    "one of ten points": lambda ax: ax.scatter(range(10), range(10), c=["C0"] * 9 + ["#ffffff"]),
+    "a word": lambda ax: ax.text(0.5, 0.5, "seven", color="w"),
+    "bars": lambda ax: ax.bar([1, 2], [1, 2], color="white", edgecolor="C0"),
+}
+
+
+@pytest.mark.parametrize("draw", WHITE.values(), ids=WHITE)
+def test_what_is_drawn_in_white_is_refused_for_a_dark_page_would_leave_it_out(draw):
+    figures.start(SITE.snippets / "plots.mplstyle")
+    _, ax = plt.subplots()
+    ax.plot([2, 1])
+    draw(ax)
+    ax.set(xlabel="x", ylabel="y")
+    found, wrong = figures.capture(CELL)
+    assert found is None
+    assert "draws something in white" in wrong
+
+
 RECORDS = {
     "a bent line": (r'd="M (\S+) (\S+)', r'd="M 1 \2'),
     "hidden parts": ("<path ", '<path display="none" '),
@@ -76,7 +104,9 @@ def test_a_drawing_that_was_changed_in_its_record_is_red(old, new):
 
 
 def test_another_picture_in_the_plot_is_red():
-    assert "its lines or colours changed" in figures.differ(picture(picture=STEPS), picture(picture=STEPS.T))
+    assert "1 of its lines, areas, images or markers have another colour" in figures.differ(
+        picture(picture=STEPS), picture(picture=STEPS.T)
+    )
 
 
 @pytest.mark.parametrize("other", range(5))

@@ -50,6 +50,15 @@ def test_a_module_without_a_test(proved):
     assert "tests/test_add.py:1: this module has no test. Prove what its page says." in problems(proved)
 
 
+def test_a_test_that_asserts_nothing(proved):
+    proved.replace("tests/test_add.py", "    assert add(1, 2)", "    add(1, 2)")
+    assert problems(proved) == ["tests/test_add.py:4: test_add asserts nothing. Say what has to hold."]
+
+    proved.write("tests/test_add.py", proved.read("tests/test_add.py") + "\n\ndef holds(shown):\n    assert shown\n")
+    proved.replace("tests/test_add.py", "    add(1, 2)", "    holds(shown);add(1, 2)")
+    assert problems(proved) == []
+
+
 def test_tests_of_a_page_that_is_gone(proved):
     proved.write("tests/layers/test_gone.py", PROOF)
     (problem,) = problems(proved)
@@ -70,6 +79,23 @@ def test_a_layer_outside_of_the_contract(proved):
 
     proved.replace("tests/test_add.py", "\n\ndef", '\nNOT_IN_CONTRACT = {"Doubled": "shows a fault"}\n\n\ndef')
     assert problems(proved) == []
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        "from keras.layers import Layer as Base\n\n\nclass Doubled(Base):\n    pass\n",
+        "if add:\n\n    class Doubled(keras.Layer):\n        pass\n",
+        "def doubled():\n    class Doubled(keras.Layer):\n        pass\n\n    return Doubled()\n",
+    ],
+    ids=["by another name", "within if", "within a function"],
+)
+def test_a_layer_is_one_wherever_and_from_whatever_it_is_defined(proved, layer):
+    proved.replace("snippets/add.py", "# --8<-- [end:add]", f"{layer}\n\n# --8<-- [end:add]")
+    proved.replace("tests/test_add.py", "add(1, 2)", "add(1, 2) or doubled() or Doubled")
+    line = next(n for n, text in enumerate(proved.read("snippets/add.py").split("\n"), 1) if "class Doubled" in text)
+    (problem,) = problems(proved)
+    assert problem.startswith(f"snippets/add.py:{line}: Doubled doesn't run through the contract")
 
 
 @pytest.mark.parametrize("base", ["keras.Model", "keras.Sequential", "keras.layers.Dense"])

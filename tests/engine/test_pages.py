@@ -214,10 +214,26 @@ def test_a_module_among_the_pages(project):
     project.assert_red("docs/assets/tool.py:1", "a module among the pages is published and never run.")
 
 
-@pytest.mark.parametrize("line", ["total: 3", ">>> add(1, 2)", "add(1, 2)", "$ python -c 'print(3)'"])
+@pytest.mark.parametrize("line", ["total: 3", ">>> add(1, 2)", "add(1, 2)", "$ python -c 'print(3)'", "$ print(3)"])
 def test_a_console_block_that_holds_more_than_commands(project, line):
     project.write("docs/typed.md", f"# Typed\n\n```console\n$ make serve\n{line}\n```\n")
     project.assert_red("docs/typed.md:5", "in a console block is no command. Keep commands, as `$ make serve`.")
+
+
+@pytest.mark.parametrize("path", ["docs/add.md", "snippets/add.py"])
+@pytest.mark.parametrize("unseen", ["\u202e", "\u2066", "\u200b"], ids=["order", "isolate", "no width"])
+def test_what_stands_in_a_file_and_on_no_screen(project, path, unseen):
+    project.replace(path, "dd", f"d{unseen}d")
+    line = next(number for number, line in enumerate(project.read(path).split("\n"), 1) if unseen in line)
+    project.assert_red(f"{path}:{line}", f"this line holds {unseen!r}, which nobody sees. Delete it.")
+
+
+@pytest.mark.parametrize("before", ["> ", "- "], ids=["quote", "list"])
+def test_a_line_that_draws_nothing(project, before):
+    project.write("docs/add.md", project.read("docs/add.md") + f'\n{before}--8<-- "snippets/add.py:add"\n')
+    code, said = project.build()
+    assert code != 0
+    assert """docs/add.md:17: '--8<-- "snippets/add.py:add"' is shown as it is""" in said
 
 
 def test_a_file_that_is_published_as_it_is(project):

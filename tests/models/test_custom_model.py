@@ -101,10 +101,10 @@ def test_tf_keras_model_is_the_same_class():
     assert tf.keras.Model is keras.Model
 
 
-def built_and_shared(layer: layers.Layer) -> None:
+def built_and_shared(layer: layers.Layer) -> keras.Model:
     """A functional model that calls one layer on four features and on five."""
     four, five = keras.Input((7, 4)), keras.Input((7, 5))
-    keras.Model([four, five], [layer(four), layer(five)])
+    return keras.Model([four, five], [layer(four), layer(five)])
 
 
 @pytest.mark.proves(
@@ -141,7 +141,7 @@ def test_functional_does_not_check_those_of_any_layer():
             return ops.matmul(inputs, self.kernel)
 
     for layer in (Projects(), layers.LSTM(3), layers.LayerNormalization()):
-        built_and_shared(layer)
+        assert len(built_and_shared(layer).outputs) == 2
 
 
 def test_a_subclass_checks_them_when_it_is_called():
