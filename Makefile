@@ -5,12 +5,13 @@ FILE = $(if $(filter tutorials/%,$(PAGE)),$(wildcard snippets/$(PAGE).py),$(wild
 PROOF = $(dir tests/$(PAGE))test_$(notdir $(PAGE)).py
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: help serve test page seeds bench build outputs lock
+.PHONY: help serve test page seeds releases bench build outputs lock
 help:
 	@echo "make serve    show the site on 127.0.0.1:$(PORT), rebuilt at each save (PORT=8001 for another port)"
 	@echo "make test     run every block and prove every claim"
 	@echo "make page     prove one page: PAGE=layers/custom_layer, its blocks, tests, downloads and look"
 	@echo "make seeds    prove what depends on chance with five other seeds, and print what held"
+	@echo "make releases run every block on other releases of Keras, and record what differs (KERAS=3.14.1 for one)"
 	@echo "make bench    time a build, a save until it shows, a search and a first visit"
 	@echo "make build    build the site into site/, strictly"
 	@echo "make outputs  run every block and record what it prints (PAGE=layers/custom_layer for those of one page)"
@@ -36,6 +37,9 @@ page: .venv/ready
 seeds: .venv/ready
 	@echo "Proving what depends on chance with five other seeds"
 	@.venv/bin/pytest tests -m chance --seeds 2,3,4,5,6 --numprocesses logical --quiet
+
+releases: .venv/ready
+	@.venv/bin/python -m engine.prove.releases $(KERAS) $(if $(CHECK),--check)
 
 bench: .venv/ready
 	@echo "Timing a build, a save until it shows, a search and a first visit (minutes; best on an idle machine)"

@@ -9,19 +9,15 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-# Before TensorFlow is imported: the CPU only, one arithmetic on every processor, no chatter.
-os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-os.environ["KERAS_BACKEND"] = "tensorflow"
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
-
 import pytest
 from sybil import Document, Sybil
 
 from engine.prove.examples import Examples
-from engine.prove.process import Page, Server
+from engine.prove.process import ENVIRONMENT, Page, Server
+from engine.prove.releases import Tried
 from engine.site import Site
 
+os.environ.update(ENVIRONMENT)  # before TensorFlow is imported
 site = Site.load(Path(__file__).parent)
 examples = Examples(site)
 servers: list[Server] = []
@@ -88,6 +84,9 @@ def pytest_runtest_makereport() -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    tried = Tried.read(site)
+    if untried := sum(len(tried.untried(site, module)) for module in site.modules()):
+        terminalreporter.line(f"{untried} blocks weren't tried on other releases since they changed: make releases")
     if config.getoption("--cost"):
         _tell_cost(terminalreporter)
     if "," in config.getoption("--seeds"):

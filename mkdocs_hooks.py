@@ -15,7 +15,8 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from engine.prove import laws, records
-from engine.publish import cards, html, pages, takeaway
+from engine.prove.releases import Tried
+from engine.publish import cards, html, pages, releases, takeaway
 from engine.site import Site
 
 log = logging.getLogger("mkdocs.hooks.engine")
@@ -74,9 +75,10 @@ def on_page_read_source(page: Page, config: MkDocsConfig) -> str | None:
 
 
 def on_page_content(html_text: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Compare what the page shows with what is proved, and offer the page to take away."""
+    """Compare what the page shows with what is proved, tell where it isn't so, and offer the page to take away."""
+    site, path = Site(config), Path(page.file.abs_src_path)
     refined = html.refined(html_text)
-    for problem in html.page_problems(Site(config), Path(page.file.abs_src_path), refined):
+    for problem in html.page_problems(site, path, refined):
         log.warning(problem)
     name = page.file.src_uri.rpartition(".")[0]
     changed = config.extra["changed"]
@@ -85,7 +87,16 @@ def on_page_content(html_text: str, page: Page, config: MkDocsConfig, files: Fil
     runs = files.get_file_from_path(f"{name}.py") is not None
     code = [(f"{name}.ipynb", "Notebook"), (f"{name}.py", "Python")] if runs else []
     page.meta["takeaway"] = [*code, (f"{name}.md", "Markdown")]
-    return refined
+    tried = Tried.read(site)
+    page.meta["since"] = releases.since(site, tried, site.module_of(path))
+    return releases.noted(site, tried, path, refined)
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """The page on releases ends with what was found out."""
+    site = Site(config)
+    is_on_releases = page.file.src_uri == "releases.md"
+    return f"{markdown}\n\n{releases.tables(site, Tried.read(site))}" if is_on_releases else markdown
 
 
 def on_env(env: object, config: MkDocsConfig, files: Files) -> None:

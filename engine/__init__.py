@@ -7,12 +7,14 @@
     `shapes`    comments and docstrings that give a shape, held against the tensors
     `figures`   plots: captured, refused when they show nothing, compared
     `records`   what each piece is recorded to print and draw
+    `releases`  what they do on other releases of Keras that isn't so
     `laws`      what is wrong with pages, modules and records, and can be told without running them
     `examples`  Sybil runs the blocks of a page, in order, and compares what comes out with the record
 
 `publish/` shows what was proved:
     `html`      the built page as the last witness: what a reader sees is what ran, and no link leads nowhere
     `takeaway`  each page as Markdown and as a notebook, and its module as a script
+    `releases`  what readers of another release are told
     `pages`     a tutorial as a page; what makes every page fast, private and at home on any host
     `cards`     what a shared link shows
 

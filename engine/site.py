@@ -190,6 +190,11 @@ def cells(module: Path) -> list[Piece]:
     return _cells(module, module.stat().st_mtime_ns)[1]
 
 
+def pieces(module: Path) -> list[Piece]:
+    """The sections of a module, or its cells, in order."""
+    return cells(module) if has_cells(module) else list(sections(module).values())
+
+
 def description(module: Path) -> str:
     """What the head of a tutorial's module says of it."""
     return _cells(module, module.stat().st_mtime_ns)[0]

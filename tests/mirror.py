@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from engine.site import Piece, Problem, Site, cells, has_cells, sections
+from engine.site import Piece, Problem, Site, pieces
 
 CHAPTERS = ("engine", "browser", "takeaway")
 """Folders of tests that belong to no page."""
@@ -84,8 +84,7 @@ def _unused(site: Site, module: Path, proof: Path) -> Iterator[Problem]:
 
 def _defined(module: Path) -> Iterator[tuple[Piece, ast.ClassDef | ast.FunctionDef]]:
     """The classes and functions that the pieces of a module define; not those that only draw."""
-    pieces = cells(module) if has_cells(module) else sections(module).values()
-    for piece in pieces:
+    for piece in pieces(module):
         for node in ast.parse(piece.text).body if piece.is_code else []:
             draws = isinstance(node, ast.FunctionDef) and {"ax", "axes"} & {one.arg for one in node.args.args}
             if isinstance(node, ast.FunctionDef) and not draws:

@@ -52,8 +52,8 @@ def test_the_html_shows_exactly_what_ran(built, page):
 
 @each_page
 def test_no_page_is_green_because_nothing_ran(page):
-    """Each page but the index of the errors runs something, and has a module and a test module in its mirror."""
-    if page == SITE.docs / "errors/index.md":
+    """Each page but two, which are tables, runs something, and has a module and a test module in its mirror."""
+    if page in (SITE.docs / "errors/index.md", SITE.docs / "releases.md"):
         assert not examples(page)
         return
     assert examples(page)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import itertools
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from sybil import Document, Example, Region
 from engine.prove import figures, records
 from engine.prove.laws import cell_problem, section_of
 from engine.prove.process import Outcome
-from engine.prove.records import Record
+from engine.prove.records import Record, as_recorded
 from engine.site import CELL, Block, Piece, Site, blocks, cells, has_cells
 
 MOST_LINES = 38
@@ -55,7 +54,7 @@ class Examples:
     def _run(self, piece: Piece, example: Example) -> str | None:
         outcome: Outcome = example.namespace["page"].run(piece)
         if outcome.wrong:
-            return f"{self._where(piece, outcome.line)} {outcome.wrong}"
+            return f"{self._where(piece, outcome.line)} {outcome.wrong}\n{outcome.frames}".rstrip()
         now = Record(as_recorded(outcome.printed), outcome.picture)
         if self.update:
             records.write(self.site, piece, now)
@@ -84,11 +83,6 @@ class Examples:
 
     def _where(self, piece: Piece, line: int = 0) -> str:
         return f"{self.site.relative(piece.path)}:{line or piece.line}: {piece.label}"
-
-
-def as_recorded(printed: str) -> str:
-    """What a reader can see of a printed text: no common indent, no blank lines around it, no trailing spaces."""
-    return textwrap.dedent("\n".join(line.rstrip() for line in printed.splitlines())).strip("\n")
 
 
 def _difference(record: str, before: str, now: str) -> str:

@@ -12,7 +12,7 @@ import yaml
 from pymdownx.snippets import SnippetMissingError, SnippetPreprocessor
 from sybil import Document
 
-from engine.prove import records, shapes
+from engine.prove import records, releases, shapes
 from engine.site import (
     CELL,
     MARKER,
@@ -52,7 +52,7 @@ def problems(site: Site) -> list[Problem]:
         found += [*syntax(site, module)] or _module(site, module)
     for record in sorted(site.snippets.rglob("*.txt")):
         found += _record(site, record)
-    return found
+    return [*found, *releases.problems(site)]
 
 
 ELSEWHERE = re.compile(r"(/|~|\.\.(/|$)|[a-z]+://)\S*$")

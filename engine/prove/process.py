@@ -36,6 +36,13 @@ from engine.prove import figures, shapes
 from engine.site import UNSEEN, Piece, Site
 
 ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "KERAS_BACKEND": "tensorflow",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+}
+"""The CPU only, one arithmetic on every processor, no chatter: TensorFlow reads it when it is imported."""
 SECONDS, WAITING = 60, 300
 """Of the processor, and of the clock, that a piece of code may take."""
 
@@ -59,6 +66,8 @@ class Outcome:
     picture: figures.Picture | None = None
     wrong: str = ""
     """What it did instead: raised, wrote outside its folder, opened a connection, drew what can't be read."""
+    frames: str = ""
+    """By which lines it came to raise."""
     line: int = 0
     """Where, if that is known."""
 
@@ -216,13 +225,13 @@ def _settle_in(folder: Path, log: int) -> None:
 
 def _run(piece: Piece) -> Outcome:
     _Process.refused.clear()
-    wrong, line, start = "", 0, time.monotonic()
+    wrong, frames, line, start = "", "", 0, time.monotonic()
     signal.setitimer(signal.ITIMER_PROF, SECONDS, 1)
     signal.setitimer(signal.ITIMER_REAL, WAITING, 1)
     try:
         exec(shapes.checked("\n" * (piece.line - 1) + piece.text, piece.path), vars(_Process.module))
     except BaseException as error:  # SystemExit, too: a page has no end but its own
-        wrong, line = _raised(error, piece)
+        wrong, frames, line = _raised(error, piece)
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -234,7 +243,7 @@ def _run(piece: Piece) -> Outcome:
     printed = _printed()
     if not wrong and (found := UNSEEN.search(printed)):
         wrong = f"prints {found[0]!r}, which a page can't show. With fit, verbose=0 or 2 doesn't."
-    return Outcome(printed, picture, wrong or badly_drawn or "", line)
+    return Outcome(printed, picture, wrong or badly_drawn or "", frames, line)
 
 
 def _end() -> str:
@@ -257,13 +266,13 @@ def _printed() -> str:
     return os.pread(_Process.log, _Process.seen - start, start).decode(errors="replace")
 
 
-def _raised(error: BaseException, piece: Piece) -> tuple[str, int]:
+def _raised(error: BaseException, piece: Piece) -> tuple[str, str, int]:
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if frame.filename == str(piece.path)]
     line = error.lineno if isinstance(error, SyntaxError) else ours[-1].lineno if ours else piece.line
-    summary = f"raises {type(error).__name__}: {error}"
     start = frames.index(ours[0]) if ours else len(frames)
-    return "\n".join([summary, *traceback.format_list(frames[start:])]).rstrip(), line or piece.line
+    way = "\n".join(traceback.format_list(frames[start:])).rstrip()
+    return f"raises {type(error).__name__}: {error}", way, line or piece.line
 
 
 def _in_words(message: Warning | str, category: type[Warning], *_place: object) -> str:

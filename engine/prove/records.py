@@ -6,6 +6,7 @@ it is the notebook that the site renders, with what its cells print and draw.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -56,6 +57,11 @@ def write(site: Site, piece: Piece, record: Record) -> None:
     path.write_text("\n".join(texts), encoding="utf-8")
     if not kept:
         path.unlink()
+
+
+def as_recorded(printed: str) -> str:
+    """What a reader can see of a printed text: no common indent, no blank lines around it, no trailing spaces."""
+    return textwrap.dedent("\n".join(line.rstrip() for line in printed.splitlines())).strip("\n")
 
 
 # --- notebooks --------------------------------------------------------------------------------------------------------

@@ -31,8 +31,8 @@ if __name__ == "__main__":
 
     try:
         Scale()(np.ones((2, 3)))
-    except ValueError as error:
-        print("a layer, ValueError:", error)
+    except (TypeError, ValueError) as error:
+        print(f"a layer, {type(error).__name__}: {error}")
 
     try:
         Total()
@@ -112,15 +112,17 @@ if __name__ == "__main__":
             return ops.matmul(inputs, self.kernel)
 
     inputs = keras.Input((7, 4))  # (batch, steps, features)
-    model = keras.Model(inputs, Projection()(inputs))
-    print("declared:", model.output_shape)
-    print("kernel:", model.weights[0].shape)
-
     try:
+        model = keras.Model(inputs, Projection()(inputs))
+        print("declared:", model.output_shape)
+        print("kernel:", model.weights[0].shape)
         model(np.ones((2, 7, 4)))
     except tf.errors.InvalidArgumentError as error:
         _, _, words = str(error).partition("}} ")
         print("InvalidArgumentError:", words.partition(" [Op")[0])
+    except ValueError as error:  # while the model is built
+        _, _, words = str(error).partition("encountered:\n\n")
+        print("ValueError:", words.partition(" for ")[0])
 
     try:
         Projection()(keras.Input((None, 4)))

@@ -213,8 +213,8 @@ if __name__ == "__main__":
 
     try:
         MyCustomLayer()(np.ones((2, 4)))
-    except ValueError as error:
-        print(f"ValueError: {error}")
+    except (TypeError, ValueError) as error:
+        print(f"{type(error).__name__}: {error}")
     # --8<-- [end:seen_name]
 
     # --8<-- [start:seen_init]
@@ -240,10 +240,11 @@ if __name__ == "__main__":
             return ops.matmul(inputs, self.kernel)
 
     layer = FirstAxis()
-    print("a model of 7 steps, 4 features:", layer(keras.Input((7, 4))).shape)
+    seven_steps = {"model": keras.Input((7, 4)), "data": np.ones((2, 7, 4))}
+    for name, inputs in seven_steps.items():
+        try:
+            print(f"{name}:", layer(inputs).shape)
+        except Exception as error:
+            print(f"{name}:", type(error).__name__)
     print("kernel:", layer.kernel.shape)
-    try:
-        layer(np.ones((2, 7, 4)))
-    except Exception as error:
-        print(type(error).__name__, "when it meets data")
     # --8<-- [end:seen_axis]

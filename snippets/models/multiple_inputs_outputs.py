@@ -202,6 +202,7 @@ if __name__ == "__main__":
     logs = model.evaluate(x_33, y_33, return_dict=True, verbose=0)
     weighted = 1.0 * logs["left_digit_loss"] + 0.5 * logs["right_digit_loss"]
     print(f"loss: {logs['loss']:.2f}, weighted sum: {weighted:.2f}")
+    print("equal:", np.isclose(logs["loss"], weighted, rtol=1e-3))
     # --8<-- [end:uneven]
 
     # --8<-- [start:same]

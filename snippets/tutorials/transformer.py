@@ -33,8 +33,8 @@ keras.utils.set_random_seed(2)
 # for padding and nothing else: the digits 0 to 9 are the tokens 1 to 10. The target
 # of place $i$ in a sequence of length $n$ is the token at place $n - 1 - i$.
 #
-# There are only 1,000 sequences of 3 digits, so a random draw would put many of the test
-# into the training. Training sequences that occur in the test are left out.
+# Of the 1,000 sequences of 3 digits, chance would put many into both sets. Training
+# sequences that occur in the test are left out.
 
 # %%
 PLACES = 12
@@ -130,7 +130,7 @@ class TokenAndPosition(keras.layers.Layer):
 
 
 # %% [markdown]
-# For the sequence 7 2 5 0 9, padded to 12 places:
+# For the sequence 7 2 5 0 9, padded:
 
 # %%
 embed = TokenAndPosition(DIGITS + 1, PLACES, features=8)
@@ -502,7 +502,7 @@ for number, weights in enumerate(scores, 1):
 
 # %% [markdown]
 # The second block does the reversing. One call gives the maps of all four heads for a
-# sequence, padded as in training.
+# sequence, padded as before.
 
 
 # %%
@@ -546,8 +546,8 @@ plt.show()
 #
 # A layer without `supports_masking` between the embedding and the blocks
 # [is enough](../errors/layers.md#mask-lost).
-# `Gain` multiplies by a constant; `MaskedGain` is the right form, and differs by one
-# line. Both get the factor 1, so they can change only the mask.
+# `MaskedGain` is the right form of `Gain`, one line longer. Both get the factor 1, so
+# they can change only the mask.
 
 
 # %%
@@ -696,5 +696,4 @@ print("7 2 5 0 9 backwards:", *written)
 
 # %% [markdown]
 # To go on, sort the digits, with `np.sort` on the real places of each row: the
-# place to read then depends on all digits. See also
-# [create a custom layer](../layers/custom_layer.md).
+# place to read then depends on all digits.

@@ -93,6 +93,23 @@ FINDS = [
     ("multiheadattention", "tutorials/transformer.html", "write-multi-head-self-attention"),
     ("supports_masking", "errors/layers.html", "mask-lost"),
     ("the mask gets lost", "tutorials/transformer.html", "the-mask-gets-lost"),
+    # Other releases, and what they said.
+    ("Keras releases", "releases.html", ""),
+    ("what changed in Keras 3.15", "releases.html", ""),
+    ("Keras 3.14", "releases.html", ""),
+    ("TypeError: Layer.add_weight() got multiple values for argument 'shape'", "errors/layers.html", "add-weight-name"),
+    ("ValueError: Dimensions must be equal, but are 4 and 7", "errors/layers.html", "input-shape-axis"),
+    (
+        "ValueError: tuple arity mismatch; expected: 2, got: 1; tuple: ('accuracy',).",
+        "errors/models.html",
+        "metrics-arity",
+    ),
+    (
+        "For a model with multiple outputs, when providing the `metrics` argument as a list, it should have as many "
+        "entries as the model has outputs.",
+        "errors/models.html",
+        "metrics-arity",
+    ),
     # Each entry of the errors, as it is pasted.
     (
         "ValueError: `name` must be passed as a keyword argument. Received: add_weight('scale', ...). "

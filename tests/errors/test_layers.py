@@ -302,8 +302,9 @@ def projecting(product) -> type:
 @pytest.mark.proves(
     "A weight is sized by `input_shape[1]`, which is the number of features only if the input is `(batch, features)`.",
     "On a sequence it is the number of steps.",
-    "With `ops.matmul` or `@` the model is built, declares a shape that looks right, and fails at its first batch, in "
-    "`predict` as `Dimensions must be equal, but are 4 and 7`.",
+    "From Keras 3.15 on, with `ops.matmul` or `@`, the model is built, declares a shape that looks right, and fails at "
+    "its first batch, in `predict` as `Dimensions must be equal, but are 4 and 7`; before, it raises those words while "
+    "it is built.",
 )
 @pytest.mark.parametrize("product", [None, ops.matmul, lambda x, kernel: x @ kernel])
 def test_the_wrong_axis_builds_a_model_that_fails_at_the_first_batch(product):

@@ -19,7 +19,7 @@ from urllib.request import urlopen
 import pytest
 
 from engine.prove import records
-from engine.site import cells, has_cells, sections
+from engine.site import pieces
 from tests.site import AS_A_READER, SITE
 from tests.takeaway import shell
 
@@ -33,9 +33,7 @@ def download(address: str, name: str) -> str:
 
 def recorded(name: str) -> list[str]:
     """The words that a module is recorded to print."""
-    module = MODULES[name]
-    pieces = cells(module) if has_cells(module) else sections(module).values()
-    return " ".join(records.read(SITE, piece).printed for piece in pieces).split()
+    return " ".join(records.read(SITE, piece).printed for piece in pieces(MODULES[name])).split()
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -123,7 +123,7 @@ def test_the_test_is_padded_as_printed_whatever_the_digits():
 
 
 @pytest.mark.proves(
-    "There are only 1,000 sequences of 3 digits, so a random draw would put many of the test into the training.",
+    "Of the 1,000 sequences of 3 digits, chance would put many into both sets.",
     "Training sequences that occur in the test are left out.",
     "360 steps of 64",
 )
@@ -768,8 +768,8 @@ def connected(between, tokens):
 
 @pytest.mark.proves(
     "A layer without `supports_masking` between the embedding and the blocks is enough.",
-    "`Gain` multiplies by a constant; `MaskedGain` is the right form, and differs by one line. Both get the factor 1, "
-    "so they can change only the mask.",
+    "`MaskedGain` is the right form of `Gain`, one line longer. Both get the factor 1, so they can change only the "
+    "mask.",
     "Multiply by a constant. A mask ends here, and it should not.",
     "The same, and it propagates the mask.",
     "Keras warns and continues. The softmax now includes the padding",

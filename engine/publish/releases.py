@@ -1,0 +1,111 @@
+"""What readers of another release of Keras are told: under a block, above a page, and on a page of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+from bs4 import BeautifulSoup, Tag
+
+from engine.prove.releases import NIGHTLY, Tried, key
+from engine.site import Site, pieces
+
+CLASS = "release"
+"""Of what is written here, and on no page."""
+VERBS = {
+    "prints": ("it prints", "another output"),
+    "raises": ("it raises", "an exception"),
+    "draws": ("it draws another plot", "another plot"),
+    "follows": ("it can't run, for a block above it raises", "can't run after one that raises"),
+}
+"""What a block does, under it and in the table."""
+
+
+def noted(site: Site, tried: Tried, page: Path, html: str) -> str:
+    """A page with a closed line under each block that does something else on other releases."""
+    module = site.module_of(page)
+    differs = tried.differs.get(key(site, module), {})
+    if not differs:
+        return html
+    soup = BeautifulSoup(html, "html.parser")
+    names = {piece.text: piece.name for piece in pieces(module)}
+    for pre in soup("pre"):
+        name = names.get(pre.get_text().strip("\n"), "")
+        for label, what in reversed(list(_told(site, tried, differs.get(name, {})))):
+            _last(pre).insert_after(_details(soup, name, label, what))
+    return soup.decode(formatter="minimal")
+
+
+def since(site: Site, tried: Tried, module: Path) -> str:
+    """What is said above a page: since which release it does the same, and how many of its blocks don't."""
+    if not tried.released or not module.is_file():
+        return ""
+    if untried := tried.untried(site, module):
+        return f"{_blocks(len(untried))} not tried on others"
+    old = set(tried.released)
+    differing = [what for what in tried.differs.get(key(site, module), {}).values() if what.keys() & old]
+    but = f" but for {_blocks(len(differing))}" if differing else ""
+    return f"alike since {_minor(tried.released[0])}{but}"
+
+
+def _blocks(count: int) -> str:
+    return "1 block" if count == 1 else f"{count} blocks"
+
+
+def tables(site: Site, tried: Tried) -> str:
+    """For the page on releases, in Markdown: what was tried, and each block that isn't the same everywhere."""
+    parts = ["| Keras | TensorFlow | Blocks |\n|---|---|---|"]
+    for version, about in tried.releases.items():
+        same = f"{about['same']} of {about['ran']} do the same"
+        parts.append(f"| Keras {version} | TensorFlow {about['tensorflow']} | {same} |")
+    parts.append("\n## Block by block\n\n| Block | On other releases |\n|---|---|")
+    for module, differs in tried.differs.items():
+        page = site.page_of(site.snippets / f"{module}.py").relative_to(site.docs)
+        for piece, what in differs.items():
+            anchor = f"#{_anchor(piece)}" if what.keys() & set(tried.released) else ""
+            does = {verb: [_minor(version) for version in what if verb in what[version]] for verb in VERBS}
+            told = "; ".join(f"{VERBS[verb][1]} on {', '.join(on)}" for verb, on in does.items() if on)
+            parts.append(f"| [{module}: {piece}]({page}{anchor}) | {told} |")
+    return "\n".join(parts) + "\n"
+
+
+def _told(site: Site, tried: Tried, what: dict[str, dict[str, str]]) -> Iterator[tuple[str, dict[str, str]]]:
+    """In words on which releases a piece does something else, and what; those that do the same together."""
+    released = tried.released
+    after = dict(zip(released, [*released[1:], site.versions()["keras"]], strict=True))
+    for same, group in groupby(released, key=lambda version: what.get(version)):
+        versions = list(group)
+        first, last = map(_minor, (versions[0], versions[-1]))
+        if same and versions[0] == released[0]:
+            yield f"Before Keras {_minor(after[versions[-1]])}", same
+        elif same:
+            yield f"On Keras {first}" + (f" to {last}" if first != last else ""), same
+
+
+def _details(soup: BeautifulSoup, piece: str, label: str, what: dict[str, str]) -> Tag:
+    """The first of a block has the anchor to which the page on releases leads."""
+    ((verb, text),) = what.items()
+    details = soup.new_tag("details", attrs={"class": CLASS})
+    if label.startswith("Before"):
+        details["id"] = _anchor(piece)
+    pre = soup.new_tag("pre")
+    pre.append(soup.new_tag("code", string=text))
+    details.extend([soup.new_tag("summary", string=f"{label}, {VERBS[verb][0]}"), pre])
+    return details
+
+
+def _last(pre: Tag) -> Tag:
+    """A block, or the last of what stands under it: what it printed, what it drew."""
+    last = pre.find_parent(class_="highlight")
+    while (below := last.find_next_sibling()) and {"language-text", "plot"} & set(below.get("class", [])):
+        last = below
+    return last
+
+
+def _anchor(piece: str) -> str:
+    return f"other-releases-{piece.replace(' ', '-')}"
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2]) + (f" {NIGHTLY}" if "dev" in version else "")

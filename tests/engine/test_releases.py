@@ -1,0 +1,200 @@
+"""What a page does on other releases of Keras: found out, kept in a file, and told under its block."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.prove import releases
+from engine.prove.process import Outcome
+from engine.prove.releases import Release, Tried
+from engine.publish import releases as told
+from engine.site import Site, sections
+
+OLD, OLDER = "3.14.1", "3.13.2"
+ABOUT = {"tensorflow": "2.21.0", "ran": 2, "same": 1}
+PRINTS, RAISES = {"prints": "total: 4"}, {"raises": "ValueError: wrong\n\nthe second line"}
+
+
+@pytest.fixture
+def site(project) -> Site:
+    return Site.load(project.root)
+
+
+@pytest.fixture
+def piece(site):
+    return sections(site.snippets / "add.py")["use"]
+
+
+# --- what is the same ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("outcome", "raised", "expected"),
+    [
+        (Outcome("total: 3\n"), False, {}),
+        (Outcome("total: 4\n"), False, {"prints": "total: 4"}),
+        (Outcome("", wrong="raises ValueError: <A at 0x7f01>"), False, {"raises": "ValueError: <A at 0x…>"}),
+        (Outcome("", wrong="raises NameError: add"), True, {"follows": "NameError: add"}),
+        (Outcome("", wrong="raises NameError: add"), False, {"raises": "NameError: add"}),
+        (Outcome("", wrong="raises ValueError: add"), True, {"raises": "ValueError: add"}),
+    ],
+)
+def test_what_a_block_does_that_is_not_recorded(site, piece, outcome, raised, expected):
+    assert releases.difference(site, piece, outcome, raised) == expected
+
+
+@pytest.mark.parametrize(("printed", "same"), [("total: 4", True), ("total: -0.5e-3", True), ("sum: 3", False)])
+def test_on_a_nightly_only_other_words_count(site, piece, printed, same):
+    assert (releases.difference(site, piece, Outcome(printed), False, masked=True) == {}) is same
+
+
+# --- the file --------------------------------------------------------------------------------------------------------
+
+
+def tried(site: Site, **differs: dict) -> Tried:
+    """The file, with what one block does on each release."""
+    results = [
+        ({"keras": version.replace("_", "."), **ABOUT}, {"add": {"use": what}} if what else {})
+        for version, what in differs.items()
+    ]
+    return releases.merged(site, Tried(), results)
+
+
+def test_the_file_is_read_as_it_was_written_and_readable(site):
+    tried(site, **{"3_13_2": RAISES, "3_14_1": PRINTS}).write(site)
+    text = Tried.path(site).read_text(encoding="utf-8")
+    assert text.startswith("# What the code of the pages does on other releases. `make releases` writes this file.\n")
+    assert "3.14.1:\n        prints: 'total: 4'\n" in text
+    assert "raises: |-\n          ValueError: wrong\n\n          the second line\n" in text
+    known = Tried.read(site)
+    known.write(site)
+    assert Tried.path(site).read_text(encoding="utf-8") == text
+
+
+def test_one_release_alone_leaves_what_is_known_of_the_others(site):
+    before = tried(site, **{"3_13_2": RAISES, "3_14_1": PRINTS})
+    after = releases.merged(site, before, [({"keras": OLD, **ABOUT}, {})])
+    assert list(after.releases) == [OLDER, OLD]
+    assert after.differs == {"add": {"use": {OLDER: RAISES}}}
+
+
+def test_a_release_that_is_no_longer_listed_is_forgotten(project, site):
+    before = tried(site, **{"3_13_2": RAISES, "3_14_1": PRINTS})
+    project.replace("pyproject.toml", OLDER, "3.13.1")
+    after = releases.merged(site, before, [({"keras": OLD, **ABOUT}, {})])
+    assert list(after.releases) == [OLD]
+    assert after.differs == {}
+
+
+def test_a_new_nightly_takes_the_place_of_the_one_before(site):
+    before = releases.merged(site, Tried(), [({"keras": "3.16.0.dev1", **ABOUT}, {"add": {"use": RAISES}})])
+    after = releases.merged(site, before, [({"keras": "3.16.0.dev2", **ABOUT}, {})])
+    assert list(after.releases) == ["3.16.0.dev2"]
+    assert after.differs == {}
+    kept = releases.merged(site, before, [({"keras": OLD, **ABOUT}, {})])
+    assert list(kept.releases) == [OLD, "3.16.0.dev1"]
+
+
+def test_a_block_that_changed_is_told_as_not_tried_and_not_as_the_same(project, site):
+    tried(site, **{"3_13_2": {}, "3_14_1": {}}).write(site)
+    module = site.snippets / "add.py"
+    assert told.since(site, Tried.read(site), module) == "alike since 3.13"
+    project.replace("snippets/add.py", "add(1, 2)", "add(2, 1)")
+    assert [piece.name for piece in Tried.read(site).untried(site, module)] == ["use"]
+    assert told.since(site, Tried.read(site), module) == "1 block not tried on others"
+
+    alone = releases.merged(site, Tried.read(site), [({"keras": OLD, **ABOUT}, {})])
+    assert alone.untried(site, module), "it wasn't tried on the other release"
+
+
+def test_a_record_that_changed_is_another_block(project, site):
+    tried(site, **{"3_14_1": {}}).write(site)
+    project.replace("snippets/add.txt", "total: 3", "total: 5")
+    assert len(Tried.read(site).untried(site, site.snippets / "add.py")) == 1
+
+
+def test_a_block_in_the_file_that_is_gone_is_red_at_its_line(project, site):
+    tried(site, **{"3_14_1": RAISES}).write(site)
+    assert project.problems() == []
+    path = Tried.path(site)
+    path.write_text(path.read_text(encoding="utf-8").replace("use:", "gone:"), encoding="utf-8")
+    line = next(n for n, text in enumerate(project.read("snippets/releases.yaml").splitlines(), 1) if "gone:" in text)
+    project.assert_red(f"snippets/releases.yaml:{line}", "add has no 'gone' any more. Run `make releases`")
+
+
+def test_a_file_that_was_written_by_hand_is_red(project, site):
+    tried(site, **{"3_14_1": RAISES}).write(site)
+    path = Tried.path(site)
+    path.write_text(path.read_text(encoding="utf-8") + "# more\n", encoding="utf-8")
+    project.assert_red("snippets/releases.yaml:1", "this isn't as the command writes it. Run `make releases`.")
+
+
+@pytest.mark.parametrize(("version", "red"), [(OLD, 1), ("3.16.0.dev1", 0)], ids=["release", "nightly"])
+def test_a_check_is_red_if_a_release_does_something_else_than_recorded(site, capsys, version, red):
+    before = releases.merged(site, Tried(), [({"keras": version, **ABOUT}, {"add": {"use": PRINTS}})])
+    after = releases.merged(site, Tried(), [({"keras": version, **ABOUT}, {"add": {"use": RAISES}})])
+    assert releases._told(before, before) == 0
+    assert capsys.readouterr().out == ""
+    assert releases._told(before, after) == red
+    said = capsys.readouterr().out
+    assert f"Keras {version}: add: use\n" in said
+    assert "recorded {'prints': 'total: 4'}" in said
+
+
+# --- how it is found out ----------------------------------------------------------------------------------------------
+
+
+def test_a_release_is_laid_over_what_is_installed(project, site):
+    """A page goes on after what raises, and each of its blocks is told apart."""
+    release = Release("9.9.9", "8.8.8")
+    for name, version in (("keras", "9.9.9"), ("tensorflow", "8.8.8")):
+        folder = release.folder(project.root) / name
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text(f"__version__ = {version!r}\n", encoding="utf-8")
+    code = 'import keras\n\n    if keras.__version__ == "9.9.9":\n        raise ValueError("too new")'
+    section = "    # --8<-- [start:{0}]\n    {1}\n    # --8<-- [end:{0}]\n"
+    project.write(
+        "snippets/add.py",
+        project.read("snippets/add.py") + section.format("import", code) + section.format("after", "print(3)"),
+    )
+    about, found = releases.compare(site, release)
+    assert about == {"keras": "9.9.9", "tensorflow": "8.8.8", "ran": 4, "same": 2}
+    assert found == {"add": {"import": {"raises": "ValueError: too new"}, "after": {"prints": "3"}}}
+
+
+def test_what_cannot_be_installed_is_told(project, monkeypatch):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    assert "No matching distribution found for keras==9.9.9" in Release("9.9.9").install(project.root)
+
+
+# --- the page --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("differs", "labels"),
+    [
+        ({"3_13_2": RAISES, "3_14_1": RAISES}, ["Before Keras 3.15, it raises"]),
+        ({"3_13_2": RAISES, "3_14_1": {}}, ["Before Keras 3.14, it raises"]),
+        ({"3_13_2": {}, "3_14_1": PRINTS}, ["On Keras 3.14, it prints"]),
+        ({"3_13_2": RAISES, "3_14_1": PRINTS}, ["Before Keras 3.14, it raises", "On Keras 3.14, it prints"]),
+        ({"3_13_2": {}, "3_14_1": {}}, []),
+    ],
+)
+def test_under_a_block_stands_what_it_does_on_other_releases(project, site, differs, labels):
+    tried(site, **differs).write(site)
+    code, said = project.build()
+    assert code == 0, said
+    page = (project.root / "site/add.html").read_text(encoding="utf-8")
+    assert [part.partition("<")[0] for part in page.split("<summary>")[1:]] == labels
+    if labels:
+        assert page.index("total: 3") < page.index("<summary>"), "below what it prints today"
+        assert page.count("id=other-releases-use") <= 1
+
+
+def test_a_page_tells_since_when_it_does_the_same(site):
+    module = site.snippets / "add.py"
+    assert told.since(site, Tried(), module) == ""
+    assert (
+        told.since(site, tried(site, **{"3_13_2": RAISES, "3_14_1": {}}), module) == "alike since 3.13 but for 1 block"
+    )
+    assert told.since(site, tried(site, **{"3_13_2": {}, "3_14_1": {}}), module) == "alike since 3.13"

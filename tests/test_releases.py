@@ -1,0 +1,123 @@
+"""`docs/releases.md`: what changed for custom code, held against the file that `make releases` writes."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from engine.prove.releases import Tried, listed
+from engine.site import sections
+from tests.site import SITE
+
+TRIED = Tried.read(SITE)
+OLD = TRIED.released
+
+
+def test_the_releases_that_are_listed_were_tried():
+    wanted = [release.keras for release in listed(SITE.root) if release.keras != "nightly"]
+    assert wanted == OLD
+    assert all(about["ran"] >= 250 for about in TRIED.releases.values())
+    assert [version for version in TRIED.releases if version not in OLD], "and a nightly"
+
+
+def does(module: str, piece: str) -> dict[str, str]:
+    """What a block does on each older release on which it isn't the same."""
+    return {
+        version: " ".join(next(iter(what.values())).split())
+        for version, what in TRIED.differs[module][piece].items()
+        if version in OLD
+    }
+
+
+def today(module: str, piece: str) -> str:
+    return " ".join(sections(SITE.snippets / f"{module}.txt")[piece].text.split())
+
+
+def before(minor: str) -> list[str]:
+    return [version for version in OLD if [int(n) for n in version.split(".")[:2]] < [int(n) for n in minor.split(".")]]
+
+
+@pytest.mark.proves(
+    "Keras 3.13 | The message of a wrong shape names the input, too: `Input 0 with name 'None' of layer 'projection'`.",
+    'Before: `Input 0 of layer "projection"`.',
+)
+def test_the_message_of_a_wrong_shape_names_the_input_since_3_13():
+    old = does("layers/custom_layer", "input_spec")
+    assert list(old) == before("3.13")
+    assert all('Input 0 of layer "projection" is incompatible' in said for said in old.values())
+    assert "Input 0 with name 'None' of layer 'projection' is incompatible" in today(
+        "layers/custom_layer", "input_spec"
+    )
+
+
+@pytest.mark.proves(
+    'Keras 3.14 | `add_weight("kernel", shape=…)` raises a `ValueError`, ``name` must be passed as a keyword '
+    "argument`.",
+    "Before, it is a `TypeError`, `add_weight() got multiple values for argument 'shape'`: code that catches the one "
+    "misses the other.",
+)
+@pytest.mark.parametrize(("module", "piece"), [("errors/layers", "name_fails"), ("layers/custom_layer", "seen_name")])
+def test_a_name_by_place_is_a_value_error_since_3_14(module, piece):
+    old = does(module, piece)
+    assert list(old) == before("3.14")
+    for said in old.values():
+        assert "TypeError: Layer.add_weight() got multiple values for argument 'shape'" in said
+        assert "ValueError: `name`" not in said
+    assert "ValueError: `name` must be passed as a keyword argument" in today(module, piece)
+
+
+@pytest.mark.proves(
+    'Keras 3.14 | `metrics=["accuracy"]` for two outputs raises in other words. They change in 3.15 once more.',
+)
+@pytest.mark.parametrize(
+    ("module", "piece"), [("errors/models", "metrics_fails"), ("models/multiple_inputs_outputs", "seen_metrics")]
+)
+def test_one_metric_for_two_outputs_raises_in_other_words_in_3_14_and_in_3_15(module, piece):
+    old = does(module, piece)
+    assert list(old) == before("3.15")
+    assert len({old[version] for version in before("3.14")}) == 1
+    assert len({*old.values(), today(module, piece)}) == 3
+    assert all("ValueError: " in said for said in [*old.values(), today(module, piece)])
+
+
+@pytest.mark.proves(
+    "Keras 3.15 | `ops.matmul` and `@` no longer notice a kernel of the wrong size while a functional model is built "
+    "from sequences: it fails at the first batch.",
+)
+def test_a_kernel_of_the_wrong_size_is_not_noticed_since_3_15():
+    old = does("errors/layers", "axis_fails")
+    assert list(old) == before("3.15")
+    assert all(said.startswith("ValueError: Dimensions must be equal, but are 4 and 7") for said in old.values())
+    assert today("errors/layers", "axis_fails").startswith("declared: (None, 7, 8)")
+    old = does("layers/custom_layer", "seen_axis")
+    assert list(old) == before("3.15")
+    assert all(said.startswith("model: ValueError data: ") for said in old.values())
+
+
+@pytest.mark.proves(
+    "Keras 3.15 | `EinsumDense` and `MultiHeadAttention` start with other weights. The kernel of an attention, "
+    "`(features, heads, size)`, counts as a matrix of `features` rows now: with 16 features and 2 heads of 8, its "
+    "standard deviation is 0.25, and it was 0.11.",
+)
+@pytest.mark.parametrize("draw", range(5))
+def test_an_attention_starts_with_the_kernel_of_a_matrix_since_3_15(draw):
+    assert list(does("tutorials/transformer", "cell 14")) == before("3.15")
+    keras.utils.set_random_seed(draw)
+    attention, einsum = keras.layers.MultiHeadAttention(2, 8), keras.layers.EinsumDense("abc,cde->abde", (None, 2, 8))
+    attention.build((None, 7, 16), (None, 7, 16))
+    einsum.build((None, 7, 16))
+    kernels = [*(dense.kernel for dense in (attention.query_dense, attention.key_dense)), einsum.kernel]
+    for kernel in kernels:
+        assert kernel.shape == (16, 2, 8)
+        assert np.std(kernel) == pytest.approx(0.25, abs=0.03)
+    # Glorot's rule: as a matrix of 16 rows and 16 columns, and as it was, with 16 * 2 rows and 16 * 8 columns.
+    assert np.sqrt(2 / (16 + 16)) == 0.25
+    old = keras.initializers.GlorotUniform(seed=draw)((16, 2, 8))
+    assert np.std(old) == pytest.approx(0.11, abs=0.01)
+
+
+@pytest.mark.proves("Only other words count as a difference there.")
+def test_on_the_nightly_the_words_of_each_block_are_the_same_but_where_the_file_says():
+    nightly = [version for version in TRIED.releases if version not in OLD]
+    assert any(version in what for names in TRIED.differs.values() for what in names.values() for version in nightly)
