@@ -41,7 +41,7 @@ def test_around_a_page(page, address, path):
     contents = page.locator(".md-sidebar--secondary a.md-nav__link").count()
     assert contents >= second, "every section is in the table of contents"
     assert page.locator(".md-path__item").count() == (0 if path == "index.html" else 2), "breadcrumbs"
-    assert page.locator("a.md-footer__link").count() == (1 if path in ("index.html", "errors/saving.html") else 2)
+    assert page.locator("a.md-footer__link").count() == (1 if path in ("index.html", "releases.html") else 2)
 
     edit = page.locator("a[rel=edit]").get_attribute("href")
     assert edit == f"{REPOSITORY}/edit/main/{source_of(path)}"
@@ -120,3 +120,16 @@ def test_the_choice_of_light_or_dark_is_remembered(page):
         page.get_by_title(name).click()
     page.goto("errors/index.html")
     expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
+
+
+def test_what_a_block_prints_on_another_release_is_closed_and_a_link_from_the_releases_opens_it(page):
+    page.goto("errors/models.html")
+    older = page.locator("details.release", has_text="Before Keras 3.14")
+    expect(older.locator("pre")).to_be_hidden()
+    older.locator("summary").click()
+    expect(older.locator("pre")).to_contain_text("For a model with multiple outputs")
+
+    page.goto("releases.html")
+    page.get_by_role("link", name="errors/models: metrics_fails").click()
+    expect(page).to_have_url(re.compile("errors/models.html#other-releases-metrics_fails$"))
+    expect(older.locator("pre")).to_be_in_viewport()
