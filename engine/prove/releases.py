@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -55,15 +56,29 @@ class Release:
     def folder(self, root: Path) -> Path:
         return root / ".cache/releases" / "-".join(filter(None, (self.keras, self.tensorflow)))
 
-    def install(self, root: Path) -> str:
-        """Lay it into its folder, unless it is there. Returns why it can't be."""
+    def env(self, root: Path) -> dict[str, str]:
+        return os.environ | ENVIRONMENT | {"PYTHONPATH": str(self.folder(root))}
+
+    def install(self, root: Path) -> dict[str, str]:
+        """Lay it into its folder, unless it is there. Returns its versions, or raises `LookupError` with the reason."""
         folder = self.folder(root)
-        if (folder / "keras").is_dir() and self.keras != NIGHTLY:
-            return ""
         alone = ["--no-deps"] if self.keras != NIGHTLY and not self.tensorflow else []
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", folder, *alone]
-        done = subprocess.run([*command, *self.requirements], capture_output=True, text=True, check=False)
-        return "" if done.returncode == 0 else (done.stderr.strip() or "pip failed").splitlines()[-1]
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", folder, *alone]
+        if self.keras == NIGHTLY or not folder.is_dir():
+            done = subprocess.run([*pip, *self.requirements], capture_output=True, text=True, check=False)
+            if done.returncode:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise LookupError(f"it can't be installed: {_last(done.stderr)}")
+        ask = "import keras, tensorflow as tf; print(keras.__version__, tf.__version__)"
+        command, env = [sys.executable, "-c", ask], self.env(root)
+        done = subprocess.run(command, env=env, cwd=root, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise LookupError(f"it can't be imported: {_last(done.stderr)}")
+        return dict(zip(("keras", "tensorflow"), done.stdout.split()[-2:], strict=True))
+
+
+def _last(told: str) -> str:
+    return (told.strip() or "nothing is told").splitlines()[-1]
 
 
 def listed(root: Path) -> list[Release]:
@@ -176,15 +191,27 @@ Found = dict[str, dict[str, dict[str, str]]]
 """Of each module and piece: `prints`, `raises`, `draws` or `follows`, with what."""
 
 
-def compare(site: Site, release: Release) -> tuple[dict[str, Any], Found]:
-    """Run all pieces on a release. Returns what it is, and what each piece does that isn't the same."""
-    server = Server(site, os.environ | ENVIRONMENT | {"PYTHONPATH": str(release.folder(site.root))})
+@dataclass(frozen=True)
+class Result:
+    """What came of a release."""
+
+    keras: str
+    tensorflow: str
+    ran: int
+    found: Found
+
+    @property
+    def about(self) -> dict[str, Any]:
+        same = self.ran - sum(map(len, self.found.values()))
+        return {"tensorflow": self.tensorflow, "ran": self.ran, "same": same}
+
+
+def compare(site: Site, release: Release, versions: dict[str, str]) -> Result:
+    """Run all pieces on a release."""
+    server = Server(site, release.env(site.root))
     start, ran, found = time.monotonic(), 0, {}
-    about = {}
     for module in site.modules():
-        page = server.page()
-        about = about or page.call(_versions)
-        differs, raised = {}, False
+        page, differs, raised = server.page(), {}, False
         code = [piece for piece in pieces(module) if piece.is_code]
         for piece in code:
             what = difference(site, piece, page.run(piece), raised, masked=release.keras == NIGHTLY)
@@ -196,14 +223,7 @@ def compare(site: Site, release: Release) -> tuple[dict[str, Any], Found]:
         told = f"{len(code) - len(differs)} of {len(code)} the same"
         print(f"Keras {release.keras}: {key(site, module)}, {told} ({time.monotonic() - start:.0f} s)", flush=True)
     server.stop()
-    return {**about, "ran": ran, "same": ran - sum(map(len, found.values()))}, found
-
-
-def _versions() -> dict[str, str]:
-    import keras
-    import tensorflow as tf
-
-    return {"keras": keras.__version__, "tensorflow": tf.__version__}
+    return Result(**versions, ran=ran, found=found)
 
 
 def difference(site: Site, piece: Piece, outcome: Outcome, raised: bool, *, masked: bool = False) -> dict[str, str]:
@@ -219,10 +239,10 @@ def difference(site: Site, piece: Piece, outcome: Outcome, raised: bool, *, mask
     now, before = as_recorded(outcome.printed), record.printed
     if now != before and not (masked and _masked(now) == _masked(before)):
         return {"prints": now}
-    if record.picture and outcome.picture and not masked:
-        change = figures.differ(record.picture, outcome.picture)
-        return {"draws": change} if change else {}
-    return {}
+    if not record.picture or (masked and outcome.picture):
+        return {}
+    change = figures.differ(record.picture, outcome.picture) if outcome.picture else "nothing"
+    return {"draws": change} if change else {}
 
 
 def _masked(text: str) -> str:
@@ -237,13 +257,14 @@ def main(*arguments: str) -> int:
         print(f"No such release is listed in pyproject.toml: {', '.join(only)}")
         return 2
     print(f"Running every block on Keras {', '.join(release.keras for release in chosen)}: minutes for each")
-    failed = {release: why for release in chosen if (why := release.install(ROOT))}
-    for release, why in failed.items():
-        print(f"Keras {release.keras} is left out, it can't be installed: {why}")
-    start, before = time.monotonic(), Tried.read(site)
+    start, before, versions = time.monotonic(), Tried.read(site), {}
+    for release in chosen:
+        try:
+            versions[release] = release.install(ROOT)
+        except LookupError as why:
+            print(f"Keras {release.keras} is left out: {why}")
     with ThreadPoolExecutor(os.cpu_count()) as workers:
-        chosen = [release for release in chosen if release not in failed]
-        results = list(workers.map(lambda release: compare(site, release), chosen))
+        results = list(workers.map(lambda release: compare(site, release, versions[release]), versions))
     tried = merged(site, before, results)
     print(f"{time.monotonic() - start:.0f} s")
     for version, about in tried.releases.items():
@@ -272,9 +293,9 @@ def _flat(found: Found) -> dict[tuple[str, str], dict[str, str]]:
     return {(module, name): what for module, names in found.items() for name, what in names.items()}
 
 
-def merged(site: Site, before: Tried, results: list[tuple[dict[str, Any], Found]]) -> Tried:
+def merged(site: Site, before: Tried, results: list[Result]) -> Tried:
     """The file with new results, in the order of the releases; of those that weren't tried now, what it held."""
-    anew = {about.pop("keras"): (about, found) for about, found in results}
+    anew = {result.keras: (result.about, result.found) for result in results}
     known = {release.keras for release in listed(site.root)}
     if any(map(_is_nightly, anew)):
         known.remove(NIGHTLY)
@@ -314,6 +335,4 @@ def _order(version: str) -> list[int]:
 
 
 if __name__ == "__main__":
-    from engine.prove import releases  # a page's process finds what it is told to call by its module's name
-
-    sys.exit(releases.main(*sys.argv[1:]))
+    sys.exit(main(*sys.argv[1:]))

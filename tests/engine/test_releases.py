@@ -6,12 +6,11 @@ import pytest
 
 from engine.prove import releases
 from engine.prove.process import Outcome
-from engine.prove.releases import Release, Tried
+from engine.prove.releases import Release, Result, Tried
 from engine.publish import releases as told
 from engine.site import Site, sections
 
 OLD, OLDER = "3.14.1", "3.13.2"
-ABOUT = {"tensorflow": "2.21.0", "ran": 2, "same": 1}
 PRINTS, RAISES = {"prints": "total: 4"}, {"raises": "ValueError: wrong\n\nthe second line"}
 
 
@@ -51,13 +50,16 @@ def test_on_a_nightly_only_other_words_count(site, piece, printed, same):
 # --- the file --------------------------------------------------------------------------------------------------------
 
 
+def result(version: str, what: dict[str, str]) -> Result:
+    """What one block does on a release."""
+    return Result(version, "2.21.0", ran=2, found={"add": {"use": what}} if what else {})
+
+
 def tried(site: Site, **differs: dict) -> Tried:
     """The file, with what one block does on each release."""
-    results = [
-        ({"keras": version.replace("_", "."), **ABOUT}, {"add": {"use": what}} if what else {})
-        for version, what in differs.items()
-    ]
-    return releases.merged(site, Tried(), results)
+    return releases.merged(
+        site, Tried(), [result(version.replace("_", "."), what) for version, what in differs.items()]
+    )
 
 
 def test_the_file_is_read_as_it_was_written_and_readable(site):
@@ -73,7 +75,7 @@ def test_the_file_is_read_as_it_was_written_and_readable(site):
 
 def test_one_release_alone_leaves_what_is_known_of_the_others(site):
     before = tried(site, **{"3_13_2": RAISES, "3_14_1": PRINTS})
-    after = releases.merged(site, before, [({"keras": OLD, **ABOUT}, {})])
+    after = releases.merged(site, before, [result(OLD, {})])
     assert list(after.releases) == [OLDER, OLD]
     assert after.differs == {"add": {"use": {OLDER: RAISES}}}
 
@@ -81,17 +83,17 @@ def test_one_release_alone_leaves_what_is_known_of_the_others(site):
 def test_a_release_that_is_no_longer_listed_is_forgotten(project, site):
     before = tried(site, **{"3_13_2": RAISES, "3_14_1": PRINTS})
     project.replace("pyproject.toml", OLDER, "3.13.1")
-    after = releases.merged(site, before, [({"keras": OLD, **ABOUT}, {})])
+    after = releases.merged(site, before, [result(OLD, {})])
     assert list(after.releases) == [OLD]
     assert after.differs == {}
 
 
 def test_a_new_nightly_takes_the_place_of_the_one_before(site):
-    before = releases.merged(site, Tried(), [({"keras": "3.16.0.dev1", **ABOUT}, {"add": {"use": RAISES}})])
-    after = releases.merged(site, before, [({"keras": "3.16.0.dev2", **ABOUT}, {})])
+    before = releases.merged(site, Tried(), [result("3.16.0.dev1", RAISES)])
+    after = releases.merged(site, before, [result("3.16.0.dev2", {})])
     assert list(after.releases) == ["3.16.0.dev2"]
     assert after.differs == {}
-    kept = releases.merged(site, before, [({"keras": OLD, **ABOUT}, {})])
+    kept = releases.merged(site, before, [result(OLD, {})])
     assert list(kept.releases) == [OLD, "3.16.0.dev1"]
 
 
@@ -103,7 +105,7 @@ def test_a_block_that_changed_is_told_as_not_tried_and_not_as_the_same(project, 
     assert [piece.name for piece in Tried.read(site).untried(site, module)] == ["use"]
     assert told.since(site, Tried.read(site), module) == "1 block not tried on others"
 
-    alone = releases.merged(site, Tried.read(site), [({"keras": OLD, **ABOUT}, {})])
+    alone = releases.merged(site, Tried.read(site), [result(OLD, {})])
     assert alone.untried(site, module), "it wasn't tried on the other release"
 
 
@@ -131,8 +133,8 @@ def test_a_file_that_was_written_by_hand_is_red(project, site):
 
 @pytest.mark.parametrize(("version", "red"), [(OLD, 1), ("3.16.0.dev1", 0)], ids=["release", "nightly"])
 def test_a_check_is_red_if_a_release_does_something_else_than_recorded(site, capsys, version, red):
-    before = releases.merged(site, Tried(), [({"keras": version, **ABOUT}, {"add": {"use": PRINTS}})])
-    after = releases.merged(site, Tried(), [({"keras": version, **ABOUT}, {"add": {"use": RAISES}})])
+    before = releases.merged(site, Tried(), [result(version, PRINTS)])
+    after = releases.merged(site, Tried(), [result(version, RAISES)])
     assert releases._told(before, before) == 0
     assert capsys.readouterr().out == ""
     assert releases._told(before, after) == red
@@ -157,14 +159,27 @@ def test_a_release_is_laid_over_what_is_installed(project, site):
         "snippets/add.py",
         project.read("snippets/add.py") + section.format("import", code) + section.format("after", "print(3)"),
     )
-    about, found = releases.compare(site, release)
-    assert about == {"keras": "9.9.9", "tensorflow": "8.8.8", "ran": 4, "same": 2}
-    assert found == {"add": {"import": {"raises": "ValueError: too new"}, "after": {"prints": "3"}}}
+    versions = release.install(project.root)
+    assert versions == {"keras": "9.9.9", "tensorflow": "8.8.8"}
+    tried = releases.compare(site, release, versions)
+    assert tried.about == {"tensorflow": "8.8.8", "ran": 4, "same": 2}
+    assert tried.found == {"add": {"import": {"raises": "ValueError: too new"}, "after": {"prints": "3"}}}
 
 
 def test_what_cannot_be_installed_is_told(project, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    assert "No matching distribution found for keras==9.9.9" in Release("9.9.9").install(project.root)
+    release = Release("9.9.9")
+    with pytest.raises(LookupError, match="can't be installed: .*No matching distribution found for keras==9.9.9"):
+        release.install(project.root)
+    assert not release.folder(project.root).exists(), "it is tried again"
+
+
+def test_what_cannot_be_imported_is_told(project):
+    release = Release("9.9.9")
+    (release.folder(project.root) / "keras").mkdir(parents=True)
+    (release.folder(project.root) / "keras/__init__.py").write_text("import gone", encoding="utf-8")
+    with pytest.raises(LookupError, match="can't be imported: ModuleNotFoundError: No module named 'gone'"):
+        release.install(project.root)
 
 
 # --- the page --------------------------------------------------------------------------------------------------------
