@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
-from engine.prove import releases
+from engine.prove import figures, records, releases
 from engine.prove.process import Outcome
 from engine.prove.releases import Release, Result, Tried
 from engine.publish import releases as told
-from engine.site import Site, sections
+from engine.site import Site, pieces, sections
 
 OLD, OLDER = "3.14.1", "3.13.2"
 PRINTS, RAISES = {"prints": "total: 4"}, {"raises": "ValueError: wrong\n\nthe second line"}
@@ -45,6 +47,18 @@ def test_what_a_block_does_that_is_not_recorded(site, piece, outcome, raised, ex
 @pytest.mark.parametrize(("printed", "same"), [("total: 4", True), ("total: -0.5e-3", True), ("sum: 3", False)])
 def test_on_a_nightly_only_other_words_count(site, piece, printed, same):
     assert (releases.difference(site, piece, Outcome(printed), False, masked=True) == {}) is same
+
+
+def test_a_plot_counts_by_what_a_reader_sees_and_on_a_nightly_by_being_there(with_notebook):
+    site = Site.load(with_notebook.root)
+    cell = pieces(site.snippets / "squares.py")[2]
+    drawn = records.read(site, cell).picture
+    other = figures.Picture(drawn.svg.replace("number", "size"), drawn.png)
+    does = functools.partial(releases.difference, site, cell, raised=False)
+    assert does(Outcome(picture=drawn)) == {}
+    assert does(Outcome(picture=other)) == {"draws": "its words changed: number, size"}
+    assert does(Outcome(picture=other), masked=True) == {}
+    assert does(Outcome()) == does(Outcome(), masked=True) == {"draws": "nothing"}
 
 
 # --- the file --------------------------------------------------------------------------------------------------------
@@ -169,7 +183,7 @@ def test_a_release_is_laid_over_what_is_installed(project, site):
 def test_what_cannot_be_installed_is_told(project, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     release = Release("9.9.9")
-    with pytest.raises(LookupError, match="can't be installed: .*No matching distribution found for keras==9.9.9"):
+    with pytest.raises(LookupError, match=r"can't be installed: .*No matching distribution found for keras==9\.9\.9"):
         release.install(project.root)
     assert not release.folder(project.root).exists(), "it is tried again"
 
