@@ -184,6 +184,8 @@ def test_everything_on_a_page_is_there_without_scripts(open_page):
     page = open_page(java_script_enabled=False)
     for path in [*ADDRESSES, MISSING]:
         page.goto(path)
+        for closed in page.locator("details > summary").all():
+            closed.click()
         hidden = page.evaluate("""() => [...document.querySelectorAll("article :is(h1, h2, h3, p, li, td, pre, svg)")]
           .filter((element) => !element.checkVisibility({ opacityProperty: true, visibilityProperty: true })
             || (element.textContent.trim() && element.innerText?.trim() === ""))
