@@ -128,4 +128,4 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure() -> None:
     for server in servers:
-        server.stop()
+        server.close()

@@ -40,6 +40,10 @@ def problems(site: Site) -> Iterator[Problem]:
         if not tests_of_page:
             yield site.problem(proof, 1, "this module has no test.", "Prove what its page says.")
         for test in tests_of_page:
+            if any(re.search(r"mark\.(skip|xfail)", ast.unparse(mark)) for mark in test.decorator_list):
+                yield site.problem(
+                    proof, test.lineno, f"{test.name} is left out, or may fail.", "Let it prove its claim."
+                )
             if not _asserts(test, tree):
                 yield site.problem(proof, test.lineno, f"{test.name} asserts nothing.", "Say what has to hold.")
         if site.module_of(page).is_file():

@@ -42,7 +42,7 @@ def problems(site: Site) -> list[Problem]:
     files = [*site.pages(), *site.snippets.rglob("*.py"), *site.snippets.rglob("*.txt")]
     if found := [problem for file in sorted(files) for problem in _unreadable(site, file)]:
         return found
-    found += [problem for file in sorted(files) for problem in _unseen(site, file)]
+    found += [problem for file in sorted(files) for problem in (*_unseen(site, file), *_unmerged(site, file))]
     found += _lock(site)
     for page in site.pages():
         found += _markdown(site, page) if page.suffix == ".md" else _without_module(site, page)
@@ -83,6 +83,12 @@ def _unseen(site: Site, file: Path) -> Iterator[Problem]:
     for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), 1):
         if found := UNSEEN.search(line):
             yield site.problem(file, number, f"this line holds {found[0]!r}, which nobody sees.", "Delete it.")
+
+
+def _unmerged(site: Site, file: Path) -> Iterator[Problem]:
+    for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), 1):
+        if re.match(r"(<{7}|>{7}) ", line):
+            yield site.problem(file, number, "two versions of these lines wait to be merged.", "Choose one.")
 
 
 def _lock(site: Site) -> Iterator[Problem]:

@@ -95,7 +95,7 @@ class Server:
                 return Page(Connection(self._socket.accept()[0].detach()))
         raise RuntimeError("The process that starts those of pages has ended: what it said stands above.")
 
-    def stop(self) -> None:
+    def close(self) -> None:
         self._process.stdin.close()
         before = sum(os.times()[2:4])
         self._process.wait()

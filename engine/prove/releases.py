@@ -7,6 +7,7 @@ raises, so a section may fail only because one above it did.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -31,11 +32,8 @@ from engine.prove.records import as_recorded
 from engine.site import Piece, Problem, Site, pieces
 
 NIGHTLY = "nightly"
-ADDRESS, STYLE, NUMBER = (
-    re.compile(r"0x[0-9a-f]+"),
-    re.compile(r"\x1b\[[\d;]*m"),
-    re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?"),
-)
+ADDRESS, STYLE = re.compile(r"0x[0-9a-f]+"), re.compile(r"\x1b\[[\d;]*m")
+NUMBER = re.compile(r"[-+]?\b\d[\d,]*\.?\d*(e[+-]?\d+)?")
 HEAD = "# What the code of the pages does on other releases. `make releases` writes this file.\n"
 
 
@@ -104,7 +102,7 @@ class Tried:
     pieces: dict[str, dict[str, str]] = field(default_factory=dict)
     """Of each module, by its path without an ending, the digests of its pieces."""
     differs: dict[str, dict[str, dict[str, dict[str, str]]]] = field(default_factory=dict)
-    """Of each module, piece and Keras: `prints`, `raises`, `draws` or `follows`, with what."""
+    """Of each module, piece and Keras: `prints`, `raises`, `fails`, `draws` or `follows`, with what."""
 
     @staticmethod
     def path(site: Site) -> Path:
@@ -120,7 +118,8 @@ class Tried:
             module: {name: _together(what) for name, what in names.items()} for module, names in self.differs.items()
         }
         held = {"releases": self.releases, "pieces": self.pieces, "differs": together}
-        return HEAD + yaml.dump(held, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+        text = yaml.dump(held, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+        return f"{HEAD}# {hashlib.sha256(text.encode()).hexdigest()[:12]}: with another text below, it is red.\n{text}"
 
     def write(self, site: Site) -> None:
         self.path(site).write_text(self.text(), encoding="utf-8")
@@ -138,7 +137,11 @@ class Tried:
 
 @lru_cache(maxsize=8)
 def _read(path: Path, _mtime: int) -> Tried:
-    held = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        held = yaml.safe_load(path.read_text(encoding="utf-8"))
+        held = {name: held[name] for name in ("releases", "pieces", "differs")}
+    except (yaml.YAMLError, TypeError, KeyError):
+        return Tried()  # which isn't what stands there: a problem
     for names in held["differs"].values():
         for name, together in names.items():
             names[name] = {version: what for versions, what in together.items() for version in versions.split(", ")}
@@ -188,7 +191,7 @@ def problems(site: Site) -> Iterator[Problem]:
 
 
 Found = dict[str, dict[str, dict[str, str]]]
-"""Of each module and piece: `prints`, `raises`, `draws` or `follows`, with what."""
+"""Of each module and piece: `prints`, `raises`, `fails`, `draws` or `follows`, with what."""
 
 
 @dataclass(frozen=True)
@@ -208,21 +211,20 @@ class Result:
 
 def compare(site: Site, release: Release, versions: dict[str, str]) -> Result:
     """Run all pieces on a release."""
-    server = Server(site, release.env(site.root))
     start, ran, found = time.monotonic(), 0, {}
-    for module in site.modules():
-        page, differs, raised = server.page(), {}, False
-        code = [piece for piece in pieces(module) if piece.is_code]
-        for piece in code:
-            what = difference(site, piece, page.run(piece), raised, masked=release.keras == NIGHTLY)
-            raised |= "raises" in what
-            differs |= {piece.name: what} if what else {}
-        page.end()
-        ran += len(code)
-        found |= {key(site, module): differs} if differs else {}
-        told = f"{len(code) - len(differs)} of {len(code)} the same"
-        print(f"Keras {release.keras}: {key(site, module)}, {told} ({time.monotonic() - start:.0f} s)", flush=True)
-    server.stop()
+    with contextlib.closing(Server(site, release.env(site.root))) as server:
+        for module in site.modules():
+            page, differs, raised = server.page(), {}, False
+            code = [piece for piece in pieces(module) if piece.is_code]
+            for piece in code:
+                what = difference(site, piece, page.run(piece), raised, masked=release.keras == NIGHTLY)
+                raised |= bool({"raises", "fails"} & what.keys())
+                differs |= {piece.name: what} if what else {}
+            page.end()
+            ran += len(code)
+            found |= {key(site, module): differs} if differs else {}
+            told = f"{len(code) - len(differs)} of {len(code)} the same"
+            print(f"Keras {release.keras}: {key(site, module)}, {told} ({time.monotonic() - start:.0f} s)", flush=True)
     return Result(**versions, ran=ran, found=found)
 
 
@@ -233,10 +235,10 @@ def difference(site: Site, piece: Piece, outcome: Outcome, raised: bool, *, mask
     """
     record = records.read(site, piece)
     if outcome.wrong:
-        what = as_recorded(ADDRESS.sub("0x…", STYLE.sub("", outcome.wrong.removeprefix("raises "))))
-        follows = raised and what.startswith("NameError")
-        return {"follows": what} if follows else {"raises": what}
-    now, before = as_recorded(outcome.printed), record.printed
+        what = _told_anywhere(outcome.wrong.removeprefix("raises "))
+        verb = "raises" if outcome.wrong.startswith("raises ") else "fails"
+        return {"follows" if raised and what.startswith("NameError") else verb: what}
+    now, before = _told_anywhere(outcome.printed), _told_anywhere(record.printed)
     if now != before and not (masked and _masked(now) == _masked(before)):
         return {"prints": now}
     if not record.picture or (masked and outcome.picture):
@@ -245,16 +247,21 @@ def difference(site: Site, piece: Piece, outcome: Outcome, raised: bool, *, mask
     return {"draws": change} if change else {}
 
 
+def _told_anywhere(text: str) -> str:
+    """A text without what is another on each machine, and without colours."""
+    return as_recorded(ADDRESS.sub("0x…", STYLE.sub("", text)).replace(str(ROOT), "…"))
+
+
 def _masked(text: str) -> str:
-    return " ".join(NUMBER.sub("0", text).split())
+    return "".join(NUMBER.sub("0", text).split())
 
 
 def main(*arguments: str) -> int:
     """Try the releases that are listed, or some of them, and write the file; or with --check compare with it."""
     site, only = Site.load(ROOT), set(arguments) - {"--check"}
     chosen = [release for release in listed(ROOT) if not only or release.keras in only]
-    if not chosen:
-        print(f"No such release is listed in pyproject.toml: {', '.join(only)}")
+    if unknown := only - {release.keras for release in chosen}:
+        print(f"No such release is listed in pyproject.toml: {', '.join(unknown)}")
         return 2
     print(f"Running every block on Keras {', '.join(release.keras for release in chosen)}: minutes for each")
     start, before, versions = time.monotonic(), Tried.read(site), {}
@@ -267,10 +274,11 @@ def main(*arguments: str) -> int:
         results = list(workers.map(lambda release: compare(site, release, versions[release]), versions))
     tried = merged(site, before, results)
     print(f"{time.monotonic() - start:.0f} s")
-    for version, about in tried.releases.items():
-        print(f"Keras {version}, TensorFlow {about['tensorflow']}: {about['same']} of {about['ran']} the same")
+    for result in results:
+        print(f"Keras {result.keras}, TensorFlow {result.tensorflow}: {result.about['same']} of {result.ran} the same")
     if "--check" in arguments:
-        return _told(before, tried)
+        left_out = any(release not in versions and release.keras != NIGHTLY for release in chosen)
+        return _told(before, tried) | left_out
     tried.write(site)
     print(f"Wrote {site.relative(Tried.path(site))}")
     return 0
@@ -298,7 +306,7 @@ def merged(site: Site, before: Tried, results: list[Result]) -> Tried:
     anew = {result.keras: (result.about, result.found) for result in results}
     known = {release.keras for release in listed(site.root)}
     if any(map(_is_nightly, anew)):
-        known.remove(NIGHTLY)
+        known.discard(NIGHTLY)
     kept = {
         version: (about, _of(before, version))
         for version, about in before.releases.items()
@@ -314,7 +322,9 @@ def merged(site: Site, before: Tried, results: list[Result]) -> Tried:
             if what := {version: found[piece.name] for version, found in there.items() if piece.name in found}:
                 tried.differs.setdefault(key(site, module), {})[piece.name] = what
     if kept:  # a piece that changed since wasn't tried on these
-        tried.pieces = before.pieces
+        for module, names in tried.pieces.items():
+            known_before = before.pieces.get(module, {})
+            tried.pieces[module] = {name: known_before[name] for name in names if name in known_before}
     return tried
 
 

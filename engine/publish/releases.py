@@ -16,6 +16,7 @@ CLASS = "release"
 VERBS = {
     "prints": ("it prints", "another output"),
     "raises": ("it raises", "an exception"),
+    "fails": ("it doesn't run through", "doesn't run through"),
     "draws": ("it draws another plot", "another plot"),
     "follows": ("it can't run, for a block above it raises", "can't run after one that raises"),
 }
@@ -29,11 +30,14 @@ def noted(site: Site, tried: Tried, page: Path, html: str) -> str:
     if not differs:
         return html
     soup = BeautifulSoup(html, "html.parser")
-    names = {piece.text: piece.name for piece in pieces(module)}
+    untried = {piece.name for piece in tried.untried(site, module)}
+    names = {piece.text: piece.name for piece in pieces(module) if piece.name not in untried}
     for pre in soup("pre"):
         name = names.get(pre.get_text().strip("\n"), "")
-        for label, what in reversed(list(_told(site, tried, differs.get(name, {})))):
-            _last(pre).insert_after(_details(soup, name, label, what))
+        told = [_details(soup, label, what) for label, what in _told(site, tried, differs.get(name, {}))]
+        if told:
+            told[0]["id"] = _anchor(name)  # to which the page on releases leads
+            _last(pre).insert_after(*told)
     return soup.decode(formatter="minimal")
 
 
@@ -77,18 +81,16 @@ def _told(site: Site, tried: Tried, what: dict[str, dict[str, str]]) -> Iterator
     for same, group in groupby(released, key=lambda version: what.get(version)):
         versions = list(group)
         first, last = map(_minor, (versions[0], versions[-1]))
-        if same and versions[0] == released[0]:
-            yield f"Before Keras {_minor(after[versions[-1]])}", same
+        end = _minor(after[versions[-1]])
+        if same and versions[0] == released[0] and end != last:
+            yield f"Before Keras {end}", same
         elif same:
             yield f"On Keras {first}" + (f" to {last}" if first != last else ""), same
 
 
-def _details(soup: BeautifulSoup, piece: str, label: str, what: dict[str, str]) -> Tag:
-    """The first of a block has the anchor to which the page on releases leads."""
+def _details(soup: BeautifulSoup, label: str, what: dict[str, str]) -> Tag:
     ((verb, text),) = what.items()
     details = soup.new_tag("details", attrs={"class": CLASS})
-    if label.startswith("Before"):
-        details["id"] = _anchor(piece)
     pre = soup.new_tag("pre")
     pre.append(soup.new_tag("code", string=text))
     details.extend([soup.new_tag("summary", string=f"{label}, {VERBS[verb][0]}"), pre])

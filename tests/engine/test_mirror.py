@@ -59,6 +59,12 @@ def test_a_test_that_asserts_nothing(proved):
     assert problems(proved) == []
 
 
+@pytest.mark.parametrize("mark", ["skip", "xfail(strict=False)", "skipif(True)"])
+def test_a_test_that_is_left_out(proved, mark):
+    proved.replace("tests/test_add.py", "def test_add", f"@pytest.mark.{mark}\ndef test_add")
+    assert problems(proved) == ["tests/test_add.py:5: test_add is left out, or may fail. Let it prove its claim."]
+
+
 def test_tests_of_a_page_that_is_gone(proved):
     proved.write("tests/layers/test_gone.py", PROOF)
     (problem,) = problems(proved)

@@ -228,6 +228,11 @@ def test_what_stands_in_a_file_and_on_no_screen(project, path, unseen):
     project.assert_red(f"{path}:{line}", f"this line holds {unseen!r}, which nobody sees. Delete it.")
 
 
+def test_a_merge_that_was_not_finished(project):
+    project.write("docs/add.md", project.read("docs/add.md") + "\n<<<<<<< HEAD\nOne.\n=======\nTwo.\n>>>>>>> other\n")
+    project.assert_red("docs/add.md:17", "two versions of these lines wait to be merged. Choose one.")
+
+
 @pytest.mark.parametrize("before", ["> ", "- "], ids=["quote", "list"])
 def test_a_line_that_draws_nothing(project, before):
     project.write("docs/add.md", project.read("docs/add.md") + f'\n{before}--8<-- "snippets/add.py:add"\n')

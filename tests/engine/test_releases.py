@@ -38,13 +38,17 @@ def piece(site):
         (Outcome("", wrong="raises NameError: add"), True, {"follows": "NameError: add"}),
         (Outcome("", wrong="raises NameError: add"), False, {"raises": "NameError: add"}),
         (Outcome("", wrong="raises ValueError: add"), True, {"raises": "ValueError: add"}),
+        (Outcome("", wrong="takes more than 300 seconds."), False, {"fails": "takes more than 300 seconds."}),
+        (Outcome("\x1b[1m<A at 0x7f01>\x1b[0m"), False, {"prints": "<A at 0x…>"}),
     ],
 )
 def test_what_a_block_does_that_is_not_recorded(site, piece, outcome, raised, expected):
     assert releases.difference(site, piece, outcome, raised) == expected
 
 
-@pytest.mark.parametrize(("printed", "same"), [("total: 4", True), ("total: -0.5e-3", True), ("sum: 3", False)])
+@pytest.mark.parametrize(
+    ("printed", "same"), [("total: 4", True), ("total: -0.5e-3", True), ("total: +1,000.", True), ("sum: 3", False)]
+)
 def test_on_a_nightly_only_other_words_count(site, piece, printed, same):
     assert (releases.difference(site, piece, Outcome(printed), False, masked=True) == {}) is same
 
@@ -129,19 +133,38 @@ def test_a_record_that_changed_is_another_block(project, site):
     assert len(Tried.read(site).untried(site, site.snippets / "add.py")) == 1
 
 
-def test_a_block_in_the_file_that_is_gone_is_red_at_its_line(project, site):
-    tried(site, **{"3_14_1": RAISES}).write(site)
-    assert project.problems() == []
-    path = Tried.path(site)
-    path.write_text(path.read_text(encoding="utf-8").replace("use:", "gone:"), encoding="utf-8")
+def test_a_block_in_the_file_that_is_gone_is_red_at_its_line_until_the_command_ran(project, site):
+    known = tried(site, **{"3_13_2": {}, "3_14_1": RAISES})
+    known.pieces["add"]["gone"] = "123456"
+    known.write(site)
     line = next(n for n, text in enumerate(project.read("snippets/releases.yaml").splitlines(), 1) if "gone:" in text)
     project.assert_red(f"snippets/releases.yaml:{line}", "add has no 'gone' any more. Run `make releases`")
+    releases.merged(site, known, [result(OLD, RAISES)]).write(site)
+    assert project.problems() == []
 
 
-def test_a_file_that_was_written_by_hand_is_red(project, site):
+def test_a_command_that_names_what_is_not_listed_runs_nothing(capsys):
+    assert releases.main("9.9") == releases.main(OLD, "9.9") == 2
+    assert capsys.readouterr().out == "No such release is listed in pyproject.toml: 9.9\n" * 2
+
+
+@pytest.mark.parametrize(("keras", "code"), [("9.9.9", 1), ("nightly", 0)])
+def test_a_check_is_red_if_a_release_was_left_out(project, site, monkeypatch, capsys, keras, code):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setattr(releases, "ROOT", project.root)
+    monkeypatch.setattr(releases, "listed", lambda root: [Release(keras)])
+    assert releases.main("--check") == code
+    assert f"Keras {keras} is left out: it can't be installed: ERROR: No matching" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("same: 1", "same: 2"), ("second line", "third line"), ("differs:", "differs: ["), ("pieces:", "<<<<<<< HEAD")],
+)
+def test_a_file_that_was_written_by_hand_is_red(project, site, old, new):
     tried(site, **{"3_14_1": RAISES}).write(site)
-    path = Tried.path(site)
-    path.write_text(path.read_text(encoding="utf-8") + "# more\n", encoding="utf-8")
+    assert project.problems() == []
+    project.replace("snippets/releases.yaml", old, new)
     project.assert_red("snippets/releases.yaml:1", "this isn't as the command writes it. Run `make releases`.")
 
 
@@ -217,7 +240,15 @@ def test_under_a_block_stands_what_it_does_on_other_releases(project, site, diff
     assert [part.partition("<")[0] for part in page.split("<summary>")[1:]] == labels
     if labels:
         assert page.index("total: 3") < page.index("<summary>"), "below what it prints today"
-        assert page.count("id=other-releases-use") <= 1
+        assert page.count("id=other-releases-use") == 1, "on the first"
+
+
+def test_of_a_block_that_changed_since_nothing_is_told(project, site):
+    tried(site, **{"3_14_1": RAISES}).write(site)
+    project.replace("snippets/add.py", "add(1, 2)", "add(2, 1)")
+    code, said = project.build()
+    assert code == 0, said
+    assert "<summary>" not in (project.root / "site/add.html").read_text(encoding="utf-8")
 
 
 def test_a_page_tells_since_when_it_does_the_same(site):

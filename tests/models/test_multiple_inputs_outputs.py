@@ -14,7 +14,6 @@ import tensorflow as tf
 from keras import tree
 
 from engine.prove import shapes
-from engine.prove.releases import Tried
 from snippets.models.multiple_inputs_outputs import (
     ReadsWhatIsThere,
     TwoDigitReader,
@@ -24,7 +23,6 @@ from snippets.models.multiple_inputs_outputs import (
 )
 from tests import contract
 from tests.shown import shown
-from tests.site import SITE
 
 MODULE = "snippets.models.multiple_inputs_outputs"
 
@@ -356,14 +354,6 @@ def test_the_last_batch_counts_as_much_as_the_others_in_the_loss_of_an_output(ma
     model.compile(**COMPILE)
     logs = model.evaluate(x, y, batch_size=11, verbose=0, return_dict=True)  # 33 = 3 * 11
     assert logs["left_digit_loss"] + 0.5 * logs["right_digit_loss"] == pytest.approx(right_total, rel=1e-4)
-
-
-@pytest.mark.proves("(The nightly of Keras 3.16 weights it by its size, so the sum comes out.)")
-def test_on_the_nightly_the_weighted_sum_is_the_loss():
-    tried = Tried.read(SITE)
-    said = tried.differs["models/multiple_inputs_outputs"]["uneven"]
-    assert list(said) == [version for version in tried.releases if version.startswith("3.16.0.dev")] != []
-    assert all(what["prints"].endswith("equal: True") for what in said.values())
 
 
 @pytest.mark.proves(

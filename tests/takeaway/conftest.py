@@ -14,7 +14,7 @@ from tests.site import AS_A_READER, SITE
 def readers() -> Iterator[Server]:
     server = Server(SITE, AS_A_READER)
     yield server
-    server.stop()
+    server.close()
 
 
 @pytest.fixture
