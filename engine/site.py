@@ -27,7 +27,7 @@ MARKER = SnippetPreprocessor.RE_SNIPPET_SECTION
 CELL = re.compile(r"^# %%", re.MULTILINE)
 INCLUDE = re.compile(r'-+8<-+ "(?P<path>[^":]+):(?P<section>[\w-]+)"')
 LOCKED = re.compile(r"^(?P<package>[\w.-]+)==(?P<version>[^\s;]+)", re.MULTILINE)
-UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\xa0\xad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 """What a terminal does something with, or a reader doesn't see."""
 
 

@@ -46,6 +46,8 @@ def problems(site: Site) -> Iterator[Problem]:
                 )
             if not _asserts(test, tree):
                 yield site.problem(proof, test.lineno, f"{test.name} asserts nothing.", "Say what has to hold.")
+        for line, what, mend in _proves_nothing(tree):
+            yield site.problem(proof, line, what, mend)
         if site.module_of(page).is_file():
             yield from _unused(site, site.module_of(page), proof)
 
@@ -53,13 +55,56 @@ def problems(site: Site) -> Iterator[Problem]:
 def _asserts(test: ast.FunctionDef, tree: ast.Module) -> bool:
     """Whether a test can be red but by an accident: it, or a function of its module that it calls, asserts."""
     for node in ast.walk(test):
-        if isinstance(node, ast.Assert) or (isinstance(node, ast.Attribute) and node.attr.startswith(ASSERTS)):
+        if isinstance(node, ast.Assert) or _calls_assertion(node):
             return True
     used = {node.id for node in ast.walk(test) if isinstance(node, ast.Name)} | {one.arg for one in test.args.args}
     if "contract" in used:
         return True
     helpers = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in used - {test.name}]
     return any(_asserts(helper, tree) for helper in helpers)
+
+
+def _proves_nothing(tree: ast.Module) -> Iterator[tuple[int, str, str]]:
+    """What looks like a proof and can't be red: the line, what it is, and what to write."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.ClassDef(name=name) if name.startswith("Test"):
+                yield node.lineno, f"{name}: the tests in a class aren't run.", "Let each be a function of the module."
+            case ast.FunctionDef(name=name) if name.startswith("test_"):
+                if (line := _ends_early(node)) and node in tree.body:
+                    yield line, f"{name} may end before it has asserted.", "Assert first."
+            case ast.FunctionDef(name=name) if any("mark.proves" in ast.unparse(one) for one in node.decorator_list):
+                yield node.lineno, f"{name} is to prove a sentence, and isn't run.", "Begin its name with test_."
+            case ast.Assert(test=test) if _always_true(test):
+                yield node.lineno, f"`{ast.unparse(test)[:40]}` is always true.", "Call it, or compare it."
+            case ast.ExceptHandler(type=caught) if caught is None or _catches_assertion(caught):
+                yield node.lineno, "an assertion that fails here is caught.", "Name the exception that is meant."
+            case ast.Call(func=function, args=given) if ast.unparse(function).endswith("suppress"):
+                if any(map(_catches_assertion, given)):
+                    yield node.lineno, "an assertion that fails here is caught.", "Name the exception that is meant."
+
+
+def _ends_early(test: ast.FunctionDef) -> int:
+    """The line on which a test returns above whatever asserts, or 0."""
+    inside = [one for one in ast.walk(test) if isinstance(one, ast.FunctionDef) and one is not test]
+    others = {id(node) for one in inside for node in ast.walk(one)}
+    returns = [node.lineno for node in ast.walk(test) if isinstance(node, ast.Return) and id(node) not in others]
+    asserts = [node.lineno for node in ast.walk(test) if isinstance(node, ast.Assert) or _calls_assertion(node)]
+    return min(returns, default=0) if returns and min(returns) < min(asserts, default=1 << 30) else 0
+
+
+def _calls_assertion(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and node.attr.startswith(ASSERTS)
+
+
+def _always_true(test: ast.expr) -> bool:
+    """Whether it is a function that isn't called, or a constant."""
+    is_function = re.fullmatch(r"(np|tf|keras|ops)(\.\w+)+", ast.unparse(test))
+    return bool(is_function) or isinstance(test, ast.Constant | ast.Lambda | ast.JoinedStr | ast.Tuple | ast.List)
+
+
+def _catches_assertion(caught: ast.expr) -> bool:
+    return bool(re.search(r"\b(AssertionError|Exception|BaseException)\b", ast.unparse(caught)))
 
 
 def _unused(site: Site, module: Path, proof: Path) -> Iterator[Problem]:
@@ -72,8 +117,12 @@ def _unused(site: Site, module: Path, proof: Path) -> Iterator[Problem]:
     )
     known: set[str] = set()
     names = _imported(module)
+    its_own = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
     for piece, node in _defined(module):
         line = piece.line + node.lineno - 1
+        if node.name in its_own:
+            what = f"{node.name} is defined here, and by {site.relative(module)}."
+            yield site.problem(proof, its_own[node.name].lineno, what, "Test the one that is shown.")
         if not used & {node.name, piece.name}:
             what = f"no test of {site.relative(proof)} uses {node.name}."
             yield site.problem(module, line, what, "Test what it does, by the name that is shown.")

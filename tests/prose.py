@@ -6,7 +6,8 @@ A test names the sentences that it proves, as a reader sees them, and is red whe
     def test_affine_equals_dense(): ...
 
 A figure in the prose stands in what its part of the page is recorded to print, or in a sentence that a test proves; one
-in code font, or in the description of a plot, may stand anywhere in the page's code or outputs.
+in code font, in a formula, or in the description of a plot or of the page, may stand anywhere in the page's code or
+outputs.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+import yaml
 from bs4 import BeautifulSoup
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from engine.prove import records
-from engine.site import INCLUDE, cells, sections
+from engine.site import INCLUDE, cells, description, sections
 from tests.site import SITE
 
 NUMBERS = ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
@@ -73,8 +75,11 @@ def parts(page: Path) -> list[Part]:
 
 
 def _of_page(page: Path) -> list[Part]:
-    text = re.sub(r"\A---\n.*?\n---\n", lambda front: "\n" * front[0].count("\n"), page.read_text("utf-8"), flags=re.S)
-    found = [Part()]
+    text, found = page.read_text("utf-8"), [Part()]
+    if front := re.match(r"---\n(.*?\n)---\n", text, flags=re.S):
+        told = yaml.safe_load(front[1]).get("description", "")
+        found[0].passages.append(Passage(page, 2, told, is_alt=True))
+        text = "\n" * front[0].count("\n") + text[front.end() :]
     for passage, level, include in _read(page, text, first=1):
         if level in (1, 2):
             found.append(Part())
@@ -89,7 +94,7 @@ def _of_page(page: Path) -> list[Part]:
 
 
 def _of_notebook(module: Path) -> list[Part]:
-    found = [Part()]
+    found = [Part([Passage(module, 1, description(module), is_alt=True)])]
     for cell in cells(module):
         if cell.is_code:
             found[-1].code += f"{cell.text}\n"
@@ -127,15 +132,24 @@ def _read(path: Path, text: str, first: int) -> Iterator[tuple[Passage | None, i
             yield Passage(path, line, " | ".join(row)), 0, None
             row = None
         elif token.type == "inline":
-            words = _words(token)
+            words = _words_of_drawing(token.content) or _words(token)
             if row is not None:
                 row.append(words)
             else:
                 yield Passage(path, line, words), level, None
             level = 0
+        elif token.type == "html_block":
+            yield Passage(path, line, squeezed(BeautifulSoup(token.content, "html.parser").get_text(" "))), 0, None
         elif token.type == "fence":
             match = INCLUDE.fullmatch(token.content.strip())
             yield None, 0, (match["path"], match["section"]) if match else None
+
+
+def _words_of_drawing(text: str) -> str:
+    """What stands in a drawing that a page includes; nothing where it includes none."""
+    drawing = re.fullmatch(r'-+8<-+ "([^"]+\.svg)"', text)
+    file = SITE.root / drawing[1] if drawing else None
+    return squeezed(BeautifulSoup(file.read_text("utf-8"), "html.parser").get_text(" ")) if file else ""
 
 
 def _words(token: Token) -> str:
@@ -181,6 +195,8 @@ def readable(page: Path) -> list[Passage]:
 def missing(page: Path, sentence: str) -> str | None:
     """Why a sentence isn't proved any more: the page doesn't say it. None if it does."""
     words = squeezed(sentence)
+    if len(words.split()) < 3:
+        return f"{words!r} could be said by any sentence: quote three words or more."
     passages = readable(page)
     if any(_quote(words).search(passage.text) for passage in passages):
         return None
@@ -229,12 +245,15 @@ def untied(page: Path) -> Iterator[str]:
             text = passage.text
             for sentence in quoted:
                 text = _quote(sentence).sub(" ", text)
-            for left_out in (FORMULA, NAMES):
-                text = left_out.sub(lambda name: " " * len(name[0]), text)
+            formulas = [range(*formula.span()) for formula in FORMULA.finditer(text)]
+            text = NAMES.sub(lambda name: " " * len(name[0]), text)
             for figure in FIGURE.finditer(text):
+                in_formula = any(figure.start() in formula for formula in formulas)
+                if in_formula and len(figure[0]) == 1:  # a coefficient, an index, an exponent
+                    continue
                 in_code = text.count("`", 0, figure.start()) % 2 == 1
                 value = WORDS.get(figure[0].lower(), figure[0])
-                if value not in (shown if in_code or passage.is_alt else printed):
+                if value not in (shown if in_code or in_formula or passage.is_alt else printed):
                     around = text[max(0, figure.start() - 30) : figure.end() + 30]
                     yield (
                         f"{passage.where}: nothing ties {figure[0]!r} in {around!r}. Let a test of "

@@ -14,7 +14,9 @@ TRIED = Tried.read(SITE)
 OLD = TRIED.released
 
 
+@pytest.mark.proves("What the code of this site does on other releases of Keras, from 3.12 to the nightly")
 def test_the_releases_that_are_listed_were_tried():
+    assert OLD[0].startswith("3.12.")
     wanted = [release.keras for release in listed(SITE.root) if release.keras != "nightly"]
     assert wanted == OLD
     assert all(about["ran"] >= 250 for about in TRIED.releases.values())

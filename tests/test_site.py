@@ -84,6 +84,11 @@ def test_each_page_has_a_description(built, page):
     assert own and 40 <= len(told) <= 160, "write `description:`, a sentence of 40 to 160 characters, above the title"  # noqa: PT018
 
 
+def test_no_two_pages_say_the_same_of_themselves(built):
+    said = {page: html.shown_in(built_page(built, page)).head["description"] for page in SITE.pages()}
+    assert len(set(said.values())) == len(said), said
+
+
 def test_every_link_of_the_built_site_leads_somewhere(built):
     """Those of the navigation, the header and the footer too."""
     files = {path.relative_to(built).as_posix() for path in built.rglob("*") if path.is_file()}

@@ -34,7 +34,7 @@ TYPED = {"console"}
 
 COMMAND = re.compile(r"\$ (make|mkdocs|pip|pytest|python|uv)\b(?!.* -c\b)")
 
-PRIVATE = ("keras.src", "tensorflow.python", "tf.python", "tensorflow.keras", "tf.keras", "tf.compat.v1")
+PRIVATE = ("keras.src", *(f"{tf}.{part}" for tf in ("tensorflow", "tf") for part in ("python", "compat", "keras")))
 """Roads that a copier would regret: closed in another release, or older names of what `keras` has."""
 
 
@@ -42,7 +42,7 @@ def problems(site: Site) -> list[Problem]:
     files = [*site.pages(), *site.snippets.rglob("*.py"), *site.snippets.rglob("*.txt")]
     if found := [problem for file in sorted(files) for problem in _unreadable(site, file)]:
         return found
-    found += [problem for file in sorted(files) for problem in (*_unseen(site, file), *_unmerged(site, file))]
+    found += [problem for file in sorted(files) for problem in (*_unseen(site, file), *_unfinished(site, file))]
     found += _lock(site)
     for page in site.pages():
         found += _markdown(site, page) if page.suffix == ".md" else _without_module(site, page)
@@ -58,16 +58,30 @@ def problems(site: Site) -> list[Problem]:
 ELSEWHERE = re.compile(r"(/|~|\.\.(/|$)|[a-z]+://)\S*$")
 DEFINES = (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef, ast.Assign, ast.AnnAssign)
 OUTPUTS = "Run `make outputs`."
+UNWRITTEN = re.compile(r"\b(TODO|FIXME|TBD|[Ll]orem ipsum)\b")
 
 
 def _stray(site: Site, file: Path) -> Iterator[Problem]:
     """What MkDocs would publish, and nothing reads."""
+    is_page = file.suffix in (".md", ".ipynb")
     if file.is_symlink():
         yield site.problem(file, 1, "what a link leads to is published, and isn't looked at.", "Copy it here.")
     elif file.suffix == ".py":
         yield site.problem(file, 1, "a module among the pages is published and never run.", "Move it to snippets/.")
-    elif file.is_file() and file.suffix not in (".md", ".ipynb", ".svg") and file.parent != site.docs / "assets":
+    elif file.is_file() and not is_page and file.suffix != ".svg" and file.parent != site.docs / "assets":
         yield site.problem(file, 1, "this is published as it is, and isn't looked at.", "Move it to docs/assets/.")
+    elif file.is_file() and not is_page and not _is_named(site, file):
+        yield site.problem(file, 1, "this is published, and no page and no template names it.", "Delete it.")
+
+
+def _is_named(site: Site, file: Path) -> bool:
+    """Whether a page names a file, or what makes pages."""
+    folders = (site.docs / "assets", site.root / "theme", site.root / "engine")
+    makers = [
+        path for folder in folders for path in folder.rglob("*") if path.suffix in (".css", ".html", ".js", ".py")
+    ]
+    readers = [*site.root.glob("*.yml"), *site.pages(), *makers]
+    return any(file.name in reader.read_text(encoding="utf-8") for reader in readers if reader != file)
 
 
 def _unreadable(site: Site, file: Path) -> Iterator[Problem]:
@@ -85,23 +99,31 @@ def _unseen(site: Site, file: Path) -> Iterator[Problem]:
             yield site.problem(file, number, f"this line holds {found[0]!r}, which nobody sees.", "Delete it.")
 
 
-def _unmerged(site: Site, file: Path) -> Iterator[Problem]:
+def _unfinished(site: Site, file: Path) -> Iterator[Problem]:
     for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), 1):
         if re.match(r"(<{7}|>{7}) ", line):
             yield site.problem(file, number, "two versions of these lines wait to be merged.", "Choose one.")
+        if found := UNWRITTEN.search(line):
+            yield site.problem(file, number, f"{found[0]!r}: something isn't written yet.", "Write it, or delete this.")
 
 
 def _lock(site: Site) -> Iterator[Problem]:
     """Each page tells the versions of the lock: they have to be those that run."""
     lock, locked = site.root / "requirements.txt", site.versions()
-    for package in ("tensorflow", "keras"):
-        if package not in locked:
-            what = f"the lock has no line {package}==…, which each page tells its reader."
-            yield site.problem(lock, 1, what, "Run `make lock`.", stops=True)
-        elif locked[package] != (installed := importlib.metadata.version(package)):
-            line = lock.read_text(encoding="utf-8").splitlines().index(f"{package}=={locked[package]}") + 1
-            what = f"the lock has {package} {locked[package]}, and {installed} is installed."
-            yield site.problem(lock, line, what, "Run `touch requirements.txt`, and again.")
+    for package in sorted({"tensorflow", "keras"} - set(locked)):
+        what = f"the lock has no line {package}==…, which each page tells its reader."
+        yield site.problem(lock, 1, what, "Run `make lock`.", stops=True)
+    for number, line in enumerate(lock.read_text(encoding="utf-8").splitlines(), 1):
+        package, _, version = line.partition("==")
+        if ";" in line or not version:  # a package that isn't for every machine, or no package
+            continue
+        try:
+            installed = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            installed = "none"
+        if installed != version:
+            what = f"the lock has {package} {version}, and {installed} is installed."
+            yield site.problem(lock, number, what, "Run `touch requirements.txt`, and again.")
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------
@@ -111,6 +133,7 @@ def _markdown(site: Site, page: Path) -> Iterator[Problem]:
     page_blocks = read(page)
     yield from _head(site, page)
     yield from _unlisted(site, page)
+    yield from _titles(site, page, page_blocks)
     for block in page_blocks:
         yield from _block(site, block)
     yield from _misplaced_outputs(site, page, page_blocks)
@@ -145,6 +168,15 @@ def _unlisted(site: Site, page: Path) -> Iterator[Problem]:
     path = page.relative_to(site.docs).as_posix()
     if site.config.nav and path not in yaml.safe_dump(site.config.nav).replace("'", " ").split():
         yield site.problem(page, 1, "no navigation leads to this page.", f"Name {path} in mkdocs.yml, under nav.")
+
+
+def _titles(site: Site, page: Path, page_blocks: list[Block]) -> Iterator[Problem]:
+    """A fence says at most that it is an output: no test would hold another title to anything."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    for block in page_blocks:
+        if block.include and (title := re.search(r"title=(?!\"Output\"$).*", lines[block.line - 1])):
+            what = f"nothing proves what {title[0]} says."
+            yield site.problem(page, block.line, what, 'Leave it out, or write title="Output".')
 
 
 def section_of(site: Site, block: Block) -> Piece:
@@ -281,6 +313,7 @@ def _of_sections(site: Site, module: Path) -> Iterator[Problem]:
         yield site.problem(module, 1, what, "Mark one, or delete the module.")
     yield from _repeated(site, module)
     yield from _unguarded(site, module)
+    yield from _unshown(site, module)
     shown = [block.include for block in read(page)] if page.is_file() else []
     for path in filter(Path.is_file, (module, record)):
         for section in sections(path).values():
@@ -296,6 +329,26 @@ def _unguarded(site: Site, module: Path) -> Iterator[Problem]:
         if not (docstring or isinstance(node, DEFINES) or ast.unparse(node).startswith("if __name__ == '__main__':")):
             mend = 'Put it into `if __name__ == "__main__":`, with its section.'
             yield site.problem(module, node.lineno, "this runs where the module is imported.", mend)
+
+
+def _unshown(site: Site, module: Path) -> Iterator[Problem]:
+    """Code beside the sections: no reader sees it, and no block runs it, while tests would import it."""
+    shown = {section.line + n for section in sections(module).values() for n in range(section.text.count("\n") + 1)}
+    for node in _statements(ast.parse(module.read_text(encoding="utf-8")).body):
+        first = min([node.lineno, *(mark.lineno for mark in getattr(node, "decorator_list", ()))])
+        docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if not docstring and (line := next((n for n in range(first, node.end_lineno + 1) if n not in shown), 0)):
+            what = "this line stands in no section: no page shows it."
+            yield site.problem(module, line, what, "Put it into one, or delete it.")
+
+
+def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Those of a module, and those that it runs as a script."""
+    for node in body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'":
+            yield from (*node.body, *node.orelse)
+        else:
+            yield node
 
 
 def _shown_otherwise(site: Site, page: Path, section: Piece, times: int) -> Problem:

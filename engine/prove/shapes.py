@@ -22,7 +22,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-SHAPE = re.compile(r"#\s*(?P<shape>\([^()]*\))(?P<rest>.*)")
+SHAPE = re.compile(r"#\s*(?:shapes?:?\s*)?(?P<shape>\([^()]*\))(?P<rest>.*)")
 CHECK = "__check_shapes__"
 """The builtin by which code that is compiled here calls `check`."""
 

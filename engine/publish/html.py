@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import latex2mathml.converter
-from bs4 import BeautifulSoup, Tag
+from bs4 import BeautifulSoup, Comment, Tag
 from sybil import Document
 
 from engine.prove import records
@@ -28,9 +28,18 @@ ELEMENTS = """a abbr aside blockquote br code dd details div dl dt em figcaption
 li math ol p pre section span strong sub summary sup svg table tbody td th thead tr ul""".split()  # noqa: SIM905
 DRAWN = """circle clippath defs desc ellipse g image line marker path polygon polyline rect text title tspan
 use""".split()  # noqa: SIM905
-ATTRIBUTES = """alt alttext aria-label checked class data-search-exclude data-tabs display download for height href id
+ATTRIBUTES = """alt alttext aria-label checked class data-tabs display download for height href id
 name open src title type width""".split()  # noqa: SIM905
 """What a page is made of: whatever else could show what isn't proved, or hide what is."""
+
+
+EXAMPLES = re.compile(r"(?i)examples?|code|programs?|snippets?|usage|how\b")
+"""A column of a table whose code is quoted."""
+HEADING = re.compile(r"^h[1-6]$")
+MARKUP = re.compile(
+    r"(?:^|\n)\s*(?:[-*+] |\d+\. |#{1,6} |\||!!!|\?\?\?|===|> )|\*\*|__\w|\]\(|\[\^|`|:::|\{ ?[#.:]|~~|\$|\\[a-z(\[]"
+)
+"""What Markdown would have read, if it stood where it reads it."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,10 @@ class Shown:
     """Lines that were to be replaced by what they name, and stand on the page as they are."""
     strange: list[tuple[str, str]]
     """Elements and attributes that aren't for pages, each with how it begins in the source."""
+    unread: list[str]
+    """Marks of Markdown that stand on the page as they are, and comments, which stand in its source only."""
+    headings: list[tuple[int, str, bool]]
+    """Level and text of each heading, and whether it stands within a `<div>`."""
     tables: list[tuple[list[str], list[list[str]]]]
     """Headings of each table, and the code in each cell of its rows."""
 
@@ -73,8 +86,20 @@ def shown_in(html: str) -> Shown:
         loose=[element.get_text("\n").strip() for element in loose],
         included=[line.strip() for line in page.get_text().splitlines() if "--8<--" in line],
         strange=list(_strange(page)),
+        unread=list(_unread(page)),
+        headings=[(int(one.name[1]), one.get_text(), one.find_parent("div") is not None) for one in page(HEADING)],
         tables=[(_texts(table, "th"), [_code_of(row) for row in table("tr") if row.td]) for table in page("table")],
     )
+
+
+def _unread(page: BeautifulSoup) -> Iterator[str]:
+    for text in page.find_all(string=True):
+        if isinstance(text, Comment):
+            yield f"<!--{text}"
+        elif not text.find_parent(["pre", "code", "svg", "math"]) and (mark := MARKUP.search(text)):
+            yield text[mark.start() :].strip()
+        elif text.find_parent("math") and "\\" in text:
+            yield text.strip()
 
 
 def _between_code(br: Tag) -> bool:
@@ -90,7 +115,9 @@ def _strange(page: BeautifulSoup) -> Iterator[tuple[str, str]]:
             yield f"<{element.name}> in a drawing", f"<{element.name}"
         elif drawing is None and element.name != "svg":
             yield from (
-                (f"{name}=… of <{element.name}>", f"{name}=") for name in element.attrs if name not in ATTRIBUTES
+                (f"{name}=… of <{element.name}>", f"{name}=")
+                for name in element.attrs
+                if name not in ATTRIBUTES and (element.name, name) != ("figure", "data-search-exclude")
             )
 
 
@@ -170,6 +197,16 @@ def page_problems(site: Site, page: Path, html: str) -> Iterator[Problem]:
     for name, start in shown.strange:
         what = f"{name} isn't for pages: it could show what isn't proved, or hide what is."
         yield site.problem(source, min(_lines(source, start)), what, "Write Markdown.")
+    for text in shown.unread:
+        what = f"{text[:40]!r} is shown as it is: Markdown doesn't read it here."
+        mend = "Begin a list or a table after an empty line, and end what is begun."
+        if text.startswith("<!--"):
+            what, mend = f"{text[:40]!r} is published, and no page shows it.", "Delete it, or say it."
+        elif text.startswith("\\"):
+            what, mend = f"{text[:40]!r} is nothing that a formula may hold.", "Use another command of LaTeX."
+        needle = text.removeprefix("<!--").split("\n")[0][:40].strip()
+        yield site.problem(source, min(_lines(source, needle)), what, mend)
+    yield from _heading_problems(site, source, shown)
     for name in sorted({name for name in shown.ids if shown.ids.count(name) > 1}):
         line = max(_lines(source, f"#{name}"))
         yield site.problem(source, line, f"two anchors are called #{name}.", "Give one another name.")
@@ -179,6 +216,19 @@ def page_problems(site: Site, page: Path, html: str) -> Iterator[Problem]:
             if not address:
                 what, mend = "a drawing has no name that tells what it shows.", "Give its <svg> an aria-label."
             yield site.problem(source, min(_lines(source, address or "svg")), what, mend)
+
+
+def _heading_problems(site: Site, source: Path, shown: Shown) -> Iterator[Problem]:
+    above = 1
+    for level, text, inside in shown.headings:
+        title = text.removesuffix("¶")
+        if level > above + 1:
+            what = f"{title!r} is of level {level}, and stands under one of level {above}."
+            yield site.problem(source, min(_lines(source, title)), what, f"Begin it with {'#' * (above + 1)}.")
+        if inside:
+            what = f"{title!r} stands within a <div>, which isn't ended."
+            yield site.problem(source, min(_lines(source, title)), what, "Write </div> where it ends.")
+        above = level
 
 
 def _code_problems(site: Site, page: Path, shown: Shown) -> Iterator[Problem]:
@@ -222,7 +272,7 @@ def _unquoted(site: Site, page: Path, shown: Shown) -> Iterator[Problem]:
     known = _squeezed(module.read_text(encoding="utf-8")) if module.is_file() else ""
     for headings, rows in shown.tables:
         for heading, code in ((heading, code) for row in rows for heading, code in zip(headings, row, strict=False)):
-            if (heading == "Example" or _has_lines(code)) and not (code and _squeezed(code).rstrip(",") in known):
+            if (EXAMPLES.match(heading) or _has_lines(code)) and not (code and _squeezed(code).rstrip(",") in known):
                 line = min(_lines(page, code.split("\n")[0].strip()))
                 what = f"the cell {code[:40]!r} of the column {heading} isn't quoted from {site.relative(module)}."
                 yield site.problem(page, line, what, "Quote the module, without comments.")
@@ -245,7 +295,11 @@ def link_problems(site: Site, pages: dict[str, tuple[Path, str]], files: set[str
     """Dead links, anchors and images. `pages` maps an address to its source and HTML, `files` are all addresses."""
     for url, (source, html) in pages.items():
         shown = shown_in(html)
-        for address in [*shown.links, *(address for address, _ in shown.images if address)]:
+        images = [address for address, _ in shown.images if address]
+        for address in [*shown.links, *images]:
+            if elsewhere := _elsewhere(address, is_image=address in images):
+                yield site.problem(source, min(_lines(source, address)), *elsewhere)
+                continue
             target, anchor = resolve(url, address)
             if target is None:
                 continue
@@ -258,6 +312,21 @@ def link_problems(site: Site, pages: dict[str, tuple[Path, str]], files: set[str
             if what:
                 needle = f"#{anchor}" if anchor else address.removeprefix("../").rstrip("/")
                 yield site.problem(source, min(_lines(source, needle)), what, mend)
+
+
+def _elsewhere(address: str, *, is_image: bool) -> tuple[str, str] | None:
+    """Why an address is none for a page, and what to write: what it names is there on one machine, or for today."""
+    told = f"the link to {address!r}"
+    parts = urlsplit(address)
+    if not address.strip("#"):
+        return f"{told} leads nowhere.", "Name a page, or a heading as #name."
+    if parts.scheme and is_image:
+        return f"the image {address} is another host's.", "Copy it to docs/."
+    if parts.hostname in ("localhost", "127.0.0.1", "0.0.0.0", "::1"):
+        return f"{told} leads to the machine of its reader.", "Name the page as it lies in docs/."
+    if parts.scheme not in ("", "https", "mailto") or address.startswith("/"):
+        return f"{told} isn't for every host.", "Begin it with https://, or name the page as it lies in docs/."
+    return None
 
 
 def resolve(url: str, href: str) -> tuple[str | None, str]:

@@ -19,6 +19,15 @@ BROKEN = {
     "a dead anchor": ("[gone](add.md#gone)", "docs/add.md has no anchor #gone."),
     "a dead anchor on the page": ("[gone](#gone)", "docs/links.md has no anchor #gone."),
     "a missing image": ("![a picture](gone.png)", "the link to gone.png leads nowhere."),
+    "a link to nothing": ("[gone](#)", "the link to '#' leads nowhere."),
+    "an empty link": ('<a href="">gone</a>', "the link to '' leads nowhere."),
+    "a link to one machine": ("[gone](http://localhost:8000/add.html)", "leads to the machine of its reader."),
+    "a link to one host": ("[gone](/add.html)", "the link to '/add.html' isn't for every host."),
+    "a link that anybody reads": (
+        "[gone](http://example.org)",
+        "the link to 'http://example.org' isn't for every host.",
+    ),
+    "an image of another host": ("![a picture](https://example.org/a.png)", "is another host's. Copy it to docs/."),
     "an image without alt text": (
         "![](../assets/favicon.svg)",
         "the alt text '' doesn't tell what the image",
@@ -36,6 +45,23 @@ def test_red_at_its_line(project, text, what):
 
 
 UNUSABLE = {
+    "a table without an empty line": ("# A\n\nText:\n| a |\n|---|\n| b |\n", 4, "'| a |"),
+    "a list without an empty line": ("# A\n\nText:\n- an item\n", 4, "'- an item' is shown as it is"),
+    "numbers without an empty line": ("# A\n\nText:\n1. an item\n", 4, "'1. an item' is shown as it is"),
+    "a note indented by two": ("# A\n\n- b\n\n  !!! note\n      Text.\n", 5, "'!!! note"),
+    "bold that isn't ended": ("# A\n\nSome **bold text.\n", 3, "'**bold text.' is shown as it is"),
+    "code that isn't ended": ("# A\n\nSome `code.\n", 3, "'`code.' is shown as it is"),
+    "a footnote": ("# A\n\nText.[^1]\n\n[^1]: A note.\n", 3, "'[^1]' is shown as it is"),
+    "a formula that isn't ended": ("# A\n\nSome $x text.\n", 3, "'$x text.' is shown as it is"),
+    "a macro that doesn't exist": ("# A\n\nSome $\\foo{x}$.\n", 3, r"'\\foo' is nothing that a formula may hold."),
+    "attributes of nothing": ("# A\n\nText { .pair}\n", 3, "'{ .pair}' is shown as it is"),
+    "a comment": ("# A\n\n<!-- 9 of 10 -->\n", 3, "'<!-- 9 of 10 ' is published, and no page shows it."),
+    "a level that is left out": ("# A\n\n### B\n", 3, "'B' is of level 3, and stands under one of level 1."),
+    "a part that isn't ended": (
+        "# A\n\n<div class='pair' markdown>\n\nText.\n\n## B\n",
+        7,
+        "'B' stands within a <div>",
+    ),
     "no title": ("Text.\n", 1, "the page has 0 headings of level 1. Give it one, its title"),
     "an empty page": ("", 1, "the page has 0 headings of level 1."),
     "two titles": ("# One\n\nText.\n\n# Two\n", 1, "the page has 2 headings of level 1."),
@@ -85,6 +111,8 @@ LOOSE = {
     "words of a drawing that aren't": "<svg role='img' aria-label='A b.'><foreignObject>x = 1</foreignObject></svg>",
     "lines of code elements": "`x = 1`<br>`print(x)`",
     "an Example column": "| Example |\n|---|\n| `x = 1` |",
+    "a column of code": "| Code |\n|---|\n| `x = 1` |",
+    "a part that no search finds": "<p data-search-exclude=''>Text.</p>",
     "lines in a column": "| Part | How |\n|---|---|\n| a | `x = 1`<br>`print(x)` |",
     "a method in a column": "| Part | How |\n|---|---|\n| a | `def call(self, x):`<br>`return x` |",
 }

@@ -59,6 +59,40 @@ def test_a_test_that_asserts_nothing(proved):
     assert problems(proved) == []
 
 
+NOTHING = {
+    "def test_more():\n    if add(1, 2):\n        return\n    assert add(1, 2)\n": (
+        9,
+        "test_more may end before it has",
+    ),
+    "class TestAdd:\n    def test_add(self):\n        assert add(1, 2)\n": (
+        7,
+        "TestAdd: the tests in a class aren't run.",
+    ),
+    "@pytest.mark.proves('See add.')\ndef more():\n    assert add(1, 2)\n": (
+        8,
+        "more is to prove a sentence, and isn't",
+    ),
+    "def test_more():\n    assert np.allclose\n": (8, "`np.allclose` is always true. Call it, or compare it."),
+    "def test_more():\n    assert (add(1, 2), 4)\n": (8, "`(add(1, 2), 4)` is always true."),
+    "def test_more():\n    with suppress(AssertionError):\n        assert add(1, 2)\n": (
+        8,
+        "an assertion that fails here is",
+    ),
+    "def test_more():\n    try:\n        assert add(1, 2)\n    except Exception:\n        pass\n": (
+        10,
+        "an assertion that",
+    ),
+    "def add(a, b):\n    return a + b\n": (7, "add is defined here, and by snippets/add.py."),
+}
+
+
+@pytest.mark.parametrize(("code", "line", "what"), [(code, *told) for code, told in NOTHING.items()])
+def test_a_test_that_cannot_be_red(proved, code, line, what):
+    proved.write("tests/test_add.py", f"{PROOF}\n{code}")
+    (problem,) = problems(proved)
+    assert problem.startswith(f"tests/test_add.py:{line}: {what}")
+
+
 @pytest.mark.parametrize("mark", ["skip", "xfail(strict=False)", "skipif(True)"])
 def test_a_test_that_is_left_out(proved, mark):
     proved.replace("tests/test_add.py", "def test_add", f"@pytest.mark.{mark}\ndef test_add")

@@ -142,6 +142,8 @@ def test_a_shape_that_nothing_is_held_against(project):
     project.replace("snippets/add.py", "    total = add", "    # (batch, 8)\n    total = add")
     what = "this comment begins with a shape, and there is nothing that it can be held against."
     project.assert_red("snippets/add.py:10", what)
+    project.replace("snippets/add.py", "# (batch, 8)", "# shape: (batch, 8)")
+    project.assert_red("snippets/add.py:10", what)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +152,32 @@ def test_a_shape_that_nothing_is_held_against(project):
 def test_what_runs_where_the_module_is_imported(project, code):
     project.replace("snippets/add.py", "\nif __name__", f"\n{code}\n\nif __name__")
     project.assert_red("snippets/add.py:8", "this runs where the module is imported. Put it into `if __name__")
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["def add(a, b):\n    return a - b", "class Other:\n    pass", "import keras", "zero = 0"],
+    ids=["a second definition", "a class", "an import", "a constant"],
+)
+def test_code_beside_the_sections(project, code):
+    """Tests would import it, and no reader sees it."""
+    project.replace("snippets/add.py", "\nif __name__", f"\n{code}\n\nif __name__")
+    project.assert_red("snippets/add.py:8", "this line stands in no section: no page shows it.")
+
+
+@pytest.mark.parametrize("where", ["    # --8<-- [start:use]\n", "    # --8<-- [end:use]\n"], ids=["above", "below"])
+def test_a_line_that_only_the_script_runs(project, where):
+    above = project.read("snippets/add.py").partition(where)[0].count("\n") + 1
+    below = "end" in where
+    project.replace("snippets/add.py", where, f"{where}    zero = 0\n" if below else f"    zero = 0\n{where}")
+    line = above + below
+    project.assert_red(f"snippets/add.py:{line}", "this line stands in no section: no page shows it.")
+
+
+def test_what_is_defined_where_the_module_is_imported(project):
+    project.write("snippets/add.py", f"{project.read('snippets/add.py')}else:\n    add = max\n")
+    line = len(project.read("snippets/add.py").splitlines())
+    project.assert_red(f"snippets/add.py:{line}", "this line stands in no section: no page shows it.")
 
 
 def test_a_page_to_which_no_navigation_leads(project):
@@ -221,11 +249,31 @@ def test_a_console_block_that_holds_more_than_commands(project, line):
 
 
 @pytest.mark.parametrize("path", ["docs/add.md", "snippets/add.py"])
-@pytest.mark.parametrize("unseen", ["\u202e", "\u2066", "\u200b"], ids=["order", "isolate", "no width"])
+@pytest.mark.parametrize(
+    "unseen",
+    ["\u202e", "\u2066", "\u200b", "\u00ad", "\u00a0"],
+    ids=["order", "isolate", "no width", "hyphen", "space"],
+)
 def test_what_stands_in_a_file_and_on_no_screen(project, path, unseen):
     project.replace(path, "dd", f"d{unseen}d")
     line = next(number for number, line in enumerate(project.read(path).split("\n"), 1) if unseen in line)
     project.assert_red(f"{path}:{line}", f"this line holds {unseen!r}, which nobody sees. Delete it.")
+
+
+@pytest.mark.parametrize("words", ["TODO: more.", "FIXME", "Lorem ipsum dolor."])
+def test_what_is_not_written_yet(project, words):
+    project.write("docs/add.md", project.read("docs/add.md") + f"\n{words}\n")
+    project.assert_red("docs/add.md:17", "something isn't written yet. Write it, or delete this.")
+
+
+@pytest.mark.parametrize("title", ["Keras 3.9", "Output of 9"])
+def test_a_fence_whose_title_nothing_proves(project, title):
+    project.replace(
+        "docs/add.md",
+        '```python\n--8<-- "snippets/add.py:add"',
+        f'```python title="{title}"\n--8<-- "snippets/add.py:add"',
+    )
+    project.assert_red("docs/add.md:5", f'nothing proves what title="{title}" says.')
 
 
 def test_a_merge_that_was_not_finished(project):
@@ -246,6 +294,12 @@ def test_a_file_that_is_published_as_it_is(project):
     project.assert_red(
         "docs/static.html:1", "this is published as it is, and isn't looked at. Move it to docs/assets/."
     )
+
+
+@pytest.mark.parametrize("name", ["docs/assets/notes.pdf", "docs/assets/more.js", "docs/drawing.svg"])
+def test_a_file_that_nothing_names(project, name):
+    project.write(name, "x = 1")
+    project.assert_red(f"{name}:1", "this is published, and no page and no template names it. Delete it.")
 
 
 def test_a_link_to_a_folder(project):
@@ -295,6 +349,7 @@ PRIVATE = {
     "an import": "import keras.src.layers\n",
     "a name of it": "from tensorflow.python.framework import ops\n",
     "an attribute": "import keras\n\nLayer = keras.src.layers.Layer\n",
+    "a compatible one": "import tensorflow.compat.v1 as tf\n",
     "an older name": "import tensorflow as tf\n\nLayer = tf.keras.layers.Layer\n",
 }
 
@@ -315,6 +370,13 @@ def test_a_lock_of_other_versions_than_run(project):
     line = next(number for number, text in enumerate(lock.splitlines(), 1) if text.startswith("keras=="))
     project.write("requirements.txt", re.sub(r"(?m)^keras==.*$", "keras==3.0.0", lock))
     project.assert_red(f"requirements.txt:{line}", "the lock has keras 3.0.0, and ")
+
+
+def test_a_lock_of_another_version_of_any_package(project):
+    lock = project.read("requirements.txt")
+    line = next(number for number, text in enumerate(lock.splitlines(), 1) if text.startswith("sybil=="))
+    project.write("requirements.txt", re.sub(r"(?m)^sybil==.*$", "sybil==0.1", lock))
+    project.assert_red(f"requirements.txt:{line}", "the lock has sybil 0.1, and ")
 
 
 def test_a_lock_without_a_version_that_pages_tell(project):

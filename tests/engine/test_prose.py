@@ -63,6 +63,7 @@ def page(project, monkeypatch) -> Path:
 def test_each_figure_that_nothing_ties_is_told_with_its_line(page):
     found = list(prose.untied(page))
     assert [problem.partition(" in ")[0] for problem in found] == [
+        "docs/scale.md:2: nothing ties '7'",
         "docs/scale.md:16: nothing ties '12'",
         "docs/scale.md:28: nothing ties '4.50'",
     ]

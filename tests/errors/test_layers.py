@@ -585,7 +585,7 @@ def test_after_the_first_call_an_append_raises():
     [
         (lambda: fails("untracked")["Gain"](), False),
         (lambda: works("untracked")["Gain"](), True),
-        (lambda: Gain(keras.Variable(1.0)), True),
+        (lambda: Times(keras.Variable(1.0)), True),
     ],
     ids=["tf.Variable", "add_weight", "keras.Variable"],
 )
@@ -602,7 +602,7 @@ def test_which_variables_are_tracked_and_train(make, trains, alone):
     assert told == (["The model does not have any trainable weights."] if alone and not trains else [])
 
 
-class Gain(keras.layers.Layer):
+class Times(keras.layers.Layer):
     def __init__(self, gain):
         super().__init__()
         self.gain = gain
@@ -2108,8 +2108,7 @@ def test_a_loaded_model_may_ignore_the_weights_that_it_has(cls, same, tmp_path):
 
 @pytest.mark.proves(
     "`Detected unsupported operations` may come from an `if` in a `@tf.function` that was traced without XLA before, "
-    "as it is when a functional model is built.",
-    "Use `ops.cond`.",
+    "as it is when a functional model is built. Use `ops.cond`.",
 )
 def test_under_xla_a_function_that_was_traced_before_may_be_refused():
     def functional(layer: keras.layers.Layer) -> keras.Model:

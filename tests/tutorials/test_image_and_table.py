@@ -263,7 +263,7 @@ def film_in_float64() -> tuple[keras.layers.Layer, np.ndarray, np.ndarray]:
 @pytest.mark.proves(
     "FiLM (feature-wise linear modulation, Perez et al. 2018) multiplies: it computes a factor and a shift for each "
     "channel",
-    "linear in",
+    r"Here $\gamma$ and $\beta$ are linear in $z$, with a bias.",
     "Gamma and beta for each sample: `(batch, channels)` each.",
     "Scale and shift each channel as a condition says (Perez et al. 2018).",
 )
@@ -698,7 +698,7 @@ def test_the_shape_is_learned(seed):
 
 @pytest.mark.proves(
     "The mass is learned first: from the first epoch to the second its loss falls to less than a third.",
-    "In the first epoch the loss of the shape is still near",
+    r"In the first epoch the loss of the shape is still near $\ln 3 = 1.1$, that of a guess",
     "and it keeps the larger part of the sum to the end.",
     "Left, the cross-entropy of the shape starts above 0.5 and falls below 0.2.",
     "Right, the squared error of the mass falls steeply in training from the first epoch to the second, and both "
@@ -719,6 +719,7 @@ def test_the_losses_and_their_plot(seed):
     shape, mass = history["shape_loss"], history["mass_loss"]
     assert mass[1] < mass[0] / 3
     assert shape[0] == pytest.approx(np.log(3), abs=0.25)
+    assert np.log(3) == pytest.approx(1.1, abs=0.05)
     assert shape[-1] > 2 * mass[-1]
     assert 0.5 < history["val_shape_loss"][0] < 1.25
     assert max(shape[-1], history["val_shape_loss"][-1]) < 0.2

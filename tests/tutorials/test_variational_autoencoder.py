@@ -212,7 +212,8 @@ def test_the_reconstruction_loss_is_the_cross_entropy_summed_over_the_pixels():
 
 
 @pytest.mark.proves(
-    "Two numbers tell you what to expect. An untrained decoder gives each pixel about 0.5, which costs",
+    "Two numbers tell you what to expect. An untrained decoder gives each pixel about 0.5, which costs "
+    r"$64 \log 2 = 44.4$.",
     "Grey pixels cost something even when they are met exactly, and that floor can be computed.",
 )
 def test_a_pixel_of_one_half_costs_log_two_and_the_floor_is_the_least_loss():
