@@ -50,9 +50,9 @@ def on_pre_build(config: MkDocsConfig) -> None:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Publish each module beside its page."""
+    """Publish each module beside its page, and the tools."""
     site = Site(config)
-    for module in site.modules():
+    for module in (*site.modules(), *sorted(site.tools.glob("*.py"))):
         if not any(laws.syntax(site, module)):  # told already; while serving, the rest of the site stays
             content = takeaway.script(module.read_text(encoding="utf-8"), site)
             files.append(File.generated(config, module.relative_to(site.snippets).as_posix(), content=content))

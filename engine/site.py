@@ -101,6 +101,8 @@ class Site:
         self.root = Path(config.config_file_path).absolute().parent
         self.docs = Path(config.docs_dir)
         self.snippets = self.root / "snippets"
+        self.tools = self.snippets / "tools"
+        """Modules that readers take whole and import: no page shows them, and each page may import them."""
 
     @classmethod
     def load(cls, root: Path) -> Site:
@@ -119,7 +121,7 @@ class Site:
 
     def modules(self) -> list[Path]:
         """The modules of all pages."""
-        return sorted(self.snippets.rglob("*.py"))
+        return sorted(set(self.snippets.rglob("*.py")) - set(self.tools.glob("*.py")))
 
     def module_of(self, page: Path) -> Path:
         """The module of a page: the same path, under `snippets/`."""

@@ -23,7 +23,7 @@ REQUIRED = {"quantile": 0.5}
 
 def classes() -> Iterator[tuple[Path, ast.ClassDef, list[str]]]:
     """Each class whose constructor takes ``**kwargs``, and the arguments that it requires."""
-    for module in sorted(SITE.snippets.rglob("*.py")):
+    for module in SITE.modules():
         for node in ast.walk(ast.parse(module.read_text("utf-8"))):
             if isinstance(node, ast.ClassDef):
                 init = next((part for part in node.body if getattr(part, "name", "") == "__init__"), None)

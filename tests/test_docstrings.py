@@ -286,7 +286,7 @@ ELSEWHERE = {
 def elsewhere() -> dict[str, list[str]]:
     """The shapes in docstrings, by the class or function, without the two that a paragraph ``Shapes:`` begins with."""
     found = {}
-    for module in SITE.snippets.rglob("*.py"):
+    for module in SITE.modules():
         for node in ast.walk(ast.parse(module.read_text("utf-8"))):
             if isinstance(node, ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
                 claims = re.findall(r"``(\([^`]*\))``", shapes.IN_DOCSTRING.sub("", text))
@@ -310,7 +310,7 @@ def test_the_shapes_elsewhere_in_a_docstring_hold(name):
 def with_shapes() -> dict[str, str]:
     """Where each class or function stands whose docstring has a paragraph ``Shapes:``."""
     found = {}
-    for module in sorted(SITE.snippets.rglob("*.py")):
+    for module in SITE.modules():
         for node in ast.walk(ast.parse(module.read_text("utf-8"))):
             if isinstance(node, ast.ClassDef | ast.FunctionDef) and "Shapes:" in (ast.get_docstring(node) or ""):
                 found[node.name] = f"{SITE.relative(module)}:{node.lineno}"

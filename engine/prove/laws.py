@@ -50,6 +50,8 @@ def problems(site: Site) -> list[Problem]:
         found += _stray(site, stray)
     for module in site.modules():
         found += [*syntax(site, module)] or _module(site, module)
+    for tool in sorted(site.tools.glob("*.py")):
+        found += [*syntax(site, tool)] or _private(site, tool)
     for record in sorted(site.snippets.rglob("*.txt")):
         found += _record(site, record)
     return [*found, *releases.problems(site)]

@@ -230,6 +230,13 @@ def test_a_line_of_a_record_beside_its_sections(project, old, line):
     project.assert_red(f"snippets/add.txt:{line}", what)
 
 
+def test_a_tool_needs_no_page_and_holds_the_laws_of_modules(project):
+    project.write("snippets/tools/tool.py", "import keras\n")
+    assert project.problems() == []
+    project.write("snippets/tools/tool.py", "import keras.src.layers\n")
+    project.assert_red("snippets/tools/tool.py:1", "keras.src isn't for readers to use.")
+
+
 @pytest.mark.parametrize("text", ["", "x = 1\n"], ids=["empty", "code"])
 def test_a_module_without_a_section(project, text):
     project.write("snippets/helper.py", text)

@@ -31,8 +31,17 @@ PRINTED = {
     "of_c": ('import ctypes\n\nctypes.CDLL(None).puts(b"in C")', "in C"),
     "folder": ('open("here.txt", "w").close()\nimport os\n\nprint(os.listdir())', "['here.txt']"),
     "temporary": ("import tempfile\n\nwith tempfile.TemporaryDirectory():\n    print('made')", "made"),
+    "uses_a_tool": ("import starter\n\nprint(starter.start())", "started"),
     "arguments": ("import sys\n\nprint(sys.argv)", "['']"),
 }
+STARTER = """\
+import subprocess
+
+
+def start():
+    return subprocess.run(["echo", "started"], capture_output=True, text=True).stdout.strip()
+"""
+"""A tool of the site may start a process: it has its own tests."""
 REFUSED = {
     "exits": ("import os\n\nos._exit(0)", 0, "isn't run, or ends the process"),
     "leaves": ("import sys\n\nsys.exit()", 4, "raises SystemExit"),
@@ -70,6 +79,7 @@ REFUSED = {
 def said(tmp_path_factory: pytest.TempPathFactory, forks: subprocess.Popen[str]) -> str:
     """What pytest says of all of them, recorded before. The engine is a copy that waits for less long."""
     project = make(tmp_path_factory.mktemp("sabotaged"), forks)
+    project.write("snippets/tools/starter.py", STARTER)
     project.replace("engine/prove/process.py", "SECONDS, WAITING = 60, 300", "SECONDS, WAITING = 1, 2")
     for name, (code, *rest) in (PRINTED | REFUSED).items():
         project.write(f"snippets/{name}.py", MODULE.format(code=code))

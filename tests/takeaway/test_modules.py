@@ -66,7 +66,8 @@ def test_its_head_names_the_versions_that_it_is_proved_with(name, address):
     assert all(importlib.metadata.version(package) == version for package, version in named.items())
     nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)]
     roots = {(node.module if isinstance(node, ast.ImportFrom) else node.names[0].name).split(".")[0] for node in nodes}
-    packages = {"scikit-learn" if name == "sklearn" else name for name in roots - sys.stdlib_module_names}
+    tools = {tool.stem for tool in SITE.tools.glob("*.py")}
+    packages = {"scikit-learn" if name == "sklearn" else name for name in roots - sys.stdlib_module_names - tools}
     assert set(named) == packages | {"tensorflow"}
 
 
