@@ -41,10 +41,15 @@ def before(minor: str) -> list[str]:
 
 
 @pytest.mark.proves(
-    "Keras 3.13 | The message of a wrong shape names the input, too: `Input 0 with name 'None' of layer 'projection'`.",
+    "Keras 3.13 | The message of a wrong shape tells the name of the `InputSpec`, too: `Input 0 with name 'None' "
+    "of layer 'projection'`.",
     'Before: `Input 0 of layer "projection"`.',
 )
-def test_the_message_of_a_wrong_shape_names_the_input_since_3_13():
+def test_the_message_of_a_wrong_shape_tells_the_name_of_the_spec_since_3_13():
+    named = keras.layers.Layer()
+    named.input_spec = keras.layers.InputSpec(axes={-1: 4}, name="features")
+    with pytest.raises(ValueError, match="Input 0 with name 'features' of layer"):
+        named(keras.Input((5,), name="x"))
     old = does("layers/custom_layer", "input_spec")
     assert list(old) == before("3.13")
     assert all('Input 0 of layer "projection" is incompatible' in said for said in old.values())
@@ -70,8 +75,8 @@ def test_a_name_by_place_is_a_value_error_since_3_14(module, piece):
 
 
 @pytest.mark.proves(
-    'Keras 3.14 | `metrics=["accuracy"]` for two outputs of a functional model raises in other words. They change in '
-    "3.15 once more.",
+    'Keras 3.14 | `metrics=["accuracy"]` for two outputs of a functional model raises in other words, `tuple arity '
+    "mismatch`, of which the end changes in 3.15 once more.",
 )
 @pytest.mark.parametrize(
     ("module", "piece"), [("errors/models", "metrics_fails"), ("models/multiple_inputs_outputs", "seen_metrics")]
@@ -81,12 +86,16 @@ def test_one_metric_for_two_outputs_raises_in_other_words_in_3_14_and_in_3_15(mo
     assert list(old) == before("3.15")
     assert len({old[version] for version in before("3.14")}) == 1
     assert len({*old.values(), today(module, piece)}) == 3
+    said = {version: "tuple arity mismatch" in text for version, text in old.items()}
+    assert said == {version: version not in before("3.14") for version in old}
+    assert "tuple arity mismatch" in today(module, piece)
     assert all("ValueError: " in said for said in [*old.values(), today(module, piece)])
 
 
 @pytest.mark.proves(
-    "Keras 3.15 | `ops.matmul` and `@` no longer notice a kernel of the wrong size while a functional model is built "
-    "from sequences: it fails at the first batch.",
+    "Keras 3.15 | In a layer without `compute_output_shape`, `ops.matmul` and `@` no longer notice a kernel of the "
+    "wrong size while a functional model is built from inputs of three or more axes, unless the batch size is fixed: "
+    "it fails at the first batch.",
 )
 def test_a_kernel_of_the_wrong_size_is_not_noticed_since_3_15():
     old = does("errors/layers", "axis_fails")
@@ -99,7 +108,20 @@ def test_a_kernel_of_the_wrong_size_is_not_noticed_since_3_15():
 
 
 @pytest.mark.proves(
-    "Keras 3.15 | `EinsumDense` with a kernel of three axes, and so `MultiHeadAttention`, starts with other weights. "
+    "Keras 3.16, the nightly | The loss of one output of several, in `evaluate`, is no longer a mean over batches. In "
+    "the block, whose last batch is smaller, the losses of the outputs add up to `loss` now: it prints `equal: True`.",
+)
+def test_the_losses_of_the_outputs_add_up_on_the_nightly():
+    (nightly,) = set(TRIED.releases) - set(OLD)
+    differs = TRIED.differs["models/multiple_inputs_outputs"]["uneven"]
+    assert list(differs) == [nightly]
+    assert "equal: True" in differs[nightly]["prints"]
+    assert "equal: False" in today("models/multiple_inputs_outputs", "uneven")
+
+
+@pytest.mark.proves(
+    "Keras 3.15 | A kernel of `EinsumDense` with more than two axes may start with other weights, and so a "
+    "`MultiHeadAttention`, where the initializer scales by the number of inputs or outputs, as the default does. "
     "The kernel of a query, "
     "`(features, heads, size)`, counts as a matrix of `features` rows now: with 16 features and 2 heads of 8, its "
     "standard deviation is 0.25, and it was 0.11.",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 
@@ -68,7 +69,8 @@ def tables(site: Site, tried: Tried) -> str:
         page = site.page_of(site.snippets / f"{module}.py").relative_to(site.docs)
         for piece, what in differs.items():
             anchor = f"#{_anchor(piece)}" if what.keys() & set(tried.released) else ""
-            does = {verb: [_minor(version) for version in what if verb in what[version]] for verb in VERBS}
+            names = _names(what)
+            does = {verb: [names[version] for version in what if verb in what[version]] for verb in VERBS}
             told = "; ".join(f"{VERBS[verb][1]} on {', '.join(on)}" for verb, on in does.items() if on)
             parts.append(f"| [{module}: {piece}]({page}{anchor}) | {told} |")
     return "\n".join(parts) + "\n"
@@ -77,11 +79,12 @@ def tables(site: Site, tried: Tried) -> str:
 def _told(site: Site, tried: Tried, what: dict[str, dict[str, str]]) -> Iterator[tuple[str, dict[str, str]]]:
     """In words on which releases a piece does something else, and what; those that do the same together."""
     released = tried.released
-    after = dict(zip(released, [*released[1:], site.versions()["keras"]], strict=True))
+    now = site.versions()["keras"]
+    names, after = _names([*released, now]), dict(zip(released, [*released[1:], now], strict=True))
     for same, group in groupby(released, key=lambda version: what.get(version)):
         versions = list(group)
-        first, last = map(_minor, (versions[0], versions[-1]))
-        end = _minor(after[versions[-1]])
+        first, last = names[versions[0]], names[versions[-1]]
+        end = names[after[versions[-1]]]
         if same and versions[0] == released[0] and end != last:
             yield f"Before Keras {end}", same
         elif same:
@@ -107,6 +110,12 @@ def _last(pre: Tag) -> Tag:
 
 def _anchor(piece: str) -> str:
     return f"other-releases-{piece.replace(' ', '-')}"
+
+
+def _names(versions: Iterable[str]) -> dict[str, str]:
+    """What releases are called: by their minor, or whole where there are two of one."""
+    minors = Counter(map(_minor, versions))
+    return {version: _minor(version) if minors[_minor(version)] == 1 else version for version in versions}
 
 
 def _minor(version: str) -> str:

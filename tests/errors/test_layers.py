@@ -122,7 +122,7 @@ class MetricAddsWeight(keras.metrics.Metric):
         self.weight = self.add_weight(*args, **kwargs)
 
 
-@pytest.mark.proves("A layer or a model names the mistake.")
+@pytest.mark.proves("From Keras 3.14 on, a layer or a model names the mistake.")
 @pytest.mark.parametrize("base", [AddsWeight, ModelAddsWeight])
 @pytest.mark.parametrize("arguments", [("scale",), ("scale", (3,)), ("scale", (3,), "ones")])
 def test_a_positional_name_is_refused_by_a_layer_and_a_model(base, arguments):
@@ -302,9 +302,9 @@ def projecting(product) -> type:
 @pytest.mark.proves(
     "A weight is sized by `input_shape[1]`, which is the number of features only if the input is `(batch, features)`.",
     "On a sequence it is the number of steps.",
-    "From Keras 3.15 on, with `ops.matmul` or `@`, the model is built, declares a shape that looks right, and fails at "
-    "its first batch, in `predict` as `Dimensions must be equal, but are 4 and 7`; before, it raises those words while "
-    "it is built.",
+    "From Keras 3.15 on, with `ops.matmul` or `@` and a batch size that isn't fixed, the model is built, declares a "
+    "shape that looks right, and fails at its first batch, in `predict` as `Dimensions must be equal, but are 4 and "
+    "7`; so it is before, if the layer has `compute_output_shape`. Else it raises those words while it is built.",
 )
 @pytest.mark.parametrize("product", [None, ops.matmul, lambda x, kernel: x @ kernel])
 def test_the_wrong_axis_builds_a_model_that_fails_at_the_first_batch(product):
@@ -320,6 +320,8 @@ def test_the_wrong_axis_builds_a_model_that_fails_at_the_first_batch(product):
     model.compile(loss="mse")
     with pytest.raises(tf.errors.InvalidArgumentError, match=INCOMPATIBLE):
         model.fit(x, y, verbose=0)
+    with pytest.raises(ValueError, match=UNEQUAL):
+        keras.Sequential([keras.Input((7, 4), batch_size=2), wrong()])
 
 
 @pytest.mark.proves(

@@ -1326,7 +1326,7 @@ def test_the_old_constructor_saves_and_is_not_loaded(tmp_path):
 @pytest.mark.proves(
     "right where axis 1 holds the features, as in `(batch, features)`. On a sequence it is the number of steps. If "
     "that is fixed, and isn't the number of features, a model is built without an error, with `ops.matmul` from Keras "
-    "3.15 on, and fails at its first batch. If it is `None`, `add_weight` raises.",
+    "3.15 on unless its batch size is fixed too, and fails at its first batch. If it is `None`, `add_weight` raises.",
     "With `tf.matmul` in place of `ops.matmul`, it raises while the model is built, unless the layer has a "
     "`compute_output_shape`.",
 )
@@ -1350,6 +1350,8 @@ def test_the_first_axis():
             method(np.ones((2, 7, 4)))
     with pytest.raises(ValueError, match="Shapes used to initialize variables must be fully-defined"):
         cls()(keras.Input((None, 4)))
+    with pytest.raises(ValueError, match="Dimensions must be equal"):
+        keras.Sequential([keras.Input((7, 4), batch_size=2), cls()])
     with pytest.raises(ValueError, match="Could not automatically infer the output shape"):
         keras.Sequential([keras.Input((7, 4)), WithTensorFlow()])
 
