@@ -1,0 +1,3033 @@
+"""Check a layer, model, loss, metric, optimizer or another Keras object of your own.
+
+In a notebook, where the report shows itself as a table, or in a terminal::
+
+    report = checkup(Linear, np.ones((8, 4), "float32"), units=3)
+    print(report)
+
+In a test, where a failure shows the whole report::
+
+    def test_linear():
+        checkup(Linear, np.ones((8, 4), "float32"), units=3).assert_clean()
+
+On the command line, with exit status 1 on a finding::
+
+    python checkup.py my_layers:Linear --input 8x4 units=3
+
+A check is a function: it takes a `Case`, yields what it finds, and raises `DoesNotApply` where it can tell nothing.
+Needs Python, NumPy, TensorFlow and Keras 3 on the TensorFlow backend.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import atexit
+import contextlib
+import copy
+import difflib
+import functools
+import html
+import importlib
+import inspect
+import json
+import os
+import pickle
+import random
+import re
+import runpy
+import select
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops, tree
+
+# --- report -----------------------------------------------------------------------------------------------------------
+
+
+class DoesNotApply(Exception):
+    """Why a check can tell nothing of an object."""
+
+
+class Blocked(Exception):
+    """Why a check can't be run: another check reports the reason."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, in words."""
+
+    check: str
+    tried: str
+    found: str
+    why: str
+    fix: str
+    link: str = ""
+    """Page and anchor of the entry in the errors chapter, if there is one."""
+
+
+@dataclass
+class Report:
+    """What was tried on an object, and what came out."""
+
+    subject: str
+    findings: list[Finding] = field(default_factory=list)
+    passed: list[str] = field(default_factory=list)
+    left: dict[str, str] = field(default_factory=dict)
+    """Checks that weren't run, each with the reason."""
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+    def assert_clean(self) -> None:
+        """Raise an `AssertionError` with the whole report if something was found."""
+        if self.findings:
+            raise AssertionError(f"\n{self}")
+
+    def __repr__(self) -> str:
+        return f"\n{self}"
+
+    def __str__(self) -> str:
+        lines = [self._summary()]
+        for one in self.findings:
+            lines.append(f"✗ {one.check}")
+            parts = [("tried", one.tried), ("found", one.found), ("why it matters", one.why), ("fix", one.fix)]
+            for label, text in [*parts, ("see", one.link)]:
+                if text:
+                    text = f"{label}: {text}"
+                    lines.append(textwrap.fill(text, 96, initial_indent="    ", subsequent_indent="        "))
+        lines += textwrap.wrap("✓ " + ", ".join(self.passed), 96, subsequent_indent="  ") if self.passed else []
+        for name, reason in self.left.items():
+            lines.append(textwrap.fill(f"○ {name}: {reason}", 96, subsequent_indent="      "))
+        return "\n".join(lines)
+
+    def _summary(self) -> str:
+        found = f"{len(self.findings)} finding{'' if len(self.findings) == 1 else 's'}"
+        return f"{self.subject}: {found}, {len(self.passed)} checks passed, {len(self.left)} not run"
+
+    def _repr_html_(self) -> str:
+        edge = "border-bottom: 1px solid currentColor; text-align: left; vertical-align: top; padding: 0.3em 0.6em"
+        rows = []
+        for one in self.findings:
+            parts = [("Tried", one.tried), ("Found", one.found), ("Why it matters", one.why), ("Fix", one.fix)]
+            text = "<br>".join(f"<b>{label}:</b> {html.escape(words)}" for label, words in parts if words)
+            rows.append(
+                ("✗", f"<b>{html.escape(one.check)}</b>", text + (f"<br>{_anchor(one.link)}" if one.link else ""))
+            )
+        rows += [("✓", html.escape(name), "passed") for name in self.passed]
+        rows += [("○", html.escape(name), f"<i>{html.escape(reason)}</i>") for name, reason in self.left.items()]
+        cells = [[f'<td style="{edge}">{cell}</td>' for cell in row] for row in rows]
+        body = "".join(f"<tr>{''.join(row)}</tr>" for row in cells)
+        head = html.escape(self._summary())
+        return f'<table style="color: inherit; border-collapse: collapse"><caption>{head}</caption>{body}</table>'
+
+
+def _anchor(link: str) -> str:
+    return f'<span style="opacity: 0.8">See {html.escape(link)}</span>'
+
+
+Told = tuple[str, ...]
+"""What a check yields: what was tried, what was found, why it matters, how to fix it, and a link."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check with the kinds of object that it is for, and the checks whose findings hide its own."""
+
+    run: Callable[[Case], Iterator[Told] | None]
+    kinds: tuple[str, ...]
+    after: tuple[str, ...]
+
+
+CHECKS: dict[str, Check] = {}
+
+
+def check(*kinds: str, after: tuple[str, ...] = ()) -> Callable[[Callable], Callable]:
+    """Run a function on every object of some kinds, unless a check named in `after` has found something."""
+
+    def register(function: Callable) -> Callable:
+        CHECKS[function.__name__] = Check(function, kinds, after)
+        return function
+
+    return register
+
+
+# --- case: how a subject is made and called ---------------------------------------------------------------------------
+
+KINDS: dict[str, type] = {
+    "model": keras.Model,
+    "layer": keras.layers.Layer,
+    "loss": keras.losses.Loss,
+    "metric": keras.metrics.Metric,
+    "optimizer": keras.optimizers.Optimizer,
+    "schedule": keras.optimizers.schedules.LearningRateSchedule,
+    "initializer": keras.initializers.Initializer,
+    "regularizer": keras.regularizers.Regularizer,
+    "constraint": keras.constraints.Constraint,
+}
+FUNCTIONS = ("activation", "loss function", "metric function")
+"""Kinds that are functions of tensors."""
+
+
+@contextlib.contextmanager
+def policy_scope(policy: str) -> Iterator[None]:
+    """Make `policy` the dtype policy of new layers, inside a `with` block."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+@contextlib.contextmanager
+def global_state_kept() -> Iterator[None]:
+    """Leave the generators of Python and NumPy, the dtype policy, `floatx` and eager mode as they were."""
+    python, numpy, floatx = (random.getstate(), np.random.get_state(), keras.config.floatx())
+    policy, eagerly = (keras.config.dtype_policy(), tf.config.functions_run_eagerly())
+    tf.config.run_functions_eagerly(False)
+    keras.config.set_floatx("float32")
+    try:
+        with policy_scope("float32"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
+        tf.config.run_functions_eagerly(eagerly)
+
+
+@keras.saving.register_keras_serializable("checkup")
+class Around(keras.Model):
+    """A subclassed model around one layer: its input is a dict of the layer's first argument and its keywords."""
+
+    def __init__(self, layer: keras.layers.Layer, **kwargs: Any) -> None:
+        super().__init__(**{"dtype": layer.dtype_policy, **kwargs})
+        self.layer = layer
+
+    def call(self, inputs: dict[str, Any]) -> Any:
+        """Call the layer; `training` reaches it through Keras."""
+        return self.layer(inputs["inputs"], **{key: value for key, value in inputs.items() if key != "inputs"})
+
+    def get_config(self) -> dict[str, Any]:
+        """Hold the layer."""
+        return {**super().get_config(), "layer": keras.saving.serialize_keras_object(self.layer)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Around:
+        """Make the layer, then the model."""
+        return cls(keras.saving.deserialize_keras_object(config.pop("layer")), **config)
+
+
+class WithMask(keras.layers.Layer):
+    """Passes its input on, with a mask."""
+
+    def __init__(self, mask: np.ndarray) -> None:
+        super().__init__(autocast=False)
+        self.supports_masking, self.mask = True, mask
+
+    def call(self, x: Any) -> Any:
+        """Return the input."""
+        return tf.identity(x)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """Return the mask, whatever the input."""
+        return ops.convert_to_tensor(self.mask)
+
+
+def accepts(function: Callable, name: str) -> bool:
+    """Whether a function takes a keyword argument."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False
+    found = parameters.get(name)
+    if found is not None:
+        return found.kind not in (found.VAR_POSITIONAL, found.POSITIONAL_ONLY)
+    return any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+@dataclass
+class Case:
+    """An object under test: how to make it again and again, and what it is called with."""
+
+    subject: Any
+    inputs: Any
+    keywords: dict[str, Any]
+    arguments: dict[str, Any]
+    kind: str = ""
+    memory: dict[str, Any] = field(default_factory=dict)
+    """What checks share: results and errors by name."""
+
+    # making
+
+    def make(self, policy: str = "float32", **options: Any) -> Any:
+        """Make a new object, with a dtype policy and further options as far as its maker takes them."""
+        if not callable_maker(self.subject, self.kind):
+            return self._remade(policy, options)
+        arguments = {name: fresh(value, policy) for name, value in self.arguments.items()}
+        wide = policy if self.kind == "model" or self.memory.get("wraps") else "float32"
+        if policy != "float32" and self.kind in LAYERS and accepts(self.subject, "dtype"):
+            try:
+                with policy_scope(wide):
+                    return self.subject(**{**arguments, **self._taken(options), "dtype": policy})
+            except TypeError as error:
+                if "dtype" not in str(error):
+                    raise
+        with policy_scope(policy):
+            return self.subject(**{**arguments, **self._taken(options)})
+
+    def _taken(self, options: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in options.items() if accepts(self.subject, key)}
+
+    def _remade(self, policy: str, options: dict[str, Any]) -> Any:
+        if self.kind in FUNCTIONS or self.kind == "function":
+            return self.subject
+        try:
+            config = self.subject.get_config()
+            if policy != "float32" and hasattr(self.subject, "dtype_policy"):
+                config = with_policy(config, self.subject.dtype_policy.name, policy)
+            config.update({key: value for key, value in options.items() if key in config})
+            with policy_scope(policy):
+                return type(self.subject).from_config(config)
+        except Exception as error:
+            raise Blocked(f"a new one can't be made from the config of this object: {words(error)}") from error
+
+    def once(self, key: str, function: Callable[[], Any]) -> Any:
+        """Return what a function gives, called the first time only; its error is raised again, as `Blocked`."""
+        if key not in self.memory:
+            try:
+                self.memory[key] = function()
+            except (DoesNotApply, Blocked) as reason:
+                self.memory[key] = reason
+            except Exception as error:
+                self.memory[key] = Blocked(f"{key} raises {words(error)}")
+                self.memory[key].__cause__ = error
+        if isinstance(self.memory[key], DoesNotApply | Blocked):
+            raise self.memory[key]
+        return self.memory[key]
+
+    # calling a layer
+
+    def of(self, policy: str = "float32", rows: Any = slice(None), values: Any = None) -> tuple[Any, dict[str, Any]]:
+        """Return inputs and keywords as tensors, their floating numbers in the compute dtype of a policy."""
+        dtype = keras.DTypePolicy(policy).compute_dtype
+
+        def cast(array: Any) -> Any:
+            if not isinstance(array, np.ndarray):
+                return array
+            array = array[rows] if array.ndim and len(array) == self.batch else array
+            tensor = tf.convert_to_tensor(array)
+            return tf.cast(tensor, dtype) if tensor.dtype.is_floating else tensor
+
+        given = self.inputs if values is None else values
+        return tree.map_structure(cast, given), {key: tree.map_structure(cast, v) for key, v in self.keywords.items()}
+
+    @property
+    def batch(self) -> int:
+        """The number of rows of the inputs."""
+        flat = [array for array in tree.flatten(self.inputs) if np.ndim(array)]
+        return len(flat[0]) if flat else 0
+
+    def call(self, layer: Any, given: tuple[Any, dict[str, Any]], training: bool | None = None) -> Any:
+        """Call a layer; `training` reaches one that doesn't take it through a model around it."""
+        inputs, keywords = given
+        if training is None:
+            return layer(inputs, **keywords)
+        if takes(layer, "training"):
+            return layer(inputs, **keywords, training=training)
+        around = self.memory.setdefault(f"around {id(layer)}", None) or Around(layer)
+        self.memory[f"around {id(layer)}"] = around
+        return around({"inputs": inputs, **keywords}, training=training)
+
+    def built(self, policy: str = "float32", move: bool = True, **options: Any) -> Any:
+        """Make a layer and call it; its weights are moved away from special starts such as zeros."""
+        layer = self.make(policy, **options)
+        self.call(layer, self.of(policy))
+        rng = np.random.default_rng(1)
+        for weight in layer.trainable_weights if move else ():
+            if is_float(weight.dtype):
+                value = as64(weight)
+                weight.assign(tf.cast(value + 0.1 * rng.uniform(0.5, 1.0, size=value.shape), weight.dtype))
+        return layer
+
+    @property
+    def layer(self) -> Any:
+        """One called layer that checks share."""
+        layer = self.once("the call", self.built)
+        self.once("state", lambda: state(layer))
+        self.once("wraps", lambda: holds_layers(safe_config(layer)))
+        restore(self.memory["state"])
+        return layer
+
+    def like(self, layer: Any, policy: str) -> Any:
+        """Make another layer with the same weights, under another policy."""
+        other = self.built(policy, move=False)
+        for mine, its in zip(other.variables, layer.variables, strict=True):
+            mine.assign(tf.cast(tf.convert_to_tensor(its), mine.dtype))
+        return other
+
+    def run(self, training: bool | None = None, rows: Any = slice(None), values: Any = None) -> Any:
+        """Call the shared layer from the same state each time."""
+        return self.call(self.layer, self.of(rows=rows, values=values), training)
+
+    @property
+    def outputs(self) -> Any:
+        """What the shared layer gives without `training`."""
+        return self.once("outputs", self.run)
+
+    @property
+    def drifts(self) -> str:
+        """How two calls from the same state differ, or nothing."""
+        return self.once("drift", lambda: differ(self.run(), self.outputs, 0.0))
+
+    def steady(self) -> None:
+        """Leave a check that compares calls, if calls from the same state differ."""
+        if self.drifts:
+            raise DoesNotApply("two calls from the same state give different numbers")
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one input tensor and no keyword."""
+        return isinstance(self.inputs, np.ndarray) and not self.keywords
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether each output has a row for each row of the inputs."""
+        return all(out.shape.rank and out.shape[0] == self.batch for out in flat_tensors(self.outputs))
+
+    def symbols(self) -> tuple[Any, dict[str, Any]]:
+        """Return `keras.Input` in the place of each array, the batch unknown."""
+
+        def symbol(array: Any) -> Any:
+            if not isinstance(array, np.ndarray):
+                return array
+            dtype = "string" if array.dtype.kind in "USO" else array.dtype.name
+            return keras.Input(array.shape[1:], dtype=dtype)
+
+        keywords = {key: tree.map_structure(symbol, value) for key, value in self.keywords.items()}
+        return tree.map_structure(symbol, self.inputs), keywords
+
+
+def fresh(value: Any, policy: str) -> Any:
+    """Return an argument as it is, and a layer as a new one of the same config under a policy."""
+    if not isinstance(value, keras.layers.Layer):
+        return value
+    with policy_scope(policy):
+        return type(value).from_config(with_policy(value.get_config(), value.dtype_policy.name, policy))
+
+
+def holds_layers(config: Any) -> bool:
+    """Whether a config holds that of a layer, as a wrapper's does."""
+    if isinstance(config, dict):
+        name = config.get("class_name")
+        if name and "build_config" in config or name and "config" in config and "layers" in str(config.get("module")):
+            return True
+        return any(holds_layers(value) for value in config.values())
+    return isinstance(config, list | tuple) and any(holds_layers(one) for one in config)
+
+
+def callable_maker(subject: Any, kind: str) -> bool:
+    """Whether a subject is a class or a function that makes an object."""
+    return inspect.isclass(subject) or (inspect.isroutine(subject) and kind not in (*FUNCTIONS, "function"))
+
+
+def with_policy(config: Any, before: str, after: str) -> Any:
+    """Replace a dtype policy throughout a config."""
+    if isinstance(config, dict):
+        if config.get("class_name") == "DTypePolicy" and config.get("config", {}).get("name") == before:
+            return {**config, "config": {**config["config"], "name": after}}
+        return {k: after if (k, v) == ("dtype", before) else with_policy(v, before, after) for k, v in config.items()}
+    return [with_policy(one, before, after) for one in config] if isinstance(config, list) else config
+
+
+# --- helpers ----------------------------------------------------------------------------------------------------------
+
+
+def words(error: BaseException) -> str:
+    """Return the type of an error and what it says, on one line."""
+    parts = [" ".join(part.split()) for part in str(error).split("\n\n")]
+    parts = [part for part in parts if part and not part.startswith(("Arguments received", "in user code"))]
+    text = re.sub(r"\x1b\[\d*m|\{\{function_node.*?\}\}", "", parts[0] if parts else "")
+    if text.startswith("Exception encountered when calling") and len(parts) > 1:
+        text = re.sub(r"\x1b\[\d*m|\{\{function_node.*?\}\}", "", parts[1])
+    text = text.strip()
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+
+
+def takes(layer: Any, name: str) -> bool:
+    """Whether `call` names a parameter."""
+    return name in inspect.signature(layer.call).parameters
+
+
+def is_float(dtype: Any) -> bool:
+    """Whether a dtype is one of floating numbers."""
+    return tf.as_dtype(dtype).is_floating
+
+
+def as64(tensor: Any) -> np.ndarray:
+    """Return numbers in float64."""
+    tensor = tf.convert_to_tensor(tensor)
+    return np.asarray(tensor if tensor.dtype.is_complex else tf.cast(tensor, "float64"))
+
+
+def flat_tensors(outputs: Any) -> list[Any]:
+    """Return the tensors of a structure."""
+    return [
+        out if hasattr(out, "shape") else tf.convert_to_tensor(out) for out in tree.flatten(outputs) if out is not None
+    ]
+
+
+def numbers(outputs: Any) -> list[np.ndarray]:
+    """Return the numeric tensors of a structure, in float64."""
+    tensors = [tf.convert_to_tensor(out) for out in flat_tensors(outputs)]
+    return [as64(out) for out in tensors if out.dtype not in (tf.string, tf.variant, tf.resource)]
+
+
+def differ(one: Any, other: Any, tolerance: float = 1e-5) -> str:
+    """Say how two outputs differ, or nothing."""
+    first, second = numbers(one), numbers(other)
+    if len(first) != len(second):
+        return f"{len(first)} and {len(second)} tensors"
+    for a, b in zip(first, second, strict=True):
+        if a.shape != b.shape:
+            return f"shapes {a.shape} and {b.shape}"
+        finite = np.abs(b[np.isfinite(b)])
+        limit = tolerance * max(1e-3, float(finite.max(initial=0))) if tolerance else 0.0
+        if not np.allclose(a, b, rtol=tolerance, atol=limit, equal_nan=True):
+            with np.errstate(invalid="ignore"):
+                gap = np.abs(a - b)
+            return f"numbers that differ by up to {np.nanmax(gap):.3g}, of {finite.max(initial=0):.3g} at most"
+    return ""
+
+
+def state(layer: Any) -> list[tuple[Any, np.ndarray]]:
+    """Return each variable of a layer with its value."""
+    return [(variable, np.array(tf.convert_to_tensor(variable))) for variable in layer.variables]
+
+
+def restore(before: list[tuple[Any, np.ndarray]]) -> None:
+    """Give each variable the value that it had."""
+    for variable, value in before:
+        variable.assign(value)
+
+
+def moved(before: list[tuple[Any, np.ndarray]]) -> list[Any]:
+    """Return the variables whose value isn't the one that they had, without those of random generators."""
+    now = [(v, old, np.array(tf.convert_to_tensor(v))) for v, old in before]
+    return [v for v, old, new in now if not is_seed(v) and not np.array_equal(old, new)]
+
+
+def is_seed(variable: Any) -> bool:
+    """Whether a variable is the state of a random generator."""
+    return "seed_generator" in variable.path or variable.dtype == "uint32"
+
+
+def inner_layers(layer: Any) -> list[Any]:
+    """Return the layers inside a layer, from its attributes and their containers."""
+    found: dict[int, Any] = {}
+
+    def visit(value: Any, depth: int) -> None:
+        if isinstance(value, keras.layers.Layer):
+            if id(value) not in found and value is not layer:
+                found[id(value)] = value
+                for one in list(vars(value).values()):
+                    visit(one, depth + 1)
+        elif isinstance(value, dict) and depth < 6:
+            for one in list(value.values()):
+                visit(one, depth + 1)
+        elif isinstance(value, list | tuple | set) and depth < 6 and len(value) < 200:
+            for one in list(value):
+                visit(one, depth + 1)
+
+    for value in list(vars(layer).values()):
+        visit(value, 0)
+    return list(found.values())
+
+
+def is_builtin(thing: Any) -> bool:
+    """Whether a class belongs to Keras."""
+    cls = thing if inspect.isclass(thing) else type(thing)
+    return cls.__module__.split(".")[0] == "keras"
+
+
+def written(layer: Any, method: str) -> bool:
+    """Whether a class writes a method, other than Keras's own base classes."""
+    base = getattr(keras.Model if isinstance(layer, keras.Model) else keras.layers.Layer, method, None)
+    return getattr(type(layer), method, None) is not base and not isinstance(layer, keras.Sequential)
+
+
+def graph_size(function: Any) -> int:
+    """Count the operations of a graph and of the functions that it calls."""
+    definition = function.graph.as_graph_def()
+    return len(definition.node) + sum(len(one.node_def) for one in definition.library.function)
+
+
+def float_map(function: Callable[[np.ndarray], np.ndarray], structure: Any) -> Any:
+    """Apply a function to each array of floating numbers in a structure."""
+
+    def change(array: Any) -> Any:
+        floats = isinstance(array, np.ndarray) and array.dtype.kind == "f"
+        return np.asarray(function(array), array.dtype) if floats else array
+
+    return tree.map_structure(change, structure)
+
+
+def varied(value: Any) -> Any:
+    """Return another value of the type of an argument, or None."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    if isinstance(value, float):
+        return value * 0.5 if value else 0.25
+    return None
+
+
+def parameters(cls: type) -> list[inspect.Parameter]:
+    """Return the named parameters of a constructor."""
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [p for p in inspect.signature(cls.__init__).parameters.values() if p.kind in kinds and p.name != "self"]
+
+
+def scalar_of(outputs: Any, seed: int = 2, dtype: str = "float32") -> Any:
+    """Return a random sum of the floating outputs, which depends on each of their numbers."""
+    rng = np.random.default_rng(seed)
+    total = tf.zeros((), dtype)
+    for out in flat_tensors(outputs):
+        if out.dtype.is_complex:
+            out = tf.math.real(out) + tf.math.imag(out)
+        if is_float(out.dtype):
+            total += tf.reduce_sum(tf.cast(out, dtype) * tf.constant(rng.uniform(0.5, 1.5, out.shape), dtype))
+    return total
+
+
+LAYERS = ("layer", "model")
+
+# --- checks of layers and models: weights -----------------------------------------------------------------------------
+
+
+@check(*LAYERS)
+def can_be_called(case: Case) -> Iterator[Told]:
+    """It can be made and called on the example, with finite numbers."""
+    tried = f"A call on {describe(case.inputs)}."
+    try:
+        outputs = case.call(case.make(), case.of())
+    except Blocked:
+        raise
+    except Exception as error:
+        case.memory["the call"] = Blocked(f"the call raises {words(error)}, see can_be_called")
+        link = link_of(error)
+        yield (tried, words(error), "Nothing else can be tried.", "Fix what raises, or check the arguments.", link)
+        return
+    if any(not np.isfinite(array).all() for array in numbers(outputs)):
+        yield (
+            tried,
+            "The outputs hold nan or inf.",
+            "One nan makes every loss nan.",
+            "Bound what is divided or exponentiated.",
+        )
+
+
+def link_of(error: BaseException) -> str:
+    """Return the entry of the errors chapter for a message."""
+    for pattern, link in {
+        "using a (symbolic|`tf).*Tensor.*bool": "errors/layers.html#python-if-on-a-tensor",
+        "cannot add new elements of state|singleton tf.Variable": "errors/layers.html#state-created-late",
+        "unexpected keyword argument '(name|dtype|trainable)'": "errors/layers.html#init-kwargs",
+        "cannot be used as input to a TensorFlow function": "errors/layers.html#kerastensor",
+        "Could not locate": "errors/saving.html#could-not-locate-class",
+        "non-serializable|Object was created by passing": "errors/saving.html#non-serializable-arguments",
+        "expected \\d+ variables, but received": "errors/saving.html#default-arguments-saved",
+        "could not be deserialized|revive": "errors/saving.html#could-not-be-deserialized",
+        "Matrix size-incompatible|must be fully-defined": "errors/layers.html#input-shape-axis",
+        "Cannot convert '": "errors/layers.html#add-weight-name",
+    }.items():
+        if re.search(pattern, str(error), re.IGNORECASE | re.DOTALL):
+            return link
+    return ""
+
+
+def describe(structure: Any) -> str:
+    """Say what an input is: dtypes and shapes."""
+
+    def one(array: Any) -> str:
+        return f"{array.dtype.name}{array.shape}" if isinstance(array, np.ndarray) else repr(array)
+
+    return str(tree.map_structure(one, structure)).replace("'", "").replace('"', "")
+
+
+@check(*LAYERS)
+def tracked_weights(case: Case) -> Iterator[Told]:
+    """The variables that a call reads are those that the optimizer and the file are given."""
+    layer = case.layer
+    with tf.GradientTape() as tape:
+        case.run(training=True)
+    known = {id(weight.value) for weight in layer.weights} | {id(v.value) for v in layer.variables}
+    hidden = [variable for variable in tape.watched_variables() if id(variable) not in known]
+    lists = [one for one in inner_layers(layer) if one.weights and not {id(w) for w in one.weights} <= ids(layer)]
+    names = sorted(
+        {variable.name.split(":")[0] for variable in hidden} | {w.path for one in lists for w in one.weights}
+    )
+    if names:
+        yield (
+            "A call under tf.GradientTape, which records each trainable variable that is read.",
+            f"{', '.join(names)}: used, and not in layer.weights ({len(layer.weights)} weights).",
+            "The optimizer never updates it and a file doesn't hold it. Nothing is raised.",
+            "Create weights with self.add_weight. Keep layers as attributes, or in a list or dict of self.",
+            "errors/layers.html#untracked-variable",
+        )
+
+
+def ids(layer: Any) -> set[int]:
+    """Return the identities of the weights of a layer."""
+    return {id(weight) for weight in layer.weights}
+
+
+@check(*LAYERS)
+def late_weights(case: Case) -> Iterator[Told]:
+    """All state exists after the first call."""
+    layer = case.built(move=False)
+    before = len(layer.variables)
+    fix = "Create weights in build, and layers in __init__ or build."
+    try:
+        for training in (False, True):
+            case.call(layer, case.of(rows=slice(0, 2)), training)
+    except Exception as error:
+        why = "fit calls the layer many times."
+        yield ("A second call, with 2 rows, with training=True.", words(error), why, fix, link_of(error))
+        return
+    if len(layer.variables) != before:
+        yield (
+            "A second call, with 2 rows, with training=True.",
+            f"{before} variables after the first call, {len(layer.variables)} after the second.",
+            "What is created late isn't in the optimizer, isn't loaded from a file, and raises under tf.function.",
+            fix,
+            "errors/layers.html#state-created-late",
+        )
+
+
+@check(*LAYERS, after=("tracked_weights",))
+def reached_weights(case: Case) -> Iterator[Told]:
+    """A finite gradient reaches each trainable weight."""
+    layer = case.layer
+    if not layer.trainable_weights:
+        raise DoesNotApply("it has no trainable weights")
+    reached, wrong = set(), set()
+    for training in (True, False):
+        for seed in (2, 3):
+            with tf.GradientTape() as tape:
+                total = scalar_of(case.run(training, values=shifted(case, seed)), seed)
+                total += sum((tf.cast(loss, "float32") for loss in layer.losses), 0.0)
+            weights = layer.trainable_weights
+            for weight, gradient in zip(weights, tape.gradient(total, [w.value for w in weights]), strict=True):
+                if gradient is None:
+                    continue
+                values = as64(gradient)
+                reached |= {weight.path} if values.any() or not values.size else set()
+                wrong |= {weight.path} if not np.isfinite(values).all() else set()
+    paths = [weight.path for weight in layer.trainable_weights]
+    tried = "The gradient of a random sum of the outputs and of the layer's losses, for several inputs."
+    if lost := [path for path in paths if path not in reached | wrong]:
+        why = "The weight keeps its first value; fit warns once, or not at all."
+        fix = "Use it in call through operations that have a gradient, or create it with trainable=False."
+        yield (tried, f"No gradient, or zero everywhere, reaches {', '.join(lost)}.", why, fix)
+    if wrong:
+        why = "One step of the optimizer makes the weight nan."
+        fix = "Bound what is divided, rooted or exponentiated; with tf.where, give both branches safe arguments."
+        yield (tried, f"The gradient of {', '.join(sorted(wrong))} holds nan or inf.", why, fix)
+
+
+def shifted(case: Case, seed: int) -> Any:
+    """Return the inputs, moved a little and at random."""
+    rng = np.random.default_rng(seed)
+    return float_map(lambda a: a + 0.05 * a.std() * rng.normal(size=a.shape), case.inputs)
+
+
+@check(*LAYERS)
+def gradient_at_special_inputs(case: Case) -> Iterator[Told]:
+    """The gradient is finite for inputs of zeros and for equal inputs."""
+    case.steady()
+    floats = [a for a in tree.flatten(case.inputs) if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
+    if not floats:
+        raise DoesNotApply("it has no inputs of floating numbers")
+    layer = case.layer
+    for name, value in (("zeros", 0.0), ("ones", 1.0)):
+        inputs = float_map(lambda a, value=value: np.full_like(a, value), case.inputs)
+        given, keywords = case.of(values=inputs)
+        watched = [x for x in tree.flatten(given) if is_float(x.dtype)]
+        with tf.GradientTape() as tape:
+            tape.watch(watched)
+            outputs = case.call(layer, (given, keywords))
+            total = scalar_of(outputs)
+        if not np.isfinite(as64(total)):
+            continue  # the formula isn't defined there
+        sources = [*watched, *(weight.value for weight in layer.trainable_weights)]
+        names = [*("the inputs" for _ in watched), *(weight.path for weight in layer.trainable_weights)]
+        gradients = tape.gradient(total, sources)
+        wrong = {n for n, g in zip(names, gradients, strict=True) if g is not None and not np.isfinite(as64(g)).all()}
+        if wrong:
+            yield (
+                f"The gradient for inputs of {name}, where the outputs are finite.",
+                f"The gradient for {', '.join(sorted(wrong))} holds nan or inf.",
+                "Padding, a dead relu or a constant image makes every weight nan in one step.",
+                "Add an epsilon inside of sqrt, norm, log and division; tf.where needs safe arguments in both branches.",
+            )
+            return
+
+
+@check(*LAYERS)
+def different_starts(case: Case) -> Iterator[Told]:
+    """No two weights start with the same random numbers."""
+    layer = case.make()
+    case.call(layer, case.of())
+    seen: dict[bytes, str] = {}
+    for weight in layer.trainable_weights:
+        value = as64(weight).ravel()
+        if len(np.unique(value)) < 4 or len(np.unique(np.diff(value))) < 4:
+            continue
+        key = value[: min(len(value), 64)].tobytes() + str(value.size).encode()
+        if key in seen:
+            yield (
+                "The weights of a new layer, compared with each other.",
+                f"{seen[key]} and {weight.path} start with the same random numbers.",
+                "Parts that start equal and see equal data stay equal.",
+                "Give each weight an initializer of its own: one object with a seed draws the same numbers each time.",
+            )
+            return
+        seen[key] = weight.path
+
+
+# --- config -----------------------------------------------------------------------------------------------------------
+
+ROUND_TRIP = "Loading a file makes the object from its config: with another config it computes something else."
+HOLD_ALL = "Let get_config return every argument of __init__ together with super().get_config()."
+ALL = (*LAYERS, "loss", "metric", "optimizer", "schedule", "initializer", "regularizer", "constraint")
+
+
+def own_class(case: Case) -> type:
+    """Return the class of the object, if it isn't put together from Keras's own."""
+    cls = type(case.once("a new object", case.make))
+    if cls in (keras.Model, keras.Sequential) or cls.__name__ == "Functional":
+        raise DoesNotApply("it is a functional or sequential model: its config is that of Keras")
+    if case.kind in FUNCTIONS:
+        raise DoesNotApply("it is a function")
+    return cls
+
+
+@check("layer")
+def base_arguments(case: Case) -> Iterator[Told]:
+    """The constructor takes `name`, `dtype` and `trainable`, and passes them on."""
+    cls = own_class(case)
+    missing = [name for name in ("name", "trainable", "dtype") if not accepts(cls.__init__, name)]
+    config = safe_config(case.once("a new object", case.make))
+    if lost := [name for name in missing if name in config]:
+        yield (
+            f"The parameters of {cls.__name__}.__init__.",
+            f"It doesn't take {', '.join(lost)}, which get_config holds.",
+            "from_config passes them on, so a saved layer can't be loaded.",
+            "Write def __init__(self, …, **kwargs) and super().__init__(**kwargs).",
+            "errors/layers.html#init-kwargs",
+        )
+    if missing:
+        return
+    layer = case.make(name="by_name", trainable=False)
+    if not callable_maker(case.subject, case.kind) or not accepts(case.subject, "name"):
+        layer = cls.from_config({**layer.get_config(), "name": "by_name", "trainable": False})
+    for name, expected in (("name", "by_name"), ("trainable", False)):
+        if getattr(layer, name) != expected and (name == "name" or case.layer.weights):
+            found = f"{name} is {getattr(layer, name)!r}."
+            yield (f"A layer made with {name}={expected!r}.", found, ROUND_TRIP, "Pass **kwargs to super().__init__.")
+
+
+@check(*ALL, after=("base_arguments",))
+def config_round_trip(case: Case) -> Iterator[Told]:
+    """An object made from the config has the same config, name and dtype."""
+    own_class(case)
+    thing = case.make(name="by_name")
+    try:
+        config = thing.get_config()
+        json.dumps(keras.saving.serialize_keras_object(thing))
+    except Exception as error:
+        if case.kind == "model" and isinstance(error, NotImplementedError) and not case.arguments:
+            raise DoesNotApply(f"it has no config: {words(error)}") from None
+        fix = "Keep plain Python values in the config; keras.saving.serialize_keras_object for objects."
+        yield (
+            "get_config, as JSON.",
+            words(error),
+            "The object can't be saved.",
+            fix,
+            "errors/saving.html#non-serializable-arguments",
+        )
+        return
+    before = json.dumps(keras.saving.serialize_keras_object(config), default=str)
+    try:
+        again = keras.saving.deserialize_keras_object(
+            json.loads(json.dumps(keras.saving.serialize_keras_object(thing))),
+            custom_objects={type(thing).__name__: type(thing)},
+        )
+    except Exception as error:
+        link = link_of(error) or "errors/saving.html#could-not-be-deserialized"
+        yield ("from_config(get_config()).", words(error), ROUND_TRIP, HOLD_ALL, link)
+        return
+    other = json.dumps(keras.saving.serialize_keras_object(again.get_config()), default=str)
+    if before != other:
+        a, b = json.loads(before), json.loads(other)
+        keys = [f"{key} ({a[key]!r:.60} became {b.get(key)!r:.60})" for key in a if a[key] != b.get(key)]
+        if keys:
+            yield ("from_config(get_config()).", f"Changed: {', '.join(keys)}.", ROUND_TRIP, HOLD_ALL)
+    changed = [key for key, value in config.items() if json.loads(before).get(key) is None and value is not None]
+    if changed:
+        yield (
+            "get_config, called twice.",
+            f"{', '.join(changed)} changed.",
+            ROUND_TRIP,
+            "Return a new dict each time.",
+        )
+
+
+@check(*ALL)
+def config_is_complete(case: Case) -> Iterator[Told]:
+    """The config follows each argument of the constructor."""
+    cls = own_class(case)
+    thing = case.once("a new object", case.make)
+    try:
+        config = thing.get_config()
+    except Exception as error:
+        raise Blocked(f"get_config raises {words(error)}, see config_round_trip") from error
+    given = [p for p in parameters(cls) if p.name not in ("name", "dtype", "trainable", "activity_regularizer")]
+    missing = [p.name for p in given if p.name not in config and p.name not in ("kwargs", "args", "weights")]
+    if missing and written(thing, "from_config"):
+        raise DoesNotApply(f"from_config is written: it may make {', '.join(missing)} from other keys")
+    if missing:
+        found = f"{', '.join(missing)}: not in get_config."
+        yield (f"The parameters of {cls.__name__}.__init__.", found, ROUND_TRIP, HOLD_ALL)
+    for parameter in given:
+        name = parameter.name
+        value = config.get(name, parameter.default)
+        if (other := varied(value)) is None or name in missing:
+            continue
+        try:
+            made = cls.from_config({**config, name: other})
+            now = made.get_config()[name]
+            again = cls.from_config(made.get_config()).get_config()[name]
+        except Exception:
+            continue  # the other value isn't a valid one
+        if now != other or again != other:
+            shown = now if now != other else again
+            found = f"{name}={other!r} comes back as {shown!r}."
+            yield (f"{cls.__name__} with {name}={other!r}, and get_config.", found, ROUND_TRIP, HOLD_ALL)
+
+
+@check(*ALL)
+def arguments_unchanged(case: Case) -> Iterator[Told]:
+    """Making an object changes neither the arguments given to it nor the defaults of its parameters."""
+    cls = own_class(case)
+    held = {**{p.name: p.default for p in parameters(cls)}, **case.arguments}
+    mutable = {name: value for name, value in held.items() if isinstance(value, list | dict | set)}
+    before = {name: repr(value) for name, value in mutable.items()}
+    for _ in range(2):
+        case.make()
+    for name, value in mutable.items():
+        if repr(value) != before[name]:
+            yield (
+                "Two new objects.",
+                f"{name} was {before[name]} and is {value!r}.",
+                "One object changes what the next one is made with.",
+                "Copy what you are given: self.sizes = list(sizes); use None as a default.",
+            )
+
+
+# --- file -------------------------------------------------------------------------------------------------------------
+
+
+@check(*LAYERS, after=("base_arguments", "config_round_trip", "tracked_weights", "late_weights"))
+def file_round_trip(case: Case) -> Iterator[Told]:
+    """Saved and loaded in a new process, inside of models of each kind, it gives equal outputs."""
+    case.once("the call", case.built)
+    models = case.once("the models", lambda: make_models(case))
+    with tempfile.TemporaryDirectory() as folder:
+        where = "a new process" if importable(case) else "this process, since its module can't be imported"
+        for number, (name, (model, given)) in enumerate(models.items()):
+            path = Path(folder) / f"{number}.keras"
+            tried = f"{name}, saved as .keras and loaded in {where}."
+            fix = "Create all weights in build or __init__, and let get_config hold what they depend on."
+            try:
+                expected = tree.map_structure(np.asarray, model(given))
+                model.save(path)
+                weights = {w.path: as64(w).sum() for w in model.weights}
+                loaded, its = load_elsewhere(case, path, given)
+            except Unanswered as error:
+                raise Blocked(str(error)) from error
+            except Exception as error:
+                yield (tried, words(error), "The trained model is lost.", fix, link_of(error))
+                return
+            found = differ(loaded, expected, 1e-4) if not case.drifts and not is_random(case) else ""
+            if not found and len(its) != len(weights):
+                found = f"{len(weights)} weights saved, {len(its)} after loading"
+            if found:
+                yield (
+                    tried,
+                    f"The outputs differ: {found}.",
+                    "Nothing is raised: the model predicts something else.",
+                    fix,
+                )
+                return
+
+
+def is_random(case: Case) -> bool:
+    """Whether a call without `training` moves the state of a random generator."""
+    before = state(case.layer)
+    case.run()
+    return any(is_seed(v) and not np.array_equal(old, np.array(tf.convert_to_tensor(v))) for v, old in before)
+
+
+def make_models(case: Case) -> dict[str, tuple[Any, Any]]:
+    """Return models of each kind around the object, with what they are called on; the functional one is trained."""
+    given, keywords = case.of()
+    if case.kind == "model":
+        return {"The model": (case.layer, given)} if not keywords else {}
+    everything = {"inputs": given, **keywords}
+    result = {"A subclassed model": (around := Around(case.built()), everything)}
+    around(everything)
+    if any(not isinstance(leaf, np.ndarray) for leaf in tree.flatten([case.inputs, case.keywords])):
+        return result
+    symbols, words_of = case.symbols()
+    layer = case.built()
+    with contextlib.suppress(Exception):  # another check reports what a symbolic call raises
+        model = keras.Model({"inputs": symbols, **words_of}, layer(symbols, **words_of))
+        train(case, model, everything)
+        result["A functional model"] = (model, everything)
+    if case.single:
+        with contextlib.suppress(Exception):
+            model = keras.Sequential([keras.Input(case.inputs.shape[1:], dtype=given.dtype.name), case.built()])
+            result["A Sequential"] = (model, given)
+    return result
+
+
+def train(case: Case, model: Any, given: Any) -> None:
+    """Compile a model and train it for one step, if its outputs have a row for each sample."""
+    outputs = model(given)
+    if case.by_rows and all(is_float(out.dtype) and out.shape.rank > 1 for out in flat_tensors(outputs)):
+        model.compile(optimizer=keras.optimizers.SGD(1e-4), loss=tree.map_structure(lambda _: "mse", outputs))
+        targets = tree.map_structure(lambda out: np.asarray(out) + 0.1, outputs)
+        case.once("fit", lambda: model.fit(given, targets, verbose=0))
+
+
+class Unanswered(Exception):
+    """The other process gave no answer."""
+
+
+def importable(case: Case) -> bool:
+    """Whether a new process can import the class by its module and name."""
+    cls = type(case.layer) if not inspect.isclass(case.subject) else case.subject
+    module = sys.modules.get(cls.__module__)
+    if getattr(module, "__file__", None) is None or "<locals>" in cls.__qualname__:
+        return False
+    return Path(module.__file__).exists() and hasattr(os, "fork")
+
+
+def load_elsewhere(case: Case, path: Path, given: Any) -> tuple[Any, list[str]]:
+    """Load a model in a new process, call it there, and return its outputs and the names of its weights."""
+    if not importable(case):
+        model = keras.saving.load_model(path)
+        return tree.map_structure(np.asarray, model(given)), [w.path for w in model.weights]
+    cls = type(case.layer)
+    module = sys.modules[cls.__module__]
+    request = {
+        "path": str(path),
+        "inputs": tree.map_structure(np.asarray, given),
+        "sys_path": sys.path,
+        "module": cls.__module__,
+        "file": getattr(module, "__file__", None),
+    }
+    return helper().ask(request, path.with_suffix(".pickle"))
+
+
+class Helper:
+    """A process that has imported Keras, and forks for each request."""
+
+    def __init__(self) -> None:
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        command = [sys.executable, str(Path(__file__).resolve()), "--answer"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen(command, env=environment, **pipes)
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.wait()
+
+    def ask(self, request: dict[str, Any], answer: Path, seconds: float = 120) -> tuple[Any, list[str]]:
+        """Send a request and return the answer; an error over there is raised here."""
+        question = answer.with_suffix(".question")
+        question.write_bytes(pickle.dumps({**request, "answer": str(answer)}))
+        try:
+            self.process.stdin.write(f"{question}\n".encode())
+            self.process.stdin.flush()
+        except OSError:
+            raise Unanswered("the process that loads files has ended") from None
+        ready, _, _ = select.select([self.process.stdout], [], [], seconds)
+        if not ready or not self.process.stdout.readline():
+            self.close()
+            helper.cache_clear()
+            raise Unanswered(f"the process that loads files gave no answer in {seconds:.0f} s")
+        if not answer.exists():
+            raise RuntimeError("the process that loads the file crashed")
+        error, outputs, names = pickle.loads(answer.read_bytes())
+        if error:
+            raise RuntimeError(error)
+        return outputs, names
+
+
+@functools.cache
+def helper() -> Helper:
+    """Return the one helper of this Python session."""
+    return Helper()
+
+
+def answer_requests() -> None:
+    """Run in the helper: fork for each line on the standard input, which names a file with a request."""
+    output = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        if (child := os.fork()) == 0:
+            try:
+                answer_one(Path(line.strip()))
+            finally:
+                os._exit(0)
+        end = time.monotonic() + 110
+        while os.waitpid(child, os.WNOHANG)[0] == 0:
+            if time.monotonic() > end:
+                os.kill(child, 9)
+            time.sleep(0.01)
+        print("done", file=output, flush=True)
+
+
+def answer_one(path: Path) -> None:
+    """Define the class as its module does, load the file, call the model, and write the outputs or the error."""
+    request = pickle.loads(path.read_bytes())
+    error, outputs, names = "", None, []
+    try:
+        sys.path[:] = request["sys_path"]
+        if request["module"] == "__main__":
+            runpy.run_path(request["file"], run_name="__mp_main__")
+        else:
+            importlib.import_module(request["module"])
+        model = keras.saving.load_model(request["path"])
+        outputs = tree.map_structure(np.asarray, model(tree.map_structure(tf.convert_to_tensor, request["inputs"])))
+        names = [weight.path for weight in model.weights]
+    except BaseException as raised:
+        error = words(raised)
+    Path(request["answer"]).write_bytes(pickle.dumps((error, outputs, names)))
+
+
+# --- calls ------------------------------------------------------------------------------------------------------------
+
+
+def traced(case: Case) -> dict[str, Any]:
+    """Trace the shared layer once, the batch unknown, and call the graph three times."""
+    layer, (given, keywords) = case.layer, case.of()
+    structure, traces = (given, keywords), []
+
+    def call(*flat: Any) -> Any:
+        traces.append(1)
+        return case.call(layer, tree.pack_sequence_as(structure, flat))
+
+    flat = [leaf for leaf in tree.flatten(structure)]
+    specs = [tf.TensorSpec([None, *x.shape[1:]] if x.shape.rank else [], x.dtype) for x in flat if tf.is_tensor(x)]
+    if len(specs) != len(flat):
+        raise DoesNotApply("it has inputs that aren't tensors")
+    function = tf.function(call, autograph=False, input_signature=specs)
+    outputs = function(*flat)
+    restore(case.memory["state"])
+    again = function(*flat)
+    first = [x[:1] if x.shape.rank and x.shape[0] == case.batch else x for x in flat]
+    restore(case.memory["state"])
+    return {"outputs": outputs, "again": again, "first": function(*first), "traces": len(traces)}
+
+
+@check(*LAYERS)
+def graph_call(case: Case) -> Iterator[Told]:
+    """A call inside `tf.function` with an unknown batch size gives the numbers of an eager call, for any batch."""
+    outputs = case.outputs
+    why = "fit and predict run a graph: what holds for an eager call needn't hold there."
+    fix = "Use keras.ops on tensors, ops.shape(x)[0] for the batch, ops.cond for a branch; no .numpy(), no np.random."
+    try:
+        graph = case.once("the call by tf.function", lambda: traced(case))
+    except Blocked as error:
+        raised = error.__cause__ or error
+        case.memory["the call by tf.function"] = Blocked("the call by tf.function raises, see graph_call")
+        yield ("A call inside tf.function, the batch size unknown.", words(raised), why, fix, link_of(raised))
+        return
+    if case.drifts:
+        if not differ(graph["outputs"], graph["again"], 0.0):
+            tried = "Two calls from the same state, eagerly and inside tf.function."
+            found = (
+                f"The eager calls differ ({case.drifts}), the calls of the graph are equal: a Python value is frozen."
+            )
+            yield (tried, found, why, "Draw with keras.random and a keras.random.SeedGenerator; count in a weight.")
+        return
+    if found := differ(graph["outputs"], outputs, 1e-3):
+        yield ("A call inside tf.function, beside an eager call.", f"{found}.", why, fix)
+    elif case.by_rows and not is_random(case):
+        restore(case.memory["state"])
+        alone = case.run(rows=slice(0, 1))
+        if found := differ(graph["first"], alone, 1e-3):
+            yield ("A graph traced with an unknown batch size, on 1 row.", f"{found}.", why, fix)
+
+
+@check(*LAYERS, after=("graph_call",))
+def xla_call(case: Case) -> Iterator[Told]:
+    """Compiled with XLA it gives the numbers of an eager call."""
+    case.steady()
+    outputs, layer = case.outputs, case.layer
+    structure = case.of(rows=slice(0, 2))
+    flat = tree.flatten(structure)
+    if any(not tf.is_tensor(x) or x.dtype == tf.string for x in flat) or is_random(case):
+        raise DoesNotApply("it is random, or has inputs that XLA doesn't take")
+    eager = case.run(rows=slice(0, 2))
+    restore(case.memory["state"])
+    call = tf.function(
+        lambda *x: case.call(layer, tree.pack_sequence_as(structure, x)), autograph=False, jit_compile=True
+    )
+    try:
+        compiled = call(*flat)
+    except Exception as error:
+        raise DoesNotApply(f"it can't be compiled with XLA: {words(error)[:160]}") from None
+    del outputs
+    if found := differ(compiled, eager, 1e-3):
+        why = "compile(jit_compile=True) trains something else."
+        yield (
+            "A call compiled with XLA, beside an eager call.",
+            f"{found}.",
+            why,
+            "Look for operations on Python values.",
+        )
+
+
+@check(*LAYERS)
+def symbolic_call(case: Case) -> Iterator[Told]:
+    """What a call on `keras.Input` declares is what comes out, the batch unknown and known."""
+    outputs = case.outputs
+    why = "The layers behind it, a functional model and its summary are built from what is declared."
+    fix = "Compute shapes with keras.ops, or write compute_output_shape for every axis, None included."
+    if any(not isinstance(leaf, np.ndarray) for leaf in tree.flatten([case.inputs, case.keywords])):
+        raise DoesNotApply("it has inputs that aren't arrays")
+    inputs, keywords = case.symbols()
+    try:
+        declared = case.once("the symbolic call", lambda: case.make()(inputs, **keywords))
+    except Blocked as error:
+        raised = error.__cause__ or error
+        if isinstance(raised, Blocked):
+            raise raised from None
+        case.memory["the symbolic call"] = Blocked("the symbolic call raises, see symbolic_call")
+        yield ("A call on keras.Input, the batch size unknown.", words(raised), why, fix, link_of(raised))
+        return
+    symbols, tensors = tree.flatten(declared), flat_tensors(outputs)
+    if len(symbols) != len(tensors):
+        yield ("A call on keras.Input.", f"{len(symbols)} outputs declared, {len(tensors)} come out.", why, fix)
+        return
+    for symbol, out in zip(symbols, tensors, strict=True):
+        shape = tuple(symbol.shape)
+        if len(shape) != len(out.shape) or any(d not in (None, n) for d, n in zip(shape, out.shape, strict=True)):
+            found = f"The shape {shape} is declared, {tuple(out.shape)} comes out."
+            yield ("A call on keras.Input, the batch size unknown.", found, why, fix)
+            return
+        if keras.backend.standardize_dtype(symbol.dtype) != keras.backend.standardize_dtype(out.dtype):
+            found = f"The dtype {symbol.dtype} is declared, {out.dtype.name} comes out."
+            yield ("A call on keras.Input.", found, why, "Declare the dtype in compute_output_spec that call returns.")
+            return
+
+
+@check("layer", after=("symbolic_call",))
+def declared_shape(case: Case) -> Iterator[Told]:
+    """`compute_output_shape`, where it is written, says what comes out, for a known and an unknown batch."""
+    layer = case.layer
+    if not written(layer, "compute_output_shape"):
+        raise DoesNotApply("compute_output_shape isn't written")
+    if not case.single:
+        raise DoesNotApply("it has several inputs: the symbolic call asks for their shapes")
+    expected = tree.map_structure(lambda out: tuple(out.shape), case.outputs)
+    flat = [tuple(out.shape) for out in flat_tensors(case.outputs)]
+    why = "TimeDistributed, Sequential and layers behind it ask for the shape without calling the layer."
+    fix = "Return (*input_shape[:-1], self.units) and the like: computed from each axis of input_shape."
+    for batch in (case.batch, None):
+        given = (batch, *case.inputs.shape[1:])
+        try:
+            told = layer.compute_output_shape(given)
+        except Exception as error:
+            yield f"compute_output_shape({given}).", words(error), why, fix
+            return
+        shapes = (
+            [tuple(told)] if isinstance(expected, tuple) and len(flat) == 1 and not is_nested(told) else leaves(told)
+        )
+        for shape, real in zip(shapes, flat, strict=False):
+            wrong = len(shape) != len(real) or any(d not in (None, n) for d, n in zip(shape, real, strict=True))
+            if wrong:
+                yield (f"compute_output_shape({given}).", f"{shape} is declared, {real} comes out.", why, fix)
+                return
+
+
+def is_nested(shape: Any) -> bool:
+    """Whether a shape is a structure of shapes."""
+    return isinstance(shape, dict) or any(isinstance(one, tuple | list) for one in shape)
+
+
+def leaves(shapes: Any) -> list[tuple]:
+    """Return the shapes of a structure of shapes."""
+    if isinstance(shapes, dict):
+        return [leaf for key in sorted(shapes) for leaf in leaves(shapes[key])]
+    return [leaf for one in shapes for leaf in leaves(one)] if is_nested(shapes) else [tuple(shapes)]
+
+
+@check(*LAYERS)
+def rows_are_independent(case: Case) -> Iterator[Told]:
+    """Outside of training, row i of the output depends on row i of the input only."""
+    case.steady()
+    if case.batch < 3 or not case.by_rows:
+        raise DoesNotApply(
+            "its outputs have no row for each row of the inputs" if case.batch > 2 else "under 3 rows given"
+        )
+    if is_random(case):
+        raise DoesNotApply("it is random")
+    whole = case.run(training=False)
+    for rows, name in ((slice(0, 1), "The first row"), (slice(1, 3), "Rows 1 and 2")):
+        try:
+            part = case.run(training=False, rows=rows)
+        except Exception as error:
+            fix = "Take the batch size from ops.shape(x)[0], or -1 in a reshape."
+            yield (
+                f"{name} alone, after a call with {case.batch} rows.",
+                words(error),
+                "The last batch of an epoch is smaller.",
+                fix,
+            )
+            return
+        if found := differ(part, tree.map_structure(lambda out, rows=rows: out[rows], whole), 1e-3):
+            yield (
+                f"{name} alone, beside the same rows in a batch of {case.batch}, with training=False.",
+                f"{found}.",
+                "A prediction then depends on the other samples of its batch.",
+                "Reduce over the axes of one sample only, not over axis 0; use statistics of the batch in training only.",
+            )
+            return
+
+
+@check("layer", after=("can_be_called", "symbolic_call", "rows_are_independent", "declared_shape"))
+def inside_time_distributed(case: Case) -> Iterator[Told]:
+    """Inside `TimeDistributed` it gives at each step what it gives alone."""
+    case.steady()
+    if not case.single or case.inputs.dtype.kind not in "fiu" or not case.by_rows or is_random(case):
+        raise DoesNotApply("TimeDistributed takes layers with one numeric input and a row out for each row in")
+    if len(flat_tensors(case.outputs)) != 1 or getattr(case.layer, "stateful", False):
+        raise DoesNotApply("TimeDistributed takes layers with one output and no state between calls")
+    steps = np.stack([case.inputs, case.inputs[::-1]], axis=1)
+    layer = case.built()
+    why = "TimeDistributed asks the layer for its output shape without calling it."
+    fix = "Write compute_output_shape."
+    try:
+        wrapper = keras.layers.TimeDistributed(layer)
+        outputs = wrapper(tf.convert_to_tensor(steps))
+        wrapper(keras.Input(steps.shape[1:], dtype=steps.dtype.name))
+    except Exception as error:
+        yield "keras.layers.TimeDistributed around it.", words(error), why, fix
+        return
+    alone = np.stack([as64(layer(tf.convert_to_tensor(steps[:, step]))) for step in range(2)], axis=1)
+    if found := differ(outputs, tf.convert_to_tensor(alone), 1e-3):
+        yield ("keras.layers.TimeDistributed around it, beside calls step by step.", f"{found}.", why, fix)
+
+
+@check("layer", after=("can_be_called", "symbolic_call"))
+def varying_axes(case: Case) -> Iterator[Told]:
+    """An axis declared as None may have another length in the next call."""
+    case.steady()
+    if not case.single or case.inputs.ndim < 3 or case.inputs.dtype.kind != "f":
+        raise DoesNotApply("it has no axis besides the batch and the features")
+    if case.inputs.shape[1] < 2:
+        raise DoesNotApply("axis 1 has one entry")
+    symbol = keras.Input((None, *case.inputs.shape[2:]))
+    layer = case.make()
+    try:
+        layer(symbol)
+    except Exception as error:
+        raise DoesNotApply(f"axis 1 can't be None: {words(error)[:120]}") from None
+    longer = np.concatenate([case.inputs, case.inputs[:, :1]], axis=1)
+    for name, values in (("length", longer), ("first length", case.inputs)):
+        try:
+            if hasattr(layer, "call"):
+                layer(tf.convert_to_tensor(values))
+        except Exception as error:
+            yield (
+                f"A layer built on keras.Input({(None, *case.inputs.shape[2:])}), on another {name}: {values.shape}.",
+                words(error),
+                "The axis is declared as one that may vary.",
+                "Take the length from ops.shape(x)[1], or raise in build if input_shape[1] is None.",
+            )
+            return
+
+
+# --- dtype ------------------------------------------------------------------------------------------------------------
+
+POLICIES = ("float64", "mixed_bfloat16", "mixed_float16", "bfloat16", "float16")
+"""Beside float32."""
+ROUNDING = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float64": 2.0**-22, "float32": 2.0**-22}
+"""How far apart neighbouring numbers are, as a part of the number; float64 is compared with float32."""
+CAST = "Create constants with x.dtype or self.compute_dtype, and cast what is added: ops.cast(value, x.dtype)."
+
+
+@check(*LAYERS)
+def each_dtype(case: Case) -> Iterator[Told]:
+    """Under each dtype policy it can be called, and outputs and weights have the dtypes of the policy."""
+    outputs = case.outputs
+    floats = [out.dtype == tf.float32 for out in flat_tensors(outputs)]
+    why = "A policy is one option of a model, and each layer in it has to follow."
+    failed: dict[str, list[str]] = {}
+    for policy in POLICIES:
+        try:
+            layer = case.once(f"a call with dtype={policy!r}", lambda policy=policy: case.like(case.layer, policy))
+            results = case.call(layer, case.of(policy))
+        except Exception as error:
+            if isinstance(error, Blocked) and error.__cause__ is None:
+                raise
+            if "Op<name=Qr;" not in str(error.__cause__ or error):  # Keras's Orthogonal can't start in bfloat16
+                failed.setdefault(words(error.__cause__ or error), []).append(policy)
+            continue
+        compute = keras.DTypePolicy(policy).compute_dtype
+        for out, floating in zip(flat_tensors(results), floats, strict=False):
+            if floating and out.dtype.name != compute:
+                failed.setdefault(f"an output is {out.dtype.name}, not the compute dtype", []).append(policy)
+        variable = keras.DTypePolicy(policy).variable_dtype
+        wrong = [w.path for w in layer.trainable_weights if is_float(w.dtype) and w.dtype != variable]
+        if wrong:
+            failed.setdefault(f"{', '.join(wrong)} isn't in the variable dtype", []).append(policy)
+    by_policies: dict[str, list[str]] = {}
+    for found, policies in failed.items():
+        by_policies.setdefault(", ".join(dict.fromkeys(policies)), []).append(found)
+    if by_policies:
+        told = "; ".join(f"with dtype {policies}: {'; '.join(found)}" for policies, found in by_policies.items())
+        fix = CAST + " Pass dtype=self.dtype_policy to inner layers."
+        yield ("A call under each dtype policy: " + ", ".join(POLICIES) + ".", told, why, fix)
+
+
+def variants(case: Case) -> dict[str, Any]:
+    """Return inputs of other sizes: large, small, constant."""
+    return {
+        "as given": case.inputs,
+        "20 times larger": float_map(lambda a: a * 20, case.inputs),
+        "1000 times smaller": float_map(lambda a: a * 1e-3, case.inputs),
+        "all 5": float_map(lambda a: np.full_like(a, 5.0), case.inputs),
+    }
+
+
+@check(*LAYERS)
+def numbers_in_16_bits(case: Case) -> Iterator[Told]:
+    """In 16 bits the numbers stay near those of float32, for inputs that are large, small, constant and long."""
+    case.steady()
+    if is_random(case) or not any(is_float(out.dtype) for out in flat_tensors(case.outputs)):
+        raise DoesNotApply("it is random, or gives no floating numbers")
+    inputs = {**variants(case), **larger(case), **long_input(case)}
+    for policy in ("mixed_float16", "mixed_bfloat16"):
+        dtype = policy.removeprefix("mixed_")
+        layer = case.once(f"a call with dtype={policy!r}", lambda policy=policy: case.like(case.layer, policy))
+        before = state(layer)
+        for name, values in inputs.items():
+            restore(before)
+            with contextlib.suppress(tf.errors.InvalidArgumentError, ValueError):  # another length needn't be possible
+                found = compare_in(case, layer, policy, values)
+                if found:
+                    yield (
+                        f"A call with dtype={policy!r} on inputs {name}, beside float32 on the same rounded numbers.",
+                        f"{found}.",
+                        f"{dtype} keeps {3 if dtype == 'float16' else 2} digits"
+                        + (" and ends at 65504; " if dtype == "float16" else "; ")
+                        + "training in mixed precision then fails or drifts.",
+                        "Compute sums, means, squares, counts and exponentials in float32, and cast the result back.",
+                    )
+                    return
+
+
+def larger(case: Case) -> dict[str, Any]:
+    """Return inputs 100 times larger, if the layer normalizes, or grows in proportion: products needn't overflow."""
+    values = float_map(lambda a: a * 100, case.inputs)
+    once, more = (np.concatenate([out.ravel() for out in numbers(case.run(values=v))]) for v in (case.inputs, values))
+    proportional = any(
+        np.allclose(more, once * factor, rtol=0.05, atol=0.01 * np.abs(more).max()) for factor in (1, 100)
+    )
+    return {"100 times larger": values} if proportional else {}
+
+
+def long_input(case: Case) -> dict[str, Any]:
+    """Return the inputs with 64 times as many steps, if there is one tensor with an axis that may vary."""
+    if case.single and case.inputs.ndim == 3 and case.inputs.dtype.kind == "f" and case.inputs.size < 20000:
+        if not any(
+            w.shape and case.inputs.shape[1] in w.shape and case.inputs.shape[1] != case.inputs.shape[2]
+            for w in case.layer.weights
+        ):
+            return {"with 64 times as many steps": np.tile(case.inputs[:2], (1, 64, 1))}
+    return {}
+
+
+def compare_in(case: Case, layer: Any, policy: str, values: Any) -> str:
+    """Say how a layer under a policy differs from float32, by more than the rounding of inputs and weights explains."""
+    dtype = keras.DTypePolicy(policy).compute_dtype
+    step = ROUNDING[dtype]
+
+    def near(array: Any) -> np.ndarray:
+        return np.asarray(tf.cast(tf.cast(array, dtype), "float32"))
+
+    rounded = float_map(near, values)
+    steps = tree.flatten(values)[0].shape[1:2] if len(tree.flatten(values)[0].shape) > 2 else (1,)
+    call = tf.function(case.call, autograph=False) if steps[0] > 64 else case.call
+    small = call(layer, case.of(policy, values=rounded))
+    reference, rng = case.layer, np.random.default_rng(5)
+    kept = state(reference)
+    try:
+        for variable in reference.trainable_weights:
+            variable.assign(near(tf.convert_to_tensor(variable)))
+        middle = state(reference)
+        exact = numbers(call(reference, case.of(values=rounded)))
+        moves = [np.zeros_like(out) for out in exact]
+        for _ in range(3):
+            restore(middle)
+            for variable in reference.trainable_weights:
+                factor = 1 + step * rng.choice([-1, 1], size=variable.shape)
+                variable.assign(np.asarray(tf.convert_to_tensor(variable)) * factor)
+            shaken = float_map(lambda a: a * (1 + step * rng.choice([-1, 1], size=a.shape)), rounded)
+            outputs = numbers(call(reference, case.of(values=shaken)))
+            moves = [np.fmax(m, np.abs(o - e)) for m, o, e in zip(moves, outputs, exact, strict=True)]
+    finally:
+        restore(kept)
+    return beyond(numbers(small), exact, moves, step, dtype)
+
+
+def beyond(small: list[np.ndarray], exact: list[np.ndarray], moves: list[np.ndarray], step: float, dtype: str) -> str:
+    """Say what is outside of the tolerance: nan, inf, or an error much larger than the rounding."""
+    for got, real, move in zip(small, exact, moves, strict=True):
+        if got.shape != real.shape or not real.size or not np.isfinite(real).all():
+            continue
+        largest = np.abs(real).max()
+        if largest > (30000 if dtype == "float16" else 1e37):
+            continue
+        if not np.isfinite(got).all():
+            return f"{np.sum(~np.isfinite(got))} of {got.size} numbers are nan or inf, in float32 at most {largest:.4g}"
+        limit = 16 * np.max(move) + 16 * step * largest + step
+        error = np.abs(got - real)
+        if error.max() > limit:
+            at = np.unravel_index(error.argmax(), error.shape)
+            return f"{got[at]:.4g} comes out where float32 gives {real[at]:.4g}"
+    return ""
+
+
+# --- training and mask ------------------------------------------------------------------------------------------------
+
+NOISE = (keras.layers.Dropout, keras.layers.GaussianNoise, keras.layers.GaussianDropout, keras.layers.SpatialDropout1D,
+         keras.layers.SpatialDropout2D, keras.layers.SpatialDropout3D, keras.layers.AlphaDropout)  # fmt: skip
+RATE = re.compile(r"(^|_)(rate|dropout|stddev|noise|drop_prob|drop_path|keep_prob|momentum|sigma)(_rate)?$")
+
+
+@check(*LAYERS)
+def training_flag(case: Case) -> Iterator[Told]:
+    """`training` reaches what needs it: the layer's own code and the layers inside."""
+    layer = case.layer
+    link = "errors/models.html#training-argument"
+    default = inspect.signature(layer.call).parameters.get("training")
+    if default is not None and default.default is True:
+        yield (
+            "The signature of call.",
+            "training is True by default.",
+            "A plain call, and every model that doesn't pass it, runs as in training.",
+            "Write training=None or training=False.",
+            link,
+        )
+    needs = [one for one in inner_layers(layer) if isinstance(one, NOISE) and noisy(one)]
+    norms = [one for one in inner_layers(layer) if isinstance(one, keras.layers.BatchNormalization) and one.trainable]
+    rates = [
+        key for key, value in safe_config(layer).items() if RATE.search(key) and isinstance(value, float) and value > 0
+    ]
+    own = takes(layer, "training") and rates and not inner_layers(layer)
+    if not (needs or norms or own):
+        raise DoesNotApply("it holds no dropout, noise or batch normalization, and no argument names a rate")
+    case.steady()
+    off = case.run(training=False)
+    restore(case.memory["state"])
+    before = state(layer)
+    on = case.run(training=True)
+    changed = {id(v) for v in moved(before)}
+    names = ", ".join(one.name for one in needs) or ", ".join(rates)
+    if (needs or own) and not differ(on, off, 0.0) and not (own and changed):
+        if own and is_builtin(layer):
+            return
+        yield (
+            "A call with training=True, beside one with training=False.",
+            f"Equal outputs, though {names} should act in training.",
+            "Regularization is off in fit, and nothing is raised.",
+            "Pass training on: self.dropout(x, training=training), or let Keras pass it.",
+            link,
+        )
+    still = [one.name for one in norms if not {id(w) for w in one.non_trainable_variables} & changed]
+    if still and len(still) == len(norms):
+        yield (
+            "A call with training=True.",
+            f"The moving mean and variance of {', '.join(still)} don't change.",
+            "predict then normalizes with the statistics of a new layer.",
+            "Call the inner layer with training=training.",
+            link,
+        )
+
+
+def noisy(layer: Any) -> bool:
+    """Whether a layer of noise has a rate above zero."""
+    return any(getattr(layer, name, 0) for name in ("rate", "stddev"))
+
+
+def safe_config(layer: Any) -> dict[str, Any]:
+    """Return the config, or nothing."""
+    try:
+        return layer.get_config()
+    except Exception:
+        return {}
+
+
+@check(*LAYERS)
+def quiet_outside_training(case: Case) -> Iterator[Told]:
+    """With training=False the outputs repeat, and no state changes that they depend on."""
+    layer = case.layer
+    case.steady()
+    link = "errors/models.html#training-argument"
+    why = "predict gives another answer each time it is called."
+    before = state(layer)
+    first = case.run(training=False)
+    second = case.call(layer, case.of(), False)
+    changed = moved(before)
+    restore(before)
+    random_now = any(is_seed(v) for v, _ in before) and bool(differ(first, second, 0.0)) and not changed
+    noise = [one.name for one in inner_layers(layer) if isinstance(one, NOISE)]
+    same = case.single and len(flat_tensors(first)) == 1 and flat_tensors(first)[0].shape == case.inputs.shape
+    if random_now and (takes(layer, "training") or noise or same):
+        found = "The outputs differ, by random numbers" + (f" of {', '.join(noise)}." if noise else ".")
+        yield ("Two calls with training=False.", found, why, "Draw in training only: if training: …", link)
+    weights = [v.path for v in changed if id(v) in ids_of(layer.trainable_weights)]
+    if weights:
+        found = f"{', '.join(weights)} changed."
+        yield (
+            "A call with training=False.",
+            found,
+            "predict changes the trained model.",
+            "Assign in training only.",
+            link,
+        )
+    elif changed and not is_stateful(layer) and (takes(layer, "training") or differ(first, second, 1e-6)):
+        found = f"{', '.join(v.path for v in changed)} changed" + (
+            "; the outputs differ." if differ(first, second) else "."
+        )
+        yield ("Two calls with training=False.", found, why, "Update state only if training is true.", link)
+
+
+def ids_of(weights: list[Any]) -> set[int]:
+    """Return identities."""
+    return {id(weight) for weight in weights}
+
+
+def is_stateful(layer: Any) -> bool:
+    """Whether a layer keeps state between calls on purpose."""
+    return any(getattr(one, "stateful", False) for one in [layer, *inner_layers(layer)])
+
+
+@check(*LAYERS)
+def randomness(case: Case) -> Iterator[Told]:
+    """In training, random numbers change from call to call, and repeat under the `seed` argument."""
+    layer = case.layer
+    case.steady()
+    before = state(layer)
+    first, second = case.run(training=True), case.call(layer, case.of(), True)
+    changed = moved(before)
+    seeds = [v for v, _ in before if is_seed(v)]
+    restore(before)
+    repeat = differ(case.run(training=True), first, 0.0)
+    if repeat:
+        yield (
+            "Two calls with training=True, from the same state of all variables.",
+            f"The outputs differ: {repeat}.",
+            "A run can't be repeated under a seed that is given to the layer.",
+            "Draw with keras.random.… and seed=self.seed_generator, a keras.random.SeedGenerator made in __init__.",
+        )
+        return
+    rates = [
+        key for key, value in safe_config(layer).items() if RATE.search(key) and isinstance(value, float) and value > 0
+    ]
+    if (
+        seeds
+        and not changed
+        and not differ(first, second, 0.0)
+        and differ(first, case.run(training=False), 0.0)
+        and rates
+    ):
+        yield (
+            "Two calls with training=True, one after the other.",
+            "The outputs are equal: the random numbers don't change.",
+            "Each batch of a training gets the same noise.",
+            "Pass the SeedGenerator as seed=, not an integer.",
+        )
+    elif not seeds and not changed and rates and not inner_layers(layer):
+        if differ(first, case.run(training=False), 0.0):
+            yield (
+                "Two calls with training=True, one after the other.",
+                "The outputs are equal, and differ from those with training=False.",
+                "Each batch of a training gets the same noise.",
+                "Pass a keras.random.SeedGenerator as seed=, not an integer.",
+            )
+
+
+@check(*LAYERS)
+def frozen_state(case: Case) -> Iterator[Told]:
+    """A call moves no weight of a layer with trainable=False."""
+    layer = case.layer
+    if not layer.trainable_weights:
+        raise DoesNotApply("it has no trainable weights")
+    kept = {id(one): one.trainable for one in [layer, *inner_layers(layer)]}
+    trainable = ids_of(layer.trainable_weights)
+    before = state(layer)
+    layer.trainable = False
+    try:
+        case.call(layer, case.of(), True)
+        changed = [v.path for v in moved(before) if id(v) in trainable]
+    finally:
+        for one in [layer, *inner_layers(layer)]:
+            one.trainable = kept[id(one)]
+        restore(before)
+    if changed and not isinstance(layer, keras.layers.SpectralNormalization):
+        yield (
+            "A call with training=True on a layer with trainable=False.",
+            f"{', '.join(changed)} changed.",
+            "A frozen layer has to keep its weights.",
+            "Leave training to the optimizer; assign in call to weights with trainable=False only.",
+        )
+
+
+def masked_case(case: Case) -> np.ndarray:
+    """Return a mask that ends early in each second row, if the inputs have time steps."""
+    if not case.single or case.inputs.ndim != 3 or case.inputs.dtype.kind != "f" or case.inputs.shape[1] < 3:
+        raise DoesNotApply("it doesn't have one input of shape (batch, time, features), with 3 steps or more")
+    mask = np.ones(case.inputs.shape[:2], bool)
+    mask[::2, -(case.inputs.shape[1] // 3 or 1) :] = False
+    return mask
+
+
+@check("layer")
+def mask_is_used(case: Case) -> Iterator[Told]:
+    """What stands in padded steps doesn't change the outputs for the others, if the layer says that it takes masks."""
+    mask, layer = masked_case(case), case.layer
+    case.steady()
+    if is_random(case):
+        raise DoesNotApply("it is random")
+    if not (layer.supports_masking or takes(layer, "mask")):
+        raise DoesNotApply("it has supports_masking=False and no mask in call: Keras warns that the mask ends there")
+    other = np.where(mask[..., None], case.inputs, case.inputs[::-1, ::-1] + 3.0).astype(case.inputs.dtype)
+    results = []
+    for values in (case.inputs, other):
+        restore(case.memory["state"])
+        results.append(flat_tensors(layer(WithMask(mask)(tf.convert_to_tensor(values)))))
+    for one, two in zip(*results, strict=True):
+        one, two = as64(one), as64(two)
+        if one.ndim > 1 and one.shape[:2] == mask.shape:
+            one, two = one[mask], two[mask]
+        if found := differ([tf.convert_to_tensor(one)], [tf.convert_to_tensor(two)], 1e-4):
+            yield (
+                "Two batches with the same mask, different in the padded steps only.",
+                f"The outputs for the steps that aren't padded differ: {found}.",
+                "Padding is counted as data. supports_masking=True says that it isn't.",
+                "Take mask in call(self, x, mask=None), and leave the padded steps out of sums, means and attention.",
+                "errors/layers.html#mask-lost",
+            )
+            return
+
+
+@check("layer")
+def mask_goes_on(case: Case) -> Iterator[Told]:
+    """The mask leaves a layer that keeps the time axis, with the shape of its output."""
+    mask, layer = masked_case(case), case.layer
+    case.steady()
+    outputs = layer(WithMask(mask)(tf.convert_to_tensor(case.inputs)))
+    tensors = flat_tensors(outputs)
+    if len(tensors) != 1 or is_random(case):
+        raise DoesNotApply("it has several outputs, or is random")
+    out = tensors[0]
+    leaves_as = getattr(out, "_keras_mask", None)
+    if leaves_as is not None and tuple(leaves_as.shape) != tuple(out.shape[: len(leaves_as.shape)]):
+        yield (
+            f"A call on {describe(case.inputs)} with a mask of shape {mask.shape}.",
+            f"The mask leaves with shape {tuple(leaves_as.shape)}, the output has {tuple(out.shape)}.",
+            "The next layer raises, or ignores the wrong steps.",
+            "Let compute_mask return a mask for the steps of the output, or None if there is no time axis.",
+        )
+    if leaves_as is not None:
+        return
+    if out.shape[:2] != mask.shape or not step_by_step(case):
+        raise DoesNotApply("it mixes the steps, or its output has none: the mask may end there")
+    yield (
+        f"A call on {describe(case.inputs)} with a mask.",
+        "Each step of the output depends on the same step of the input, and the output has no mask.",
+        "Layers behind it count the padding as data; Keras warns once.",
+        "Set self.supports_masking = True in __init__.",
+        "errors/layers.html#mask-lost",
+    )
+
+
+def step_by_step(case: Case) -> bool:
+    """Whether a change in one step changes the output of that step only."""
+    restore(case.memory["state"])
+    values = case.inputs.copy()
+    values[:, 1] += 1.0
+    gap = np.abs(as64(case.run(values=values)) - as64(case.outputs))
+    gap = gap.reshape(*gap.shape[:2], -1).max(axis=(0, 2)) > 0
+    return bool(gap[1]) and gap.sum() == 1
+
+
+# --- gradients --------------------------------------------------------------------------------------------------------
+
+
+@check(*LAYERS, after=("tracked_weights", "reached_weights"))
+def true_gradients(case: Case) -> Iterator[Told]:
+    """In float64 the gradient is the slope that is measured when a weight or an input is moved a little."""
+    case.steady()
+    if is_random(case):
+        raise DoesNotApply("it is random")
+    layer = case.once("a call with dtype='float64'", lambda: case.like(case.layer, "float64"))
+    if any(
+        out.dtype.name in ("float32", "float16", "bfloat16")
+        for out in flat_tensors(case.call(layer, case.of("float64")))
+    ):
+        raise DoesNotApply("it doesn't compute in float64")
+    passes_on = case.single and any(
+        out.shape == case.inputs.shape and np.allclose(as64(out), case.inputs, atol=1e-6)
+        for out in flat_tensors(case.outputs)
+    )
+    if passes_on and not layer.trainable_weights:
+        raise DoesNotApply("its output is its input: another gradient is then its purpose")
+    before = state(layer)
+    try:
+        slopes = [one for seed in (7, 8) for one in measured(case, layer, seed, before)]
+    finally:
+        restore(before)
+    wrong: dict[str, list[tuple[float, float]]] = {}
+    for name, slope, told in slopes:
+        wrong.setdefault(name, [])
+        if (
+            slope is not None
+            and slope != 0
+            and not np.isclose(slope, told, rtol=1e-3, atol=1e-6 * max(1.0, abs(slope)))
+        ):
+            wrong[name].append((slope, told))
+    for name, pairs in wrong.items():
+        total = sum(one == name for one, *_ in slopes)
+        if len(pairs) < max(2, total):
+            continue
+        slope, told = pairs[0]
+        if told == 0 and (name.startswith("input") and not layer.trainable_weights):
+            continue  # a layer that stops the gradient on purpose
+        if custom_inside(layer):
+            raise DoesNotApply("a layer inside of it has a gradient of its own: check that one alone")
+        yield (
+            f"{name}, moved along a random direction by 1e-4 and 1e-5, in float64.",
+            f"The outputs move by {slope:.5g} per unit, the gradient says {told:.5g}.",
+            "Training follows the gradient, and nothing is raised.",
+            "Correct the formula in tf.custom_gradient; look for tf.stop_gradient, and for rounding.",
+        )
+        return
+
+
+def custom_inside(layer: Any) -> bool:
+    """Whether a layer inside, not one of Keras, changes its gradient."""
+    for one in inner_layers(layer):
+        with contextlib.suppress(OSError, TypeError):
+            if not is_builtin(one) and re.search("custom_gradient|stop_gradient", inspect.getsource(type(one))):
+                return True
+    return False
+
+
+def measured(case: Case, layer: Any, seed: int, before: list) -> Iterator[tuple[str, float | None, float]]:
+    """Yield each input and weight with its slope along a random direction, and the slope that the gradient gives.
+
+    The slope is None where it isn't the same for two sizes of the step: the outputs have an edge there.
+    """
+    rng = np.random.default_rng(seed)
+    inputs, keywords = case.of("float64", values=shifted(case, seed))
+    flat = tree.flatten(inputs)
+    at = [n for n, x in enumerate(flat) if is_float(x.dtype)]
+    weights = [weight for weight in layer.trainable_weights if is_float(weight.dtype)]
+
+    def loss(values: list[Any]) -> Any:
+        restore([(v, value) for v, value in before if id(v) not in ids_of(weights)])
+        whole = list(flat)
+        for n, value in zip(at, values, strict=True):
+            whole[n] = value
+        outputs = case.call(layer, (tree.pack_sequence_as(inputs, whole), keywords))
+        return scalar_of(outputs, seed, "float64")
+
+    start = [flat[n] for n in at]
+    with tf.GradientTape() as tape:
+        tape.watch(start)
+        value = loss(start)
+    sources = [*start, *(weight.value for weight in weights)]
+    gradients = tape.gradient(value, sources, unconnected_gradients="zero")
+    for n, gradient in enumerate(gradients):
+        origin = np.asarray(tf.convert_to_tensor(sources[n]))
+        direction = rng.normal(size=origin.shape)
+        slopes = []
+        for size in (1e-4, 1e-5):
+            ends = []
+            for sign in (size, -size):
+                if n < len(start):
+                    ends.append(float(loss([*start[:n], tf.constant(origin + sign * direction), *start[n + 1 :]])))
+                else:
+                    weights[n - len(start)].assign(origin + sign * direction)
+                    ends.append(float(loss(start)))
+            slopes.append((ends[0] - ends[1]) / (2 * size))
+        if n >= len(start):
+            weights[n - len(start)].assign(origin)
+        told = float(np.sum(as64(gradient) * direction))
+        noise = 1e-10 * max(1.0, abs(float(value))) / 1e-5
+        stable = abs(slopes[0] - slopes[1]) <= 1e-3 * abs(slopes[0]) + 10 * noise
+        name = f"input {n}" if n < len(start) else weights[n - len(start)].path
+        yield (name, slopes[1] if stable and abs(slopes[1]) > 100 * noise else None, told)
+
+
+# --- graph ------------------------------------------------------------------------------------------------------------
+
+
+@check(*LAYERS, after=("graph_call", "late_weights"))
+def one_trace(case: Case) -> Iterator[Told]:
+    """A second call of the same kind runs the same graph, and the graph doesn't grow with the batch."""
+    layer = case.layer
+    structure = case.of()
+    if any(not tf.is_tensor(x) for x in tree.flatten(structure)) or case.batch < 4:
+        raise DoesNotApply("it has inputs that aren't tensors, or under 4 rows are given")
+    sizes = []
+    for rows in (2, 4):
+        flat = tree.flatten(case.of(rows=slice(0, rows)))
+        function = tf.function(lambda *x: case.call(layer, tree.pack_sequence_as(structure, x)), autograph=False)
+        sizes.append(graph_size(function.get_concrete_function(*flat)))
+    if sizes[1] > sizes[0] * 1.2 + 4:
+        yield (
+            "Graphs traced with 2 and with 4 rows.",
+            f"{sizes[0]} and {sizes[1]} operations.",
+            "The graph grows with the batch: tracing takes longer, and an unknown batch raises.",
+            "Replace the Python loop over rows by operations on the whole batch, or ops.map.",
+        )
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """Return what can be compared of an attribute: numbers, strings, and the lengths and contents of containers."""
+    if isinstance(value, bool | int | float | str | type(None)):
+        return value
+    if isinstance(value, np.ndarray | np.generic):
+        return repr(value)
+    if isinstance(value, list | tuple | set) and depth < 3:
+        return [len(value), *(plain(one, depth + 1) for one in list(value)[:50])]
+    if isinstance(value, dict) and depth < 3:
+        return [len(value), *((str(key), plain(one, depth + 1)) for key, one in list(value.items())[:50])]
+    return type(value).__name__
+
+
+@check(*LAYERS)
+def python_state(case: Case) -> Iterator[Told]:
+    """A call changes no Python value of the layer."""
+    layer = case.layer
+    case.run()
+    public = [name for name in vars(layer) if not name.startswith("_") and name != "built"]
+    own = [
+        n for n in vars(layer) if n.startswith("_") and n not in vars(keras.layers.Layer()) and not is_builtin(layer)
+    ]
+    watched = [name for name in (*public, *own) if not name.startswith(("_self_", "_obj_", "_tracker", "_loss"))]
+    before = {name: plain(vars(layer)[name]) for name in watched}
+    for training in (True, False):
+        case.run(training)
+    changed = [name for name in watched if plain(vars(layer).get(name)) != before[name]]
+    held = [
+        n
+        for n, v in vars(layer).items()
+        if isinstance(v, tf.Tensor) and not isinstance(v, tf.Variable) and n in changed
+    ]
+    if changed and not is_builtin(layer):
+        yield (
+            "The attributes of the layer before and after calls.",
+            f"{', '.join(changed)} changed{', and hold tensors' if held else ''}.",
+            "In fit the code of call runs once, while the graph is traced: the value is frozen there, or a list grows.",
+            "Keep state in self.add_weight(…, trainable=False), and assign it.",
+        )
+
+
+# --- losses -----------------------------------------------------------------------------------------------------------
+
+LOSSES = ("loss", "loss function")
+PER_SAMPLE = "Reduce over the last axis only: ops.mean(…, axis=-1). Keras reduces the rest."
+
+
+@keras.saving.register_keras_serializable("checkup")
+class OfFunction(keras.losses.Loss):
+    """A loss function as `compile` wraps it."""
+
+    def __init__(self, function: Callable, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.function = function
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Call the function, with the two at equal rank if one has a last axis of 1."""
+        if len(y_true.shape) == len(y_pred.shape) + 1 and y_true.shape[-1] == 1:
+            y_true = ops.squeeze(y_true, -1)
+        elif len(y_true.shape) + 1 == len(y_pred.shape) and y_pred.shape[-1] == 1:
+            y_pred = ops.squeeze(y_pred, -1)
+        return self.function(y_true, y_pred)
+
+
+def loss_of(case: Case, **options: Any) -> Any:
+    """Make the loss; options that it doesn't take are set on the object where Keras reads them."""
+    if case.kind == "loss function":
+        return OfFunction(case.subject, **options)
+    loss = case.make(**options)
+    if "reduction" in options:
+        loss.reduction = options["reduction"] or "none"
+    return loss
+
+
+def pair(case: Case, dtype: str = "float32") -> tuple[Any, Any]:
+    """Return y_true and y_pred as tensors."""
+
+    def cast(a: np.ndarray) -> Any:
+        return tf.cast(tf.convert_to_tensor(a), dtype) if a.dtype.kind == "f" else tf.convert_to_tensor(a)
+
+    y_true, y_pred = case.inputs
+    return tree.map_structure(cast, y_true), tree.map_structure(cast, y_pred)
+
+
+def samples(case: Case) -> np.ndarray:
+    """Return the loss of each sample."""
+    return as64(case.once("the loss of each sample", lambda: loss_of(case, reduction=None)(*pair(case))))
+
+
+@check(*LOSSES)
+def loss_value(case: Case) -> Iterator[Told]:
+    """It gives one finite number, eagerly and inside `tf.function`."""
+    y_true, y_pred = pair(case)
+    tried = f"The loss of y_true {describe(case.inputs[0])} and y_pred {describe(case.inputs[1])}."
+    loss = case.once("a new object", lambda: loss_of(case))
+    try:
+        value = as64(loss(y_true, y_pred))
+    except Exception as error:
+        case.memory["the loss of each sample"] = Blocked("the loss raises, see loss_value")
+        yield (tried, words(error), "Nothing else can be tried.", "Fix what raises.", link_of(error))
+        return
+    if value.shape or not np.isfinite(value):
+        yield (
+            tried,
+            f"{value} of shape {value.shape}.",
+            "fit minimizes one number.",
+            "Bound logarithms and divisions.",
+        )
+    try:
+        graph = as64(tf.function(lambda a, b: loss(a, b), autograph=False)(y_true, y_pred))
+    except Exception as error:
+        yield (
+            "The loss inside tf.function.",
+            words(error),
+            "fit runs a graph.",
+            "Use keras.ops on tensors.",
+            link_of(error),
+        )
+        return
+    if not np.allclose(graph, value, rtol=1e-4, atol=1e-6, equal_nan=True):
+        yield (
+            "The loss inside tf.function.",
+            f"{graph:.5g}, eagerly {value:.5g}.",
+            "fit runs a graph.",
+            "Use keras.ops.",
+        )
+
+
+@check(*LOSSES, after=("loss_value",))
+def loss_per_sample(case: Case) -> Iterator[Told]:
+    """Without reduction there is one value for each sample, and weights and reductions act on these."""
+    y_true, y_pred = pair(case)
+    rows = len(tree.flatten(case.inputs[1])[0])
+    each = samples(case)
+    why = "sample_weight, class_weight and masks then have nothing to act on: samples of weight 0 still count."
+    if not each.shape or each.shape[0] != rows:
+        yield (
+            f"The loss with reduction=None, for {rows} samples.",
+            f"A result of shape {each.shape}.",
+            why,
+            PER_SAMPLE,
+        )
+        return
+    for reduction, expected in (("sum", each.sum()), ("sum_over_batch_size", each.mean())):
+        got = as64(loss_of(case, reduction=reduction)(y_true, y_pred))
+        if got.shape or not np.isclose(got, expected, rtol=1e-4, atol=1e-6):
+            fix = "Write call(y_true, y_pred) and leave the reduction to Loss.__call__."
+            yield (f"reduction={reduction!r}.", f"{got} where the values of the samples give {expected:.5g}.", why, fix)
+            return
+    weights = np.linspace(0.0, 1.5, rows).astype("float32")
+    got = as64(loss_of(case, reduction="sum")(y_true, y_pred, sample_weight=weights))
+    expected = (each.reshape(rows, -1) * weights[:, None]).sum()
+    if got.shape or not np.isclose(got, expected, rtol=1e-3, atol=1e-5):
+        yield (
+            "sample_weight from 0 to 1.5.",
+            f"{got}, where the weighted values give {expected:.5g}.",
+            why,
+            PER_SAMPLE,
+        )
+
+
+@check(*LOSSES, after=("loss_value",))
+def loss_shapes(case: Case) -> Iterator[Told]:
+    """Targets of shape (n,) and (n, 1) give the same loss, or an error."""
+    y_true, y_pred = case.inputs
+    if not (isinstance(y_true, np.ndarray) and isinstance(y_pred, np.ndarray)) or y_pred.size != len(y_pred):
+        raise DoesNotApply("y_pred doesn't have one number for each sample")
+    if y_true.size != len(y_true):
+        raise DoesNotApply("y_true doesn't have one number for each sample")
+    n, results = len(y_pred), {}
+    for one, other in (((n, 1), (n, 1)), ((n,), (n, 1)), ((n, 1), (n,))):
+        with contextlib.suppress(Exception):
+            results[one, other] = float(as64(loss_of(case)(tf.reshape(y_true, one), tf.reshape(y_pred, other))))
+    if len(results) > 1 and not np.allclose(list(results.values()), next(iter(results.values())), rtol=1e-3):
+        told = ", ".join(f"y_true {a} with y_pred {b}: {value:.5g}" for (a, b), value in results.items())
+        yield (
+            "The same numbers as (n,) and as (n, 1).",
+            f"{told}.",
+            "(n,) and (n, 1) broadcast to (n, n): each prediction is compared with each target.",
+            "Start call with y_true = ops.reshape(y_true, ops.shape(y_pred)), after a check of the sizes.",
+        )
+
+
+@check(*LOSSES, after=("loss_value",))
+def loss_gradients(case: Case) -> Iterator[Told]:
+    """The gradient is finite, also for a perfect prediction and for predictions of 0 and 1, and it is true."""
+    y_true, y_pred = pair(case)
+    if not isinstance(y_pred, tf.Tensor) or not isinstance(y_true, tf.Tensor) or not is_float(y_pred.dtype):
+        raise DoesNotApply("y_true or y_pred is a structure, or isn't of floating numbers")
+    loss = loss_of(case)
+    places = {"the example": (y_true, y_pred)}
+    if y_true.shape == y_pred.shape:
+        places["a perfect prediction"] = (y_true, tf.cast(y_true, y_pred.dtype))
+        if np.isin(as64(y_true), (0, 1)).all() and as64(y_pred).min() >= 0 and as64(y_pred).max() <= 1:
+            places["the opposite of a perfect prediction"] = (y_true, 1 - tf.cast(y_true, y_pred.dtype))
+    for name, (a, b) in places.items():
+        with tf.GradientTape() as tape:
+            tape.watch(b)
+            value = loss(a, b)
+        gradient = tape.gradient(value, b)
+        if gradient is None:
+            why, fix = (
+                "Nothing can be trained.",
+                "Use operations that have a gradient: no argmax, round or comparison.",
+            )
+            yield "The gradient for y_pred.", "None.", why, fix
+            return
+        if not np.isfinite(as64(value)) or not np.isfinite(as64(gradient)).all():
+            found = f"The loss is {float(as64(value)):.4g}, its gradient holds nan or inf."
+            fix = "Clip what goes into log; add an epsilon inside of sqrt and norm."
+            yield (f"Loss and gradient at {name}.", found, "One such sample makes every weight nan.", fix)
+            return
+
+
+@check(*LOSSES, after=("loss_value", "loss_gradients"))
+def loss_gradient_is_true(case: Case) -> Iterator[Told]:
+    """The gradient for y_pred is the slope that is measured, in float64."""
+    y_true, y_pred = pair(case, "float64")
+    if not isinstance(y_pred, tf.Tensor) or not is_float(y_pred.dtype):
+        raise DoesNotApply("y_pred is a structure, or isn't of floating numbers")
+    loss = OfFunction(case.subject, dtype="float64") if case.kind == "loss function" else loss_of(case, dtype="float64")
+    wrong = []
+    for seed in (1, 2):
+        rng = np.random.default_rng(seed)
+        direction = rng.normal(size=y_pred.shape) * 0.1 * np.minimum(1, np.abs(as64(y_pred)))
+        with tf.GradientTape() as tape:
+            tape.watch(y_pred)
+            value = loss(y_true, y_pred)
+        told = float(np.sum(as64(tape.gradient(value, y_pred)) * direction))
+        if value.dtype != tf.float64:
+            raise DoesNotApply("it doesn't compute in float64")
+        pairs = []
+        for size in (1e-4, 1e-5):
+            ends = [float(loss(y_true, y_pred + sign * size * direction)) for sign in (1, -1)]
+            pairs.append((ends[0] - ends[1]) / (2 * size))
+        if np.isclose(*pairs, rtol=1e-3, atol=1e-9) and not np.isclose(pairs[1], told, rtol=1e-2, atol=1e-7):
+            wrong.append((pairs[1], told))
+    if len(wrong) == 2:
+        slope, told = wrong[0]
+        yield (
+            "y_pred, moved a little in a random direction, in float64.",
+            f"The loss moves by {slope:.5g} per unit, the gradient says {told:.5g}.",
+            "Training follows the gradient.",
+            "Look for tf.stop_gradient, rounding, and a wrong tf.custom_gradient.",
+        )
+
+
+@check(*LOSSES, after=("loss_value",))
+def loss_in_16_bits(case: Case) -> Iterator[Told]:
+    """For predictions in 16 bits the loss is near that of the same numbers in float32."""
+    for dtype in ("float16", "bfloat16"):
+        y_true, y_pred = pair(case, dtype)
+        wide = tree.map_structure(lambda t: tf.cast(t, "float32") if is_float(t.dtype) else t, (y_true, y_pred))
+        exact = float(as64(loss_of(case)(*wide)))
+        try:
+            got = float(as64(loss_of(case)(y_true, y_pred)))
+        except Exception as error:
+            yield (f"y_pred in {dtype}.", words(error), "Mixed precision hands on such predictions.", CAST)
+            return
+        if np.isfinite(exact) and not np.isclose(got, exact, rtol=0.1, atol=20 * ROUNDING[dtype]):
+            found = f"{got:.4g}, in float32 {exact:.4g}."
+            fix = "Compute in float32: y_pred = ops.cast(y_pred, 'float32')."
+            yield (f"y_pred in {dtype}.", found, "Mixed precision hands on such predictions.", fix)
+            return
+
+
+# --- metrics ----------------------------------------------------------------------------------------------------------
+
+METRICS = ("metric", "metric function")
+
+
+def metric_of(case: Case) -> Any:
+    """Make the metric; a function becomes a mean, as in `compile`."""
+    if case.kind == "metric function":
+        return keras.metrics.MeanMetricWrapper(case.subject, name="function")
+    return case.make()
+
+
+def updated(case: Case, metric: Any, rows: Any = slice(None), **options: Any) -> Any:
+    """Update a metric with some of the rows."""
+    metric.update_state(*tree.map_structure(lambda a: tf.convert_to_tensor(a[rows]), case.inputs), **options)
+    return metric
+
+
+def result_of(metric: Any) -> np.ndarray:
+    """Return the result as one vector."""
+    return np.concatenate([as64(one).ravel() for one in tree.flatten(metric.result())])
+
+
+def whole(case: Case) -> np.ndarray:
+    """Return the result for all rows at once."""
+    return case.once("the result", lambda: result_of(updated(case, metric_of(case))))
+
+
+def near(one: np.ndarray, other: np.ndarray, tolerance: float = 1e-3) -> bool:
+    """Whether two results agree."""
+    return one.shape == other.shape and np.allclose(one, other, rtol=tolerance, atol=tolerance / 10, equal_nan=True)
+
+
+def show(values: np.ndarray) -> str:
+    """Return a result as text."""
+    return f"{float(values[0]):.5g}" if values.size == 1 else str(np.round(values.ravel()[:6], 4))
+
+
+@check(*METRICS)
+def metric_value(case: Case) -> Iterator[Told]:
+    """It gives the same finite result eagerly and inside `tf.function`."""
+    metric = case.once("a new object", lambda: metric_of(case))
+    try:
+        value = whole(case)
+    except Blocked as error:
+        case.memory["the result"] = Blocked("update_state or result raises, see metric_value")
+        yield (
+            "update_state and result.",
+            words(error.__cause__ or error),
+            "Nothing else can be tried.",
+            "Fix what raises.",
+        )
+        return
+    if not np.isfinite(value).all():
+        yield ("update_state and result.", f"{show(value)}.", "The log shows nan.", "Divide by ops.divide_no_nan.")
+    flat = [tf.convert_to_tensor(a) for a in tree.flatten(case.inputs)]
+    specs = [tf.TensorSpec([None, *a.shape[1:]], a.dtype) for a in flat]
+    metric = metric_of(case)
+
+    def update(*flat: Any) -> None:
+        metric.update_state(*tree.pack_sequence_as(case.inputs, flat))
+
+    try:
+        function = tf.function(update, autograph=False, input_signature=specs)
+        function(*flat)
+        once = result_of(metric)
+        metric.reset_state()
+        function(*(x[:2] for x in flat))
+        function(*(x[2:] for x in flat))
+        twice = result_of(metric)
+    except Exception as error:
+        yield "update_state inside tf.function, the batch size unknown.", words(error), "evaluate runs a graph.", \
+            "Keep state in self.add_variable, and compute with keras.ops.", link_of(error)  # fmt: skip
+        return
+    parts = metric_of(case)
+    updated(case, updated(case, parts, slice(0, 2)), slice(2, None))
+    if not near(once, value) or not near(twice, result_of(parts)):
+        found = f"{show(once)} and, in two batches, {show(twice)}; eagerly {show(value)} and {show(result_of(parts))}."
+        fix = "Keep state in self.add_variable: a Python value is frozen in the graph."
+        yield ("update_state inside tf.function.", found, "evaluate and fit run a graph.", fix)
+
+
+@check(*METRICS, after=("metric_value",))
+def metric_resets(case: Case) -> Iterator[Told]:
+    """After `reset_state` it starts again, and two objects share nothing."""
+    metric = updated(case, metric_of(case))
+    metric.reset_state()
+    start = [as64(v) for v in metric_of(case).variables]
+    left = [v.name for v, s in zip(metric.variables, start, strict=False) if not np.array_equal(as64(v), s)]
+    again = result_of(updated(case, metric))
+    fresh = result_of(updated(case, metric_of(case)))
+    fix = "Assign the first value to each variable in reset_state, or make them with add_variable(initializer='zeros')."
+    why = "The result of one epoch counts in the next, and that of training in validation."
+    if left or not near(again, whole(case)) or not near(fresh, whole(case)):
+        found = f"The same batch gives {show(again)} after reset_state, {show(whole(case))} before."
+        if left:
+            found += f" {', '.join(left)} isn't reset."
+        yield "update_state, reset_state, update_state.", found, why, fix
+
+
+@check(*METRICS, after=("metric_value", "metric_resets"))
+def metric_over_batches(case: Case) -> Iterator[Told]:
+    """Several batches of different sizes give the result of all samples at once."""
+    rows = len(tree.flatten(case.inputs)[0])
+    if rows < 4:
+        raise DoesNotApply("under 4 samples given")
+    metric = metric_of(case)
+    cuts = [slice(0, 1), slice(1, rows // 2), slice(rows // 2, rows)]
+    for cut in cuts:
+        updated(case, metric, cut)
+    got = result_of(metric)
+    if not near(got, whole(case)):
+        yield (
+            f"{rows} samples in batches of 1, {rows // 2 - 1} and {rows - rows // 2}, and at once.",
+            f"{show(got)} and {show(whole(case))}.",
+            "The number depends on the batch size, and the small last batch counts as much as the others.",
+            "Add up numerator and denominator over the batches, and divide in result.",
+        )
+
+
+@check(*METRICS, after=("metric_value", "metric_resets"))
+def metric_weights(case: Case) -> Iterator[Told]:
+    """A sample of weight 0 doesn't count, one of weight 2 counts twice."""
+    rows = len(tree.flatten(case.inputs)[0])
+    if not accepts(metric_of(case).update_state, "sample_weight"):
+        raise DoesNotApply("update_state doesn't take sample_weight")
+    keep = np.arange(rows) < (rows + 1) // 2
+    try:
+        got = result_of(updated(case, metric_of(case), sample_weight=tf.constant(keep, "float32")))
+    except NotImplementedError as error:
+        raise DoesNotApply(words(error)) from None
+    expected = result_of(updated(case, metric_of(case), rows=keep))
+    if not near(got, expected):
+        yield (
+            "sample_weight of 0 for half of the samples, beside those samples left out.",
+            f"{show(got)} and {show(expected)}; all samples give {show(whole(case))}.",
+            "weighted_metrics, class_weight and padding are ignored without an error.",
+            "Multiply each sample's value by its weight, and divide by the sum of the weights.",
+        )
+
+
+@check(*METRICS, after=("metric_value",))
+def metric_shapes(case: Case) -> Iterator[Told]:
+    """Targets of shape (n,) and (n, 1) give the same result, or an error."""
+    y_true, y_pred = case.inputs
+    if not all(isinstance(y, np.ndarray) and y.size == len(y) for y in (y_true, y_pred)):
+        raise DoesNotApply("y_true or y_pred doesn't have one number for each sample")
+    n, results = len(y_pred), {}
+    for one, other in (((n, 1), (n, 1)), ((n,), (n, 1)), ((n, 1), (n,))):
+        with contextlib.suppress(Exception):
+            metric = metric_of(case)
+            metric.update_state(tf.reshape(y_true, one), tf.reshape(y_pred, other))
+            results[one, other] = result_of(metric)
+    first = next(iter(results.values()), None)
+    if first is not None and not all(near(value, first) for value in results.values()):
+        told = ", ".join(f"y_true {a} with y_pred {b}: {show(value)}" for (a, b), value in results.items())
+        why = "(n,) and (n, 1) broadcast to (n, n): each prediction is compared with each target."
+        fix = "Reshape both to one axis: ops.reshape(y_true, (-1,))."
+        yield "The same numbers as (n,) and as (n, 1).", f"{told}.", why, fix
+
+
+@check(*METRICS, after=("metric_value",))
+def metric_state(case: Case) -> Iterator[Told]:
+    """Its state is in variables: no Python value changes, and each variable is listed."""
+    metric = metric_of(case)
+    before = {name: plain(value) for name, value in vars(metric).items() if not name.startswith("_")}
+    updated(case, metric)
+    changed = [name for name, value in before.items() if plain(vars(metric)[name]) != value]
+    held = {id(v) for v in metric.variables}
+    hidden = [n for n, v in vars(metric).items() if isinstance(v, tf.Variable) and id(v) not in held]
+    if changed or hidden:
+        found = f"{', '.join(changed + hidden)}: changed, and not in metric.variables."
+        fix = "self.add_variable(shape=(), initializer='zeros', name=…), and assign."
+        yield (
+            "The attributes before and after update_state.",
+            found,
+            "reset_state doesn't reset it; a graph freezes it.",
+            fix,
+        )
+
+
+@check(*METRICS, after=("metric_value",))
+def metric_in_16_bits(case: Case) -> Iterator[Told]:
+    """For predictions in 16 bits, and 4,000 of them, the result is that of float32."""
+    y_pred = case.inputs[1]
+    if not isinstance(y_pred, np.ndarray) or y_pred.dtype.kind != "f" or not isinstance(case.inputs[0], np.ndarray):
+        raise DoesNotApply("y_pred isn't one array of floating numbers")
+    times = -(-4000 // len(y_pred))
+    y_true, y_pred = (np.concatenate([a] * times) for a in case.inputs)
+    results = []
+    for dtype in ("float16", "float32"):
+        metric = metric_of(case)
+        rounded = tf.cast(tf.cast(y_pred, "float16"), dtype)
+        try:
+            metric.update_state(tf.convert_to_tensor(y_true), rounded)
+        except Exception as error:
+            fix = "Cast in update_state: y_pred = ops.cast(y_pred, self.dtype)."
+            yield ("y_pred in float16.", words(error), "Mixed precision hands on such predictions.", fix)
+            return
+        results.append(result_of(metric))
+    if not near(*results, 0.02):
+        found = f"{show(results[0])}, in float32 {show(results[1])}."
+        fix = "Cast to self.dtype before sums and counts."
+        yield (f"{len(y_pred)} predictions in float16.", found, "float16 ends at 65504 and keeps 3 digits.", fix)
+
+
+# --- optimizers and schedules -----------------------------------------------------------------------------------------
+
+
+def quadratic(optimizer: Any, steps: int, jit: bool = False, start: float = 1.0) -> tuple[list[float], list[Any]]:
+    """Minimize the sum of squares of two weights by gradients; return the losses and the weights."""
+    weights = [keras.Variable(np.full(shape, start, "float32"), name=n) for n, shape in (("a", (3, 2)), ("b", (2,)))]
+    optimizer.build(weights)
+
+    def step() -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.add_n([tf.reduce_sum(tf.square(w.value)) for w in weights])
+        optimizer.apply_gradients(zip(tape.gradient(loss, [w.value for w in weights]), weights, strict=True))
+        return loss
+
+    function = tf.function(step, autograph=False, jit_compile=jit)
+    return [float(function()) for _ in range(steps)], weights
+
+
+@check("optimizer")
+def optimizer_minimizes(case: Case) -> Iterator[Told]:
+    """It lowers a sum of squares, in a graph."""
+    try:
+        losses, _ = case.once("a step of the optimizer", lambda: quadratic(case.make(), 30))
+    except Blocked as error:
+        case.memory["a step of the optimizer"] = Blocked("a step raises, see optimizer_minimizes")
+        fix = "Create slot variables in build, and compute with keras.ops in update_step."
+        raised = error.__cause__ or error
+        yield (
+            "30 steps on a sum of squares, inside tf.function.",
+            words(raised),
+            "fit runs a graph.",
+            fix,
+            link_of(raised),
+        )
+        return
+    if not np.isfinite(losses).all() or losses[-1] >= losses[0]:
+        found = f"The loss went from {losses[0]:.4g} to {losses[-1]:.4g}."
+        yield (
+            "30 steps on a sum of squares.",
+            found,
+            "It trains nothing.",
+            "Check the sign: ops.subtract, self.assign_sub.",
+        )
+
+
+@check("optimizer", after=("optimizer_minimizes",))
+def optimizer_state(case: Case) -> Iterator[Told]:
+    """What it remembers is in `variables`: a copy with the same state takes the same steps, no Python value changes."""
+    optimizer = case.make()
+    skip = ("_learning_rate", "iterations", "_iterations")
+    before = None
+    losses, weights = [], None
+    losses, weights = quadratic(optimizer, 3)
+    before = {n: plain(v) for n, v in vars(optimizer).items() if n not in skip}
+    values = [np.array(tf.convert_to_tensor(w)) for w in weights]
+    other = case.make()
+    copies = [keras.Variable(value, name=w.name) for value, w in zip(values, weights, strict=True)]
+    other.build(copies)
+    if len(other.variables) == len(optimizer.variables):
+        for mine, its in zip(other.variables, optimizer.variables, strict=True):
+            mine.assign(tf.convert_to_tensor(its))
+    gradients = [tf.constant(2 * value) for value in values]
+    for _ in range(2):
+        optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        other.apply_gradients(zip(gradients, copies, strict=True))
+    after = {n: plain(v) for n, v in vars(optimizer).items() if n not in skip}
+    changed = [n for n in before if before[n] != after.get(n) and not n.startswith("_self")]
+    why = "Training that is resumed from a file continues with another optimizer; a graph freezes a Python value."
+    fix = "Create slots with self.add_variable_from_reference in build, and a count with self.add_variable or self.iterations."
+    found = differ([tf.convert_to_tensor(w) for w in copies], [tf.convert_to_tensor(w) for w in weights], 1e-5)
+    if changed or found:
+        told = f"Attributes changed: {', '.join(changed)}. " if changed else ""
+        told += f"With equal variables the next steps differ: {found}." if found else ""
+        yield ("Steps of an optimizer and of a new one with the same variables.", told.strip(), why, fix)
+
+
+@check("optimizer", after=("optimizer_minimizes",))
+def optimizer_rate(case: Case) -> Iterator[Told]:
+    """The learning rate acts: at 0 nothing moves, and a schedule is followed."""
+    if not accepts(case.subject if callable_maker(case.subject, "") else type(case.subject), "learning_rate"):
+        raise DoesNotApply("it takes no learning_rate")
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([2], [0.1, 0.0])
+    try:
+        optimizer = case.subject(**{**case.arguments, "learning_rate": schedule})
+    except Exception as error:
+        raise DoesNotApply(f"it can't be made with a schedule: {words(error)}") from None
+    try:
+        _, weights = quadratic(optimizer, 4)
+    except Exception as error:
+        yield (
+            "learning_rate=a schedule.",
+            words(error),
+            "A schedule is what long trainings use.",
+            "Use the learning_rate given to update_step.",
+        )
+        return
+    values = [np.array(tf.convert_to_tensor(w)) for w in weights]
+    optimizer.apply_gradients([(tf.ones_like(value), w) for value, w in zip(values, weights, strict=True)])
+    if found := differ([tf.convert_to_tensor(w) for w in weights], [tf.constant(v) for v in values], 1e-4):
+        fix = "Multiply the step by the learning_rate given to update_step, not by a number kept in __init__."
+        yield ("A schedule that is 0 from step 3 on.", f"The weights still move: {found}.", "The rate is ignored.", fix)
+
+
+@check("optimizer", after=("optimizer_minimizes",))
+def optimizer_in_model(case: Case) -> Iterator[Told]:
+    """It trains a model, leaves frozen weights alone, and comes back from a file with its state."""
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dense(1)])
+    model.layers[0].trainable = False
+    x = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
+    model.compile(optimizer=case.make(), loss="mse")
+    frozen = np.array(model.layers[0].kernel)
+    model.fit(x, x[:, :1], epochs=2, verbose=0)
+    if not np.array_equal(frozen, np.array(model.layers[0].kernel)):
+        yield (
+            "A fit with a frozen layer.",
+            "The frozen kernel changed.",
+            "Transfer learning fails.",
+            "Update what is given only.",
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        model.save(path)
+        try:
+            loaded = keras.saving.load_model(path, custom_objects=customs(case))
+        except Exception as error:
+            yield (
+                "A compiled model, saved and loaded.",
+                words(error),
+                "The training can't be resumed.",
+                HOLD_ALL,
+                link_of(error),
+            )
+            return
+        ours, its = (np.concatenate([as64(v).ravel() for v in m.optimizer.variables]) for m in (model, loaded))
+        if ours.shape != its.shape or not np.allclose(ours, its):
+            found = f"{ours.size} numbers of state saved, {its.size} loaded, or others."
+            yield (
+                "A compiled model, saved and loaded.",
+                found,
+                "Training goes on with another state.",
+                "Create slots in build.",
+            )
+
+
+def customs(case: Case) -> dict[str, Any]:
+    """Return the class of the object under its name."""
+    cls = case.subject if inspect.isclass(case.subject) else type(case.once("a new object", case.make))
+    return {cls.__name__: cls}
+
+
+@check("schedule")
+def schedule_value(case: Case) -> Iterator[Told]:
+    """For Python integers and for tensors, in a graph too, it gives the same rate: one finite number, not negative."""
+    schedule = case.once("a new object", case.make)
+    steps = [0, 1, 2, 5, 10, 50, 100, 1000, 10000]
+    try:
+        by_int = [float(as64(schedule(step))) for step in steps]
+        by_tensor = [float(as64(schedule(tf.constant(step, "int64")))) for step in steps]
+        function = tf.function(lambda step: schedule(step), autograph=False)
+        by_graph = [float(as64(function(tf.constant(step, "int64")))) for step in steps]
+    except Exception as error:
+        fix = "Use ops.where or ops.cond instead of if, and cast the step: ops.cast(step, 'float32')."
+        yield ("Steps as an int, as a tensor, and in a graph.", words(error), "fit runs a graph.", fix, link_of(error))
+        return
+    for name, rates in (("a tensor", by_tensor), ("a tensor in a graph", by_graph)):
+        if not np.allclose(rates, by_int, rtol=1e-4, atol=1e-9):
+            at = int(np.argmax(np.abs(np.subtract(rates, by_int))))
+            found = f"At step {steps[at]}: {rates[at]:.5g}, for an int {by_int[at]:.5g}."
+            yield (
+                f"The step as {name}.",
+                found,
+                "fit hands over a tensor.",
+                "Keep no Python state, and cast the step.",
+            )
+            return
+    if not np.isfinite(by_int).all() or min(by_int) < 0:
+        at = int(np.argmin(by_int))
+        yield (
+            "Steps up to 10,000.",
+            f"At step {steps[at]} the rate is {by_int[at]:.5g}.",
+            "Training climbs.",
+            "Bound it: ops.maximum(rate, 0.0).",
+        )
+
+
+# --- initializers, regularizers, constraints, activations ---------------------------------------------------------------
+
+
+@check("initializer")
+def initializer_values(case: Case) -> Iterator[Told]:
+    """It returns finite numbers of the shape and dtype that it is asked for, and new ones without a seed."""
+    shape = tuple(case.inputs)
+    for dtype in ("float32", "float16", "float64"):
+        initializer = case.make()
+        try:
+            value = tf.convert_to_tensor(initializer(shape, dtype=dtype))
+        except Exception as error:
+            yield (
+                f"initializer({shape}, dtype={dtype!r}).",
+                words(error),
+                "add_weight asks for both.",
+                "Take shape and dtype.",
+            )
+            return
+        if value.shape != shape or value.dtype.name != dtype:
+            found = f"Shape {tuple(value.shape)} and dtype {value.dtype.name} come out."
+            yield (
+                f"initializer({shape}, dtype={dtype!r}).",
+                found,
+                "add_weight raises or casts.",
+                "Use shape and dtype.",
+            )
+            return
+        if not np.isfinite(as64(value)).all():
+            yield (
+                f"initializer({shape}, dtype={dtype!r}).",
+                "nan or inf.",
+                "Training starts at nan.",
+                "Draw in float32, then cast.",
+            )
+            return
+    initializer = case.make()
+    one, two, third = (as64(made(shape)) for made in (initializer, case.make(), initializer))
+    seeded = "seed" in safe_config(initializer) and isinstance(case.arguments.get("seed"), int)
+    if len(np.unique(one)) > 3 and "seed" in safe_config(initializer) and not seeded and np.array_equal(one, two):
+        yield (
+            "Two initializers without a seed.",
+            "Equal numbers.",
+            "Weights start alike.",
+            "seed = seed or keras.random.make_default_seed().",
+        )
+    if seeded and not np.array_equal(one, two):
+        yield (
+            "Two initializers with one seed.",
+            "Different numbers.",
+            "A run can't be repeated.",
+            "Pass self.seed to keras.random.",
+        )
+    if seeded and not np.array_equal(one, third):
+        yield (
+            "Two calls with one integer seed.",
+            "Different numbers.",
+            "Keras's initializers repeat.",
+            "Pass self.seed to keras.random.",
+        )
+
+
+@check("regularizer")
+def regularizer_values(case: Case) -> Iterator[Told]:
+    """It returns one finite number that isn't negative, with a finite gradient, also at zero and in 16 bits."""
+    regularizer = case.once("a new object", case.make)
+    x = tf.convert_to_tensor(case.inputs)
+    for name, value in (
+        ("the example", x),
+        ("zeros", tf.zeros_like(x)),
+        ("the example in float16", tf.cast(x, "float16")),
+    ):
+        with tf.GradientTape() as tape:
+            tape.watch(value)
+            try:
+                loss = tf.convert_to_tensor(regularizer(value))
+            except Exception as error:
+                yield (f"A call on {name}.", words(error), "The loss of a model adds it.", CAST)
+                return
+        gradient = tape.gradient(loss, value)
+        if loss.shape.rank:
+            yield (
+                f"A call on {name}.",
+                f"A result of shape {tuple(loss.shape)}.",
+                "It is added to the loss.",
+                "Return ops.sum(…).",
+            )
+            return
+        number = float(as64(loss))
+        if not np.isfinite(number) or number < -1e-6:
+            yield (
+                f"A call on {name}.",
+                f"{number:.5g}.",
+                "A penalty below zero rewards what it should punish.",
+                "Check the sign.",
+            )
+            return
+        if gradient is not None and not np.isfinite(as64(gradient)).all():
+            fix = "Add an epsilon inside of sqrt and norm."
+            yield (f"The gradient at {name}.", "nan or inf.", "One step makes the weight nan.", fix)
+            return
+
+
+@check("constraint")
+def constraint_values(case: Case) -> Iterator[Told]:
+    """It keeps shape and dtype, gives finite numbers, and changes nothing when it is applied again."""
+    constraint = case.once("a new object", case.make)
+    x = tf.convert_to_tensor(case.inputs)
+    for name, value in (
+        ("the example", x),
+        ("zeros", tf.zeros_like(x)),
+        ("the example in float16", tf.cast(x, "float16")),
+    ):
+        try:
+            once = tf.convert_to_tensor(constraint(value))
+            twice = tf.convert_to_tensor(constraint(once))
+        except Exception as error:
+            yield (f"A call on {name}.", words(error), "The optimizer applies it after each step.", CAST)
+            return
+        if once.shape != value.shape or once.dtype != value.dtype:
+            found = f"Shape {tuple(once.shape)} and dtype {once.dtype.name} come out."
+            yield (f"A call on {name}.", found, "The optimizer assigns the result to the weight.", CAST)
+            return
+        if not np.isfinite(as64(once)).all():
+            yield (
+                f"A call on {name}.",
+                "nan or inf.",
+                "The weight is lost.",
+                "Add keras.config.epsilon() to what is divided by.",
+            )
+            return
+        limit = 0.02 if name.endswith("float16") else 1e-4
+        if not is_partial(constraint) and (found := differ(twice, once, limit)):
+            why = "The weight keeps moving while the optimizer stands still."
+            yield (
+                f"Applied twice, to {name}.",
+                f"{found}.",
+                why,
+                "Map onto the allowed set: what is allowed has to stay.",
+            )
+            return
+
+
+def is_partial(constraint: Any) -> bool:
+    """Whether a constraint moves a part of the way only, by its argument `rate`."""
+    return safe_config(constraint).get("rate", 1) not in (1, None)
+
+
+@check("activation")
+def activation_values(case: Case) -> Iterator[Told]:
+    """It keeps the dtype, gives finite numbers and gradients for large inputs and in 16 bits, in a graph too."""
+    x = case.inputs
+    function = case.subject
+    for dtype in ("float32", "float64", "float16", "bfloat16"):
+        for name, values in (("the example", x), ("inputs of ±100", 100 * np.sign(x)), ("zeros", 0 * x)):
+            value = tf.cast(values, dtype)
+            with tf.GradientTape() as tape:
+                tape.watch(value)
+                try:
+                    out = tf.convert_to_tensor(function(value))
+                except Exception as error:
+                    yield (
+                        f"A call on {name} in {dtype}.",
+                        words(error),
+                        "A policy changes the dtype.",
+                        CAST,
+                        link_of(error),
+                    )
+                    return
+                total = tf.reduce_sum(tf.cast(out, "float32"))
+            if out.dtype != value.dtype:
+                yield (f"A call on {name} in {dtype}.", f"{out.dtype.name} comes out.", "The next layer gets it.", CAST)
+                return
+            exact = as64(function(tf.cast(value, "float64"))) if dtype != "float64" else as64(out)
+            fix = "Choose a formula that doesn't overflow, such as ops.softplus and ops.log_sigmoid."
+            if not np.isfinite(as64(out)).all() and np.abs(exact).max() < 6e4:
+                yield (f"A call on {name} in {dtype}.", "nan or inf.", "Every loss becomes nan.", fix)
+                return
+            gap = np.abs(as64(out) - exact).max() if exact.shape == out.shape and np.abs(exact).max() < 6e4 else 0
+            if gap > 32 * ROUNDING[dtype] * max(1.0, np.abs(exact).max()):
+                found = f"Off by {gap:.4g} from float64."
+                yield (f"A call on {name} in {dtype}.", found, "Mixed precision computes something else.", fix)
+                return
+            gradient = tape.gradient(total, value)
+            if gradient is not None and not np.isfinite(as64(gradient)).all() and np.isfinite(as64(out)).all():
+                yield (f"The gradient at {name} in {dtype}.", "nan or inf.", "One step makes every weight nan.", fix)
+                return
+
+
+@check("activation", after=("activation_values",))
+def activation_gradient(case: Case) -> Iterator[Told]:
+    """The gradient is the slope that is measured, in float64, and a graph gives the numbers of an eager call."""
+    function, x = case.subject, tf.cast(case.inputs, "float64")
+    try:
+        graph = tf.function(
+            lambda v: function(v), input_signature=[tf.TensorSpec([None, *x.shape[1:]], x.dtype)], autograph=False
+        )(x)
+    except Exception as error:
+        yield (
+            "A call inside tf.function.",
+            words(error),
+            "fit runs a graph.",
+            "Use keras.ops on tensors.",
+            link_of(error),
+        )
+        return
+    if found := differ(graph, function(x), 1e-6):
+        yield ("A call inside tf.function.", f"{found}.", "fit runs a graph.", "Use keras.ops on tensors.")
+    wrong = []
+    for seed in (1, 2):
+        rng = np.random.default_rng(seed)
+        direction, weights = (rng.normal(size=x.shape), rng.normal(size=graph.shape))
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            total = tf.reduce_sum(function(x) * weights)
+        gradient = tape.gradient(total, x)
+        told = 0.0 if gradient is None else float(np.sum(as64(gradient) * direction))
+        pairs = [
+            float(tf.reduce_sum((function(x + s * direction) - function(x - s * direction)) * weights)) / (2 * s)
+            for s in (1e-5, 1e-6)
+        ]
+        if (
+            np.isclose(*pairs, rtol=1e-3, atol=1e-7)
+            and pairs[1]
+            and not np.isclose(pairs[1], told, rtol=1e-2, atol=1e-5)
+        ):
+            wrong.append((pairs[1], told))
+    if len(wrong) == 2:
+        found = f"The outputs move by {wrong[0][0]:.5g} per unit, the gradient says {wrong[0][1]:.5g}."
+        yield (
+            "Inputs moved a little, in float64.",
+            found,
+            "Training follows the gradient.",
+            "Correct the custom gradient.",
+        )
+
+
+# --- checkup ----------------------------------------------------------------------------------------------------------
+
+
+def kind_of(thing: Any) -> str:
+    """Return the kind of an object or a class."""
+    for name, base in KINDS.items():
+        if (inspect.isclass(thing) and issubclass(thing, base)) or isinstance(thing, base):
+            return name
+    return ""
+
+
+def case_of(subject: Any, inputs: Any, keywords: dict[str, Any] | None, kind: str | None, arguments: dict) -> Case:
+    """Find what kind of object a subject is, or makes, and what it is called with."""
+    found = kind or kind_of(subject)
+    if not found and callable(subject) and not inspect.isclass(subject):
+        names = list(inspect.signature(subject).parameters)
+        if names[:2] == ["y_true", "y_pred"]:
+            found = "loss function"
+        else:
+            made = subject(**arguments)
+            found = kind_of(made)
+            if not found and callable(made):
+                subject, arguments = made, {}
+                two = list(inspect.signature(made).parameters)[:2] == ["y_true", "y_pred"]
+                found = "loss function" if two else "activation"
+    if not found:
+        kinds = ", ".join([*KINDS, *FUNCTIONS])
+        raise ValueError(f"{subject!r} isn't a Keras class, an object of one, or a function that makes one. For a plain "
+                         f"function, give kind=, one of: {kinds}")  # fmt: skip
+    if found in ("loss", "metric") and inspect.isroutine(subject) and kind:
+        found = (
+            f"{found} function" if list(inspect.signature(subject).parameters)[:2] == ["y_true", "y_pred"] else found
+        )
+    rng = np.random.default_rng(0)
+    if inputs is None:
+        inputs = (64, 32) if found == "initializer" else rng.normal(size=(6, 4)).astype("float32")
+    if found in LAYERS or found in (*LOSSES, *METRICS):
+        inputs = tree.map_structure(as_array, inputs)
+    elif found in ("activation", "regularizer", "constraint"):
+        inputs = np.asarray(inputs, "float32")
+    return Case(
+        subject, inputs, {k: tree.map_structure(as_array, v) for k, v in (keywords or {}).items()}, arguments, found
+    )
+
+
+def as_array(value: Any) -> Any:
+    """Return an array, floating numbers in float32, or a Python value as it is."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    array = np.asarray(value)
+    return array.astype("float32") if array.dtype == np.float64 else array
+
+
+def checkup(
+    subject: Any,
+    inputs: Any = None,
+    *,
+    keywords: dict[str, Any] | None = None,
+    leave_out: dict[str, str] | None = None,
+    progress: bool | None = None,
+    kind: str | None = None,
+    **arguments: Any,
+) -> Report:
+    """Run every check that applies to an object.
+
+    Args:
+        subject: A class, a function that makes an object, or an object.
+        inputs: One batch as the first argument of `call`: an array, or a list, tuple or dict of arrays. For a loss or
+            a metric `(y_true, y_pred)`; for an initializer a shape; for an optimizer or a schedule nothing.
+        keywords: Further tensors for `call`, by name.
+        leave_out: Names of checks that aren't run, each with the reason, which the report repeats.
+        progress: Whether to show a line for each check on the standard error; by default in a terminal.
+        kind: For a plain function: `"activation"`, `"loss function"` or `"metric function"`.
+        **arguments: Of the constructor, or of the function that makes the object.
+
+    Returns:
+        The report: `report.assert_clean()` in a test, `print(report)` elsewhere.
+    """
+    unknown = [name for name in leave_out or {} if name not in CHECKS]
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], CHECKS, 3, 0.3)
+        raise ValueError(f"There is no check {unknown[0]!r}. Nearest names: {', '.join(close)}")
+    with global_state_kept():
+        try:
+            case = case_of(subject, inputs, keywords, kind, arguments)
+        except ValueError:
+            raise
+        name = getattr(subject, "__name__", None) or type(subject).__name__
+        report = Report(name if inspect.isclass(subject) else f"{name} ({case.kind})")
+        bar = Progress(sys.stderr.isatty() if progress is None else progress)
+        for title, one in CHECKS.items():
+            if case.kind in one.kinds:
+                bar.show(title)
+                run_one(title, one, case, report, (leave_out or {}).get(title))
+        bar.show("")
+    return report
+
+
+def run_one(title: str, one: Check, case: Case, report: Report, reason: str | None) -> None:
+    """Run one check and note what came out."""
+    if reason is not None:
+        report.left[title] = f"left out: {reason}"
+        return
+    hidden = [name for name in one.after if any(f.check == name for f in report.findings)]
+    if hidden:
+        report.left[title] = f"can't be told apart from the finding of {hidden[0]}"
+        return
+    try:
+        found = [Finding(title, *told) for told in one.run(case) or ()]
+    except DoesNotApply as error:
+        report.left[title] = f"doesn't apply: {error}"
+        return
+    except Blocked as error:
+        report.left[title] = f"can't be run: {error}"
+        return
+    except Exception as error:
+        case.memory.setdefault("unexpected", set())
+        report.left[title] = f"can't be run: {words(error)}"
+        if os.environ.get("CHECKUP_DEBUG"):
+            traceback.print_exc()
+        return
+    report.findings += found
+    report.passed += [] if found else [title]
+
+
+class Progress:
+    """A line on the standard error that names the check that is running, once a run takes longer than 3 seconds."""
+
+    def __init__(self, wanted: bool) -> None:
+        self.wanted, self.start = wanted, time.monotonic()
+
+    def show(self, title: str) -> None:
+        """Show the name of a check, or clear the line."""
+        if self.wanted and time.monotonic() - self.start > 3:
+            print(f"\r\033[K{title}", end="", file=sys.stderr, flush=True)
+
+
+# --- command line -----------------------------------------------------------------------------------------------------
+
+
+def example(text: str) -> np.ndarray:
+    """Make an example from a text such as `8x4` or `8x4:int32`."""
+    shape, _, dtype = text.partition(":")
+    size = tuple(int(part) for part in shape.split("x"))
+    rng = np.random.default_rng(0)
+    if np.dtype(dtype or "float32").kind in "iu":
+        return rng.integers(0, 3, size=size).astype(dtype)
+    return rng.normal(size=size).astype(dtype or "float32")
+
+
+def literal(text: str) -> tuple[str, Any]:
+    """Split `name=value`; a value that is no Python literal is a string."""
+    name, found, value = text.partition("=")
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't of the form name=value")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(
+        prog="checkup.py", description="Check a Keras layer, model, loss, metric or another object."
+    )
+    parser.add_argument("subject", nargs="?", help="module:Class, or module:function that makes an object")
+    parser.add_argument("arguments", nargs="*", type=literal, help="arguments of the constructor: name=value")
+    parser.add_argument(
+        "--input", action="append", default=[], type=example, help="8x4 or 8x4:int32; more than one: a list"
+    )
+    parser.add_argument("--leave-out", action="append", default=[], type=literal, help="name=reason")
+    parser.add_argument("--kind", choices=[*KINDS, *FUNCTIONS], help="for a plain function")
+    parser.add_argument("--list", action="store_true", help="print each check")
+    options = parser.parse_intermixed_args()
+    if options.list:
+        for name, one in CHECKS.items():
+            print(f"{name}: {inspect.getdoc(one.run).splitlines()[0]}")
+        return 0
+    if not options.subject or ":" not in options.subject:
+        parser.error("name what to check as module:Class")
+    sys.path.insert(0, "")
+    module, _, name = options.subject.partition(":")
+    try:
+        subject = functools.reduce(getattr, name.split("."), importlib.import_module(module))
+    except (ImportError, AttributeError) as error:
+        parser.error(str(error))
+    inputs = options.input[0] if len(options.input) == 1 else options.input or None
+    try:
+        report = checkup(
+            subject, inputs, leave_out=dict(options.leave_out), kind=options.kind, **dict(options.arguments)
+        )
+    except (ValueError, TypeError) as error:
+        parser.error(str(error))
+    print(report)
+    return 0 if report.clean else 1
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--answer"]:
+        answer_requests()
+    else:
+        sys.exit(main())
