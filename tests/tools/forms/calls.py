@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tests.tools.forms.form import Form, Same, Scaled, normal, register
+from tests.tools.forms.form import Form, Same, Scaled, normal, register, wide
 
 IF = "errors/layers.html#python-if-on-a-tensor"
 AXIS = "errors/layers.html#input-shape-axis"
@@ -109,7 +109,7 @@ class Running(Same):
     """A running sum over the steps."""
 
     def call(self, inputs):
-        return ops.cumsum(inputs, axis=1)
+        return ops.cast(ops.cumsum(wide(inputs), axis=1), inputs.dtype)
 
 
 @register
@@ -117,7 +117,7 @@ class BatchRunning(Same):
     """Wrong: a running sum over the batch."""
 
     def call(self, inputs):
-        return ops.cumsum(inputs, axis=0)
+        return ops.cast(ops.cumsum(wide(inputs), axis=0), inputs.dtype)
 
 
 @register
@@ -139,8 +139,8 @@ class Mixed(Same):
     """Adds to each step what the steps before it hold, by way of steps in front."""
 
     def call(self, inputs):
-        steps_first = ops.cumsum(self.steps_first(inputs), axis=0)
-        return ops.transpose(steps_first, (1, 0, 2))
+        sums = ops.cumsum(wide(self.steps_first(inputs)), axis=0)
+        return ops.cast(ops.transpose(sums, (1, 0, 2)), inputs.dtype)
 
     def steps_first(self, inputs):
         return ops.transpose(inputs, (1, 0, 2))
@@ -359,7 +359,7 @@ class PairAttention(keras.layers.Layer):
         return ops.matmul(self.weights_of(inputs, context), context)
 
     def weights_of(self, inputs, context):
-        scores = ops.matmul(inputs, ops.swapaxes(context, 1, 2))
+        scores = ops.matmul(ops.tanh(inputs), ops.swapaxes(ops.tanh(context), 1, 2))
         return ops.softmax(scores, axis=-1)
 
     def compute_output_shape(self, inputs_shape, context_shape):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tests.tools.forms.form import Form, Same, Scaled, normal, register, uniform
+from tests.tools.forms.form import Form, Same, Scaled, aligned, normal, register, uniform
 
 ARGUMENTS = "errors/saving.html#default-arguments-saved"
 KWARGS = "errors/layers.html#init-kwargs"
@@ -50,10 +50,12 @@ class NamelessAffine(Affine):
 
 @register
 class BareAffine(Affine):
-    """Wrong: its config leaves out what the base class records but the name, so that `dtype` is lost."""
+    """Wrong: its config leaves out `dtype`."""
 
     def get_config(self):
-        return {"name": self.name, "scale": self.scale, "shift": self.shift}
+        config = super().get_config()
+        del config["dtype"]
+        return config
 
 
 @register
@@ -323,6 +325,7 @@ class Tilted(keras.losses.Loss):
         self.quantile = quantile
 
     def call(self, y_true, y_pred):
+        y_true, y_pred = aligned(y_true, y_pred)
         error = y_true - y_pred
         return ops.mean(ops.maximum(self.quantile * error, (self.quantile - 1) * error), axis=-1)
 
@@ -347,7 +350,8 @@ class Within(keras.metrics.Mean):
         self.tolerance = tolerance
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        near = ops.abs(ops.cast(y_true, self.dtype) - ops.cast(y_pred, self.dtype)) < self.tolerance
+        y_true, y_pred = aligned(ops.cast(y_true, self.dtype), ops.cast(y_pred, self.dtype))
+        near = ops.abs(y_true - y_pred) < self.tolerance
         return super().update_state(ops.mean(ops.cast(near, self.dtype), axis=-1), sample_weight)
 
     def get_config(self):

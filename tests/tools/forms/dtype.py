@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from tests.tools.forms.form import Form, Same, near_one, normal, register, uniform
+from tests.tools.forms.form import Form, Same, near_one, normal, register, uniform, wide
 
 F16 = r"float16"
 ANY = r"float16|float64"
@@ -71,11 +71,6 @@ class BareSoftened(Same):
         return powers / ops.sum(powers, axis=-1, keepdims=True)
 
 
-def wide(inputs):
-    """At least 32 bits."""
-    return ops.cast(inputs, "float32") if ops.dtype(inputs) in ("float16", "bfloat16") else inputs
-
-
 @register
 class Unit(Same):
     """Divides each row by the root of its mean square, taken in at least 32 bits."""
@@ -96,12 +91,12 @@ class NarrowUnit(Same):
 
 @register
 class Ratio(Same):
-    """Divides by the sum of sizes and an epsilon that float16 can hold."""
+    """Divides by the largest size and an epsilon that float16 can hold."""
 
     epsilon = 1e-3
 
     def call(self, inputs):
-        return inputs / (ops.sum(ops.abs(inputs), axis=-1, keepdims=True) + self.epsilon)
+        return inputs / (ops.max(ops.abs(inputs), axis=-1, keepdims=True) + self.epsilon)
 
 
 @register
@@ -268,7 +263,8 @@ class Attention(keras.layers.Layer):
     """Attends to the positions that are allowed; a share of 0 for the others in every dtype."""
 
     def call(self, inputs, allowed):
-        scores = ops.matmul(inputs, ops.swapaxes(inputs, 1, 2))
+        keys = ops.tanh(inputs)  # scores of a bounded size
+        scores = ops.matmul(keys, ops.swapaxes(keys, 1, 2))
         return ops.matmul(ops.softmax(self.blocked(scores, allowed[:, None, :]), axis=-1), inputs)
 
     def blocked(self, scores, allowed):

@@ -197,6 +197,30 @@ class WholeSaved(Scaled):
         self.scale.assign(store["scale"])
 
 
+@register
+class Stacked(keras.Sequential):
+    """A Sequential model that makes its layers, as its own `from_config` knows."""
+
+    def __init__(self, units=6, **kwargs):
+        super().__init__([keras.layers.Dense(units, activation="relu"), keras.layers.Dense(2)], **kwargs)
+        self.units = units
+
+    def get_config(self):
+        return {"name": self.name, "units": self.units}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+@register
+class DoublyStacked(keras.Sequential):
+    """Wrong: makes its layers, and is given them again by the inherited `from_config`."""
+
+    def __init__(self, units=6, **kwargs):
+        super().__init__([keras.layers.Dense(units, activation="relu"), keras.layers.Dense(2)], **kwargs)
+
+
 X = normal(8, 5)
 PAIR = [normal(8, 5), normal(8, 4, seed=1)]
 
@@ -223,5 +247,6 @@ FORMS = [
     Form("adapted statistics in an array", adapted(UnsavedCentred), adapted(Centred), X, "file", RELOAD),
     Form("a model's build that builds nothing", EmptyBuild, Adder, PAIR, "file", RELOAD, "model", source=BUILD),
     Form("a model's build that makes layers", BuildLayers, InitLayers, X, "file", RELOAD, "model", source=BUILD),
+    Form("a Sequential model that makes its layers", DoublyStacked, Stacked, X, "file", RELOAD + "|config", "model"),
     Form("weights written and not read", HalfSaved, WholeSaved, X, "file", RELOAD),
 ]

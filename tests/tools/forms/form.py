@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 OBJECTS: dict[str, type] = {}
 """Every registered class of the library, for `keras.saving.custom_object_scope`."""
@@ -59,6 +60,20 @@ def normal(*shape: int, seed: int = 0) -> np.ndarray:
 def uniform(*shape: int, low: float = 0.0, high: float = 1.0, seed: int = 0) -> np.ndarray:
     """Uniform numbers in float32."""
     return np.random.default_rng(seed).uniform(low, high, size=shape).astype("float32")
+
+
+def wide(inputs: Any) -> Any:
+    """Numbers of at least 32 bits, to sum up and to square in."""
+    return ops.cast(inputs, "float32") if ops.dtype(inputs) in ("float16", "bfloat16") else inputs
+
+
+def aligned(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+    """`(n,)` beside `(n, 1)` becomes `(n, 1)`."""
+    if len(y_true.shape) < len(y_pred.shape):
+        return ops.expand_dims(y_true, -1), y_pred
+    if len(y_pred.shape) < len(y_true.shape):
+        return y_true, ops.expand_dims(y_pred, -1)
+    return y_true, y_pred
 
 
 class Same(keras.layers.Layer):

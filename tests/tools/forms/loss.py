@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tests.tools.forms.form import Form, normal, register, uniform
+from tests.tools.forms.form import Form, aligned, normal, register, uniform
 
 BROADCAST = r"(?i)\(n,\)|broadcast|shape|\(n, ?1\)|\(\d+,\)"
 
@@ -17,6 +17,7 @@ class Squares(keras.losses.Loss):
     """The mean square of each sample's errors."""
 
     def call(self, y_true, y_pred):
+        y_true, y_pred = aligned(y_true, y_pred)
         return ops.mean(ops.square(y_pred - y_true), axis=-1)
 
 
@@ -25,6 +26,7 @@ class ScalarSquares(keras.losses.Loss):
     """Wrong: one number for the batch, which no sample weight reaches."""
 
     def call(self, y_true, y_pred):
+        y_true, y_pred = aligned(y_true, y_pred)
         return ops.mean(ops.square(y_pred - y_true))
 
 
@@ -33,16 +35,15 @@ class FlatSquares(keras.losses.Loss):
     """Wrong: means over the batch instead of the outputs."""
 
     def call(self, y_true, y_pred):
+        y_true, y_pred = aligned(y_true, y_pred)
         return ops.mean(ops.square(y_pred - y_true), axis=0)
 
 
 @register
-class AlignedSquares(keras.losses.Loss):
-    """Aligns targets `(n,)` with predictions `(n, 1)`."""
+class UnalignedSquares(keras.losses.Loss):
+    """Wrong: targets `(n,)` and predictions `(n, 1)` broadcast to `(n, n)`."""
 
     def call(self, y_true, y_pred):
-        if len(y_true.shape) < len(y_pred.shape):
-            y_true = ops.expand_dims(y_true, -1)
         return ops.mean(ops.square(y_pred - y_true), axis=-1)
 
 
@@ -71,6 +72,7 @@ class Crossed(keras.losses.Loss):
     """Binary cross-entropy of logits."""
 
     def call(self, y_true, y_pred):
+        y_true, y_pred = aligned(y_true, y_pred)
         losses = ops.maximum(y_pred, 0) - y_pred * y_true + ops.log1p(ops.exp(-ops.abs(y_pred)))
         return ops.mean(losses, axis=-1)
 
@@ -80,6 +82,7 @@ class BareCrossed(Crossed):
     """Wrong: takes the logarithm of a sigmoid that may be 0 or 1."""
 
     def call(self, y_true, y_pred):
+        y_true, y_pred = aligned(y_true, y_pred)
         share = ops.sigmoid(y_pred)
         return -ops.mean(y_true * ops.log(share) + (1 - y_true) * ops.log(1 - share), axis=-1)
 
@@ -106,6 +109,7 @@ class Distance(keras.losses.Loss):
     """The distance of each sample, smooth at 0."""
 
     def call(self, y_true, y_pred):
+        y_true, y_pred = aligned(y_true, y_pred)
         return ops.sqrt(ops.sum(ops.square(y_pred - y_true), axis=-1) + 1e-3)
 
 
@@ -114,6 +118,7 @@ class BareDistance(Distance):
     """Wrong: its gradient is nan for a perfect prediction."""
 
     def call(self, y_true, y_pred):
+        y_true, y_pred = aligned(y_true, y_pred)
         return ops.sqrt(ops.sum(ops.square(y_pred - y_true), axis=-1))
 
 
@@ -181,16 +186,19 @@ class Discounted(Squares):
     """Wrong: discounts large predictions, which can grow the loss down to 0."""
 
     def call(self, y_true, y_pred):
+        y_true, y_pred = aligned(y_true, y_pred)
         return ops.mean(ops.square(y_pred - y_true) * ops.exp(-y_pred), axis=-1)
 
 
 def scalar_loss(y_true, y_pred):
     """Wrong: a function that returns one number for the batch."""
+    y_true, y_pred = aligned(y_true, y_pred)
     return ops.mean(ops.abs(y_pred - y_true))
 
 
 def sample_loss(y_true, y_pred):
     """A function that returns one number per sample."""
+    y_true, y_pred = aligned(y_true, y_pred)
     return ops.mean(ops.abs(y_pred - y_true), axis=-1)
 
 
@@ -199,6 +207,7 @@ class ConstantHuber(keras.losses.Loss):
     """Wrong: multiplies by a float32 tensor, which other dtypes refuse."""
 
     def call(self, y_true, y_pred):
+        y_true, y_pred = aligned(y_true, y_pred)
         return tf.reduce_mean(tf.multiply(tf.constant(0.5), tf.square(y_pred - y_true)), axis=-1)
 
 
@@ -207,6 +216,7 @@ class HalfSquares(keras.losses.Loss):
     """Half of the mean square of each sample's errors."""
 
     def call(self, y_true, y_pred):
+        y_true, y_pred = aligned(y_true, y_pred)
         return 0.5 * ops.mean(ops.square(y_pred - y_true), axis=-1)
 
 
@@ -220,7 +230,7 @@ FORMS = [
     Form("a scalar for the batch", ScalarSquares, Squares, Y, "loss", r"(?i)sample|weight|reduc|scalar", "loss"),
     Form("a mean over the batch", FlatSquares, Squares, Y, "loss", r"(?i)sample|weight|reduc|shape", "loss"),
     Form("a function with a scalar", scalar_loss, sample_loss, Y, "loss", r"(?i)sample|weight|reduc|scalar", "loss"),
-    Form("(n,) against (n, 1)", Squares, AlignedSquares, ONE, "loss", BROADCAST, "loss"),
+    Form("(n,) against (n, 1)", UnalignedSquares, Squares, ONE, "loss", BROADCAST, "loss"),
     Form("the reduction ignored", UnreducedSquares, Squares, Y, "loss", r"(?i)reduction", "loss"),
     Form("sample weights ignored", UnweightedSquares, Squares, Y, "loss", r"(?i)sample_weight|weight", "loss"),
     Form("the logarithm of a sigmoid", BareCrossed, Crossed, BINARY, "loss", r"(?i)nan|inf|finite", "loss"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from tests.tools.forms.form import Form, normal, register, uniform
+from tests.tools.forms.form import Form, aligned, normal, register, uniform
 
 
 @register
@@ -23,7 +23,8 @@ class Missed(keras.metrics.Metric):
         self.add(ops.sum(errors * weights), ops.sum(weights))
 
     def errors(self, y_true, y_pred):
-        return ops.mean(ops.abs(ops.reshape(y_pred, ops.shape(y_true)) - y_true), axis=range(1, len(y_true.shape)))
+        y_true, y_pred = aligned(y_true, y_pred)
+        return ops.mean(ops.abs(y_pred - y_true), axis=-1)
 
     def spread(self, sample_weight, errors):
         return ops.cast(ops.reshape(sample_weight, (-1,)), errors.dtype)
@@ -123,7 +124,8 @@ class PythonMissed(keras.metrics.Metric):
         self.count = 0.0
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        errors = ops.mean(ops.abs(ops.cast(y_pred, self.dtype) - ops.cast(y_true, self.dtype)), axis=-1)
+        y_true, y_pred = aligned(ops.cast(y_true, self.dtype), ops.cast(y_pred, self.dtype))
+        errors = ops.mean(ops.abs(y_pred - y_true), axis=-1)
         weights = ops.ones_like(errors) if sample_weight is None else ops.cast(sample_weight, errors.dtype)
         self.total += ops.sum(errors * weights)
         self.count += ops.sum(weights)
@@ -148,7 +150,8 @@ class LargestError(keras.metrics.Metric):
         return keras.initializers.Constant(-1e9)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        errors = ops.cast(y_pred, self.dtype) - ops.cast(y_true, self.dtype)
+        y_true, y_pred = aligned(ops.cast(y_true, self.dtype), ops.cast(y_pred, self.dtype))
+        errors = y_pred - y_true
         if sample_weight is not None:
             kept = ops.reshape(ops.cast(sample_weight, self.dtype), (-1, *[1] * (len(errors.shape) - 1))) > 0
             errors = ops.where(kept, errors, ops.full_like(errors, -1e9))
@@ -179,8 +182,9 @@ class Precise(keras.metrics.Metric):
         self.predicted = self.add_weight(name="predicted", initializer="zeros")
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        said = ops.cast(ops.cast(y_pred, self.dtype) > 0.5, self.dtype)
-        hits = said * ops.cast(y_true, self.dtype)
+        y_true, y_pred = aligned(ops.cast(y_true, self.dtype), ops.cast(y_pred, self.dtype))
+        said = ops.cast(y_pred > 0.5, self.dtype)
+        hits = said * y_true
         if sample_weight is not None:
             weights = ops.reshape(ops.cast(sample_weight, self.dtype), (-1, *[1] * (len(said.shape) - 1)))
             said, hits = said * weights, hits * weights

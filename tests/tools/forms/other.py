@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tests.tools.forms.form import Form, normal, register, uniform
+from tests.tools.forms.form import Form, normal, register, uniform, wide
 
 IF = "errors/layers.html#python-if-on-a-tensor"
 
@@ -284,7 +284,7 @@ class Ridge(keras.regularizers.Regularizer):
         self.strength = strength
 
     def __call__(self, x):
-        return self.strength * ops.sum(ops.square(ops.cast(x, "float32")))
+        return self.strength * ops.sum(ops.square(wide(x)))
 
     def get_config(self):
         return {"strength": self.strength}
@@ -319,7 +319,7 @@ class BareNorm(Ridge):
     """Wrong: the gradient of the norm is nan at 0."""
 
     def __call__(self, x):
-        return self.strength * ops.sqrt(ops.sum(ops.square(ops.cast(x, "float32"))))
+        return self.strength * ops.sqrt(ops.sum(ops.square(wide(x))))
 
 
 @register
@@ -487,7 +487,7 @@ class UnregularizedTrainer(Trainer):
     """Wrong: its step leaves out the losses of the layers."""
 
     def loss_of(self, x, y, y_pred, sample_weight):
-        return tf.reduce_mean(tf.square(y_pred - tf.cast(y, y_pred.dtype)))
+        return super().loss_of(x, y, y_pred, sample_weight) - tf.add_n(self.losses)
 
 
 @register

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tests.tools.forms.form import Same, Scaled, near_one, normal, register, uniform
+from tests.tools.forms.form import Same, Scaled, near_one, normal, register, uniform, wide
 
 Layer = keras.layers.Layer
 
@@ -302,8 +302,8 @@ class Pairwise(Layer):
     """The squared distances between all rows of the batch, without an axis of its own for a row: `(batch, batch)`."""
 
     def call(self, inputs):
-        squares = ops.sum(ops.square(inputs), axis=-1)
-        return squares[:, None] + squares[None] - 2 * ops.matmul(inputs, ops.transpose(inputs))
+        differences = wide(inputs)[:, None] - wide(inputs)[None]
+        return ops.cast(ops.sum(ops.square(differences), axis=-1), inputs.dtype)
 
     def compute_output_shape(self, input_shape):
         return input_shape[0], input_shape[0]
@@ -321,8 +321,9 @@ class Contrast(Layer):
         self.project.build(input_shape)
 
     def call(self, inputs):
-        projected = self.project(inputs)
-        return ops.log_softmax(ops.matmul(projected, ops.transpose(projected)) / 4, axis=-1)
+        projected = wide(self.project(inputs))
+        unit = projected * ops.rsqrt(ops.sum(ops.square(projected), axis=-1, keepdims=True) + 1e-3)
+        return ops.cast(ops.log_softmax(4 * ops.matmul(unit, ops.transpose(unit)), axis=-1), inputs.dtype)
 
     def compute_output_shape(self, input_shape):
         return input_shape[0], input_shape[0]
@@ -557,10 +558,19 @@ class Gan(keras.Model):
 
 @register
 class Tower(keras.Sequential):
-    """A Sequential model with layers of its own."""
+    """A Sequential model with layers of its own, which a config with its argument makes again."""
 
-    def __init__(self, layers=None, **kwargs):
-        super().__init__(layers or [keras.layers.Dense(6, activation="relu"), keras.layers.Dense(2)], **kwargs)
+    def __init__(self, units=6, **kwargs):
+        layers = [keras.layers.Dense(units, activation="relu"), keras.layers.Dense(2)]
+        super().__init__(layers, **kwargs)
+        self.units = units
+
+    def get_config(self):
+        return {"name": self.name, "units": self.units}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
 
 
 def functional(name=None) -> keras.Model:
