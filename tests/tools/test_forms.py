@@ -112,6 +112,11 @@ def assert_reloads(thing: Any, inputs: Any, keywords: dict[str, Any], folder: Pa
         np.testing.assert_allclose(np.asarray(other), np.asarray(one), atol=1e-5, rtol=1e-5)
 
 
+def named(name: str) -> Form:
+    """The form of a name."""
+    return next(form for form in FORMS if form.name == name)
+
+
 RELOADED = [form for form in FORMS if form.kind in ("layer", "model")]
 
 
@@ -175,3 +180,77 @@ def test_what_is_unusual_is_saved_and_reloaded(name, make, inputs, keywords, tmp
         assert type(thing).from_config(thing.get_config()).get_config() == thing.get_config()
     else:
         assert_reloads(thing, inputs, keywords, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "form", [form for form in FORMS if "track" in form.says and form.group == "weights"], ids=lambda form: form.name
+)
+def test_weights_are_hidden_from_keras(form):
+    """Fewer weights are trained than the tape watches."""
+    for make, hidden in (form.wrong, True), (form.right, False):
+        thing = make()
+        called(thing, form.inputs, form.keywords)
+        with tf.GradientTape() as tape:
+            called(thing, form.inputs, form.keywords)
+        watched = {id(variable) for variable in tape.watched_variables()}
+        tracked = {id(weight.value) for weight in thing.trainable_weights}
+        if form.name != "a layer made in call":  # whose weights are others in each call
+            assert (watched > tracked) == hidden
+
+
+@pytest.mark.parametrize(
+    "form", [form for form in FORMS if "rows?" in form.says and form.group != "graph"], ids=lambda form: form.name
+)
+def test_rows_depend_on_other_rows(form):
+    """The last row alone gives another output than it does beside the others."""
+    for make, depends in (form.wrong, True), (form.right, False):
+        whole_of = make if form.kind == "activation" else make()
+        whole = called(whole_of, form.inputs, form.keywords)
+        last = {name: one[-1:] for name, one in form.keywords.items()}
+        alone = called(whole_of, form.inputs[-1:], last)
+        same = np.allclose(np.asarray(whole)[-1:], np.asarray(alone), atol=1e-5)
+        assert same != depends
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form.says == r"(?i)shape"], ids=lambda form: form.name)
+def test_another_shape_is_declared(form):
+    for make, wrong in (form.wrong, True), (form.right, False):
+        if not (form.raises and wrong) and form.kind == "layer":
+            layer = make()
+            came = called(layer, form.inputs, form.keywords).shape
+            assert (tuple(layer.compute_output_shape(form.inputs.shape)) != tuple(came)) == wrong
+
+
+@pytest.mark.parametrize("name", ["the root of 0", "the norm of zeros", "where behind a division"])
+def test_gradients_are_nan_or_infinite(name):
+    form = named(name)
+    for make, wrong in (form.wrong, True), (form.right, False):
+        thing = make if form.kind == "activation" else make()
+        x = tf.constant(form.inputs)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs = thing(x)
+        assert is_finite(tape.gradient(outputs, x)) != wrong
+
+
+@pytest.mark.parametrize(
+    "form",
+    [form for form in FORMS if form.group == "mask" and isinstance(form.inputs, np.ndarray) and "padd" in form.says],
+    ids=lambda form: form.name,
+)
+def test_padding_is_counted_or_the_mask_is_lost(form):
+    """With a mask the padding's numbers don't matter to what counts, and the mask goes on where the steps do."""
+    mask = np.any(form.inputs != 0, axis=-1)
+    mean = keras.layers.GlobalAveragePooling1D()
+    for make, wrong in (form.wrong, True), (form.right, False):
+        layer, means = make(), []
+        for padding in 0.0, 7.0:
+            x = tf.constant(np.where(mask[..., None], form.inputs, padding).astype("float32"))
+            x._keras_mask = tf.constant(mask)
+            outputs = layer(x)
+            means.append(np.asarray(mean(outputs) if len(outputs.shape) == 3 else outputs))
+        same = np.allclose(*means, atol=1e-4)
+        if form.name in ("a mean over all steps", "a maximum with padding at 0", "a softmax that counts padding"):
+            short = layer(tf.constant(form.inputs[1:2, :4]))
+            same = same and np.allclose(np.asarray(short)[0], means[0][1], atol=1e-4)
+        assert same != wrong

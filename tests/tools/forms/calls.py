@@ -12,7 +12,7 @@ from tests.tools.forms.form import Form, Same, Scaled, normal, register, wide
 
 IF = "errors/layers.html#python-if-on-a-tensor"
 AXIS = "errors/layers.html#input-shape-axis"
-ROWS = r"(?i)\brows?\b|batch"
+ROWS = r"(?i)(\b|_)rows?(\b|_)|batch"
 SHAPE = r"(?i)shape"
 
 
@@ -222,6 +222,10 @@ class NumPySine(Same):
 class SizedByStep(keras.layers.Layer):
     """Wrong: sizes its kernel by axis 1, the steps, though it multiplies the features."""
 
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
     def build(self, input_shape):
         self.kernel = self.add_weight(name="kernel", shape=(input_shape[1], 4))
 
@@ -243,6 +247,10 @@ class SizedByFeature(SizedByStep):
 @register
 class Doubled(keras.layers.Layer):
     """Puts each feature beside its square."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
 
     def call(self, inputs):
         return ops.concatenate([inputs, inputs**2], axis=-1)

@@ -95,14 +95,35 @@ class RecordedAffine(Same):
 
 
 @register
-class NumPyAffine(Affine):
-    """Wrong: keeps its scale as a NumPy scalar, which JSON can't hold."""
+class Factors(Same):
+    """Scales each feature by a number of a list."""
 
-    def __init__(self, scale=2.0, shift=0.0, **kwargs):
-        super().__init__(np.float32(scale), shift, **kwargs)
+    def __init__(self, factors=(1.0, 2.0, 3.0, 4.0, 5.0), **kwargs):
+        super().__init__(**kwargs)
+        self.factors = self.kept(factors)
+
+    def kept(self, factors):
+        return [float(factor) for factor in factors]
 
     def call(self, inputs):
-        return inputs * float(self.scale) + self.shift
+        return inputs * ops.convert_to_tensor([float(factor) for factor in self.factors], inputs.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "factors": self.held()}
+
+    def held(self):
+        return list(self.factors)
+
+
+@register
+class ArrayFactors(Factors):
+    """Wrong: its config holds a NumPy array, which doesn't come back from a file as one."""
+
+    def kept(self, factors):
+        return np.asarray(factors)
+
+    def held(self):
+        return self.factors
 
 
 @register
@@ -424,12 +445,12 @@ FORMS = [
         r"scale|shift|changed",
     ),
     Form(
-        "a NumPy scalar in the config",
-        NumPyAffine,
-        Affine,
+        "a NumPy array in the config",
+        ArrayFactors,
+        Factors,
         X,
         "config",
-        r"(?i)json|numpy|serializ|float32",
+        r"(?i)json|numpy|array|serializ|factors",
         source=OBJECTS,
     ),
     Form("a config that grows", GrowingPolynomial, ExtendedPolynomial, X, "config", "powers"),
@@ -498,7 +519,7 @@ FORMS = [
         RegisteredScale,
         X,
         "file",
-        r"(?i)locate|register",
+        r"(?i)locate|register|deserializ",
         source=LOCATE,
     ),
     Form(

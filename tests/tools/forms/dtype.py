@@ -8,8 +8,8 @@ from keras import ops
 
 from tests.tools.forms.form import Form, Same, near_one, normal, register, uniform, wide
 
-F16 = r"float16"
-ANY = r"float16|float64"
+F16 = r"(?i)float16|16.bits"
+ANY = r"(?i)float16|float64|dtype|16.bits"
 
 
 @register
@@ -309,16 +309,16 @@ FORMS = [
     Form("a float32 constant", ConstantTripled, Tripled, X, "dtype", ANY),
     Form("always float32", FloatTripled, Tripled, X, "dtype", ANY),
     Form("float64 through float32", NarrowSquashed, Squashed, X, "dtype", "float64"),
-    Form("softmax without the maximum", BareSoftened, Softened, X, "dtype", r"(?i)large|nan|overflow|float16"),
+    Form("softmax without the maximum", BareSoftened, Softened, X, "dtype", r"(?i)large|nan|overflow|float16|16.bits"),
     Form("squares in float16", NarrowUnit, Unit, X, "dtype", F16),
     Form("an epsilon lost in float16", LostRatio, Ratio, ROW_OF_ZEROS, "dtype", F16),
     Form("the logarithm of 0", BareLogged, Logged, ROW_OF_ZEROS, "dtype", r"(?i)inf|finite|zero"),
-    Form("a log of a sum of powers", BareLogSum, LogSum, X, "dtype", r"(?i)large|inf|overflow|float16"),
-    Form("a running mean in 16 bits", NarrowMean, Mean, STEPS, "dtype", r"float16"),
+    Form("a log of a sum of powers", BareLogSum, LogSum, X, "dtype", r"(?i)large|inf|overflow|float16|16.bits"),
+    Form("a running mean in 16 bits", NarrowMean, Mean, STEPS, "dtype", F16),
     Form("a variance that cancels", DifferenceSpread, Spread, X, "dtype", r"(?i)large|constant|nan|float16|near"),
     Form("an inner layer without the policy", PolicylessOuter, Outer, X, "dtype", ANY),
     Form("a weight that is always float32", FixedWeighted, Weighted, X, "dtype", ANY),
     Form("a model that keeps its dtype to itself", PolicylessModel, PolicyModel, X, "dtype", ANY, "model"),
     Form("a mask of -1e9 in float16", BillionAttention, Attention, STEPS, "dtype", F16, keywords=ALLOWED),
-    Form("softplus of large inputs", BareGrown, Grown, X, "dtype", r"(?i)large|inf|overflow|float16"),
+    Form("softplus of large inputs", BareGrown, Grown, X, "dtype", r"(?i)large|inf|overflow|float16|16.bits"),
 ]

@@ -251,7 +251,7 @@ FORMS = [
         Squares,
         Y,
         "loss",
-        r"(?i)call|state|python|attribute|repeat|differ",
+        r"(?i)call|state|python|attribute|repeat|differ|eager",
         "loss",
     ),
     Form("a loss with an if", BranchedSquares, ChosenSquares, Y, "loss", r"(?i)\bbool\b|graph|symbolic", "loss"),

@@ -402,17 +402,6 @@ def bare_logistic(x):
     return ops.exp(x) / (1 + ops.exp(x))
 
 
-def log_shifted(x):
-    """A logarithm for positive numbers, a line for others: `where` before and behind the logarithm."""
-    above = x > 0
-    return ops.where(above, ops.log1p(ops.where(above, x, ops.zeros_like(x))), x)
-
-
-def where_log_shifted(x):
-    """Wrong: the gradient below -1 is nan, since `where` stands behind the logarithm only."""
-    return ops.where(x > 0, ops.log1p(x), x)
-
-
 def swish(x):
     """Swish: x sigmoid(x)."""
     return x * ops.sigmoid(x)
@@ -589,7 +578,7 @@ FORMS = [
         "initializer",
     ),
     Form("an initializer without the shape", SquareSpread, Drawn, None, "other", r"(?i)shape", "initializer"),
-    Form("the same numbers without a seed", AlikeSpread, Drawn, None, "other", r"(?i)same|seed", "initializer"),
+    Form("the same numbers without a seed", AlikeSpread, Drawn, None, "other", r"(?i)same|equal|seed", "initializer"),
     Form("other numbers under a seed", NumPySpread, Drawn, None, "other", r"(?i)seed|repeat", "initializer"),
     Form("an initializer's config forgets the seed", SeedlessSpread, Drawn, None, "config", "seed", "initializer"),
     Form(
@@ -638,12 +627,11 @@ FORMS = [
     Form(
         "a sigmoid that overflows", bare_logistic, logistic, X, "other", r"(?i)large|nan|overflow|float16", "activation"
     ),
-    Form(
-        "a nan gradient behind where", where_log_shifted, log_shifted, 2 * X, "other", r"(?i)gradient|nan", "activation"
-    ),
     Form("an activation in float32", float_swish, swish, X, "other", r"(?i)dtype|float16|float64", "activation"),
     Form("a float32 constant in an activation", constant_swish, swish, X, "other", r"float16|float64", "activation"),
-    Form("an activation over the batch", batch_shares, shares, X, "other", r"(?i)\brows?\b|batch", "activation"),
+    Form(
+        "an activation over the batch", batch_shares, shares, X, "other", r"(?i)(\b|_)rows?(\b|_)|batch", "activation"
+    ),
     Form(
         "a step without training=True",
         InferenceTrainer,

@@ -254,7 +254,7 @@ FORMS = [
     Form("training by default", DefaultDropped, Dropped, X, "training", r"(?i)default|without|predict|training"),
     Form("dropout outside of training", InvertedDropped, Dropped, X, "training", FLAG),
     Form("the same dropout in each call", FixedDropped, Dropped, X, "training", r"(?i)same|repeat|random|call to call"),
-    Form("dropout by NumPy", NumPyDropped, Dropped, X, "training", r"(?i)repeat|graph|frozen|seed|same"),
+    Form("dropout by NumPy", NumPyDropped, Dropped, X, "training", r"(?i)random|repeat|graph|frozen|seed"),
     Form(
         "dropout that isn't scaled",
         UnscaledDropped,
@@ -268,7 +268,7 @@ FORMS = [
     Form("noise that no seed repeats", UnseededNoisy, Noisy, X, "training", r"(?i)seed|repeat"),
     Form("an inner dropout told False", SilencedInner, Inner, X, "training", FLAG),
     Form("an inner dropout told True", AlwaysInner, Inner, X, "training", FLAG),
-    Form("batch statistics outside of training", BatchNormed, Normed, X, "training", r"(?i)\brows?\b|batch"),
+    Form("batch statistics outside of training", BatchNormed, Normed, X, "training", r"(?i)(\b|_)rows?(\b|_)|batch"),
     Form("statistics moved in predict", AlwaysMoving, Normed, X, "training", r"(?i)mean|moved?|chang|assign"),
     Form("statistics moved though frozen", FrozenMoving, Normed, X, "training", r"(?i)frozen|trainable"),
     Form("a trainable weight changed in call", SelfDecaying, Decaying, X, "gradients", r"(?i)scale|chang|assign"),
