@@ -1,0 +1,474 @@
+"""Outputs that depend on the batch, on Python or on the example, and shapes that are declared wrong."""
+
+from __future__ import annotations
+
+import random
+
+import keras
+import numpy as np
+from keras import ops
+
+from tests.tools.forms.form import Form, Same, Scaled, normal, register, wide
+
+IF = "errors/layers.html#python-if-on-a-tensor"
+AXIS = "errors/layers.html#input-shape-axis"
+ROWS = r"(?i)(\b|_)rows?(\b|_)|batch"
+SHAPE = r"(?i)shape"
+
+
+@register
+class Centre(Same):
+    """Subtracts the mean of each row."""
+
+    def call(self, inputs):
+        return inputs - ops.mean(inputs, axis=-1, keepdims=True)
+
+
+@register
+class BatchCentre(Same):
+    """Wrong: subtracts the mean over the batch."""
+
+    def call(self, inputs):
+        return inputs - ops.mean(inputs, axis=0, keepdims=True)
+
+
+@register
+class WholeCentre(Same):
+    """Wrong: subtracts the mean over everything."""
+
+    def call(self, inputs):
+        return inputs - ops.mean(inputs)
+
+
+@register
+class Ordered(Same):
+    """Sorts the features of each row."""
+
+    def call(self, inputs):
+        return ops.sort(inputs, axis=-1)
+
+
+@register
+class BatchOrdered(Same):
+    """Wrong: sorts over the batch."""
+
+    def call(self, inputs):
+        return ops.sort(inputs, axis=0)
+
+
+@register
+class Shares(Same):
+    """Softmax over the features."""
+
+    def call(self, inputs):
+        return ops.softmax(inputs, axis=-1)
+
+
+@register
+class BatchShares(Same):
+    """Wrong: softmax over the batch."""
+
+    def call(self, inputs):
+        return ops.softmax(inputs, axis=0)
+
+
+@register
+class Limited(Same):
+    """Divides each row by its largest size."""
+
+    def call(self, inputs):
+        return inputs / (1 + ops.max(ops.abs(inputs), axis=-1, keepdims=True))
+
+
+@register
+class BatchLimited(Same):
+    """Wrong: divides by the largest size in the batch."""
+
+    def call(self, inputs):
+        return inputs / (1 + ops.max(ops.abs(inputs)))
+
+
+@register
+class Before(Same):
+    """Adds the step before to each step."""
+
+    def call(self, inputs):
+        return inputs + ops.pad(inputs, [[0, 0], [1, 0], [0, 0]])[:, :-1]
+
+
+@register
+class RowBefore(Same):
+    """Wrong: adds the row before, instead of the step before."""
+
+    def call(self, inputs):
+        return inputs + ops.roll(inputs, 1, axis=0)
+
+
+@register
+class Running(Same):
+    """A running sum over the steps."""
+
+    def call(self, inputs):
+        return ops.cast(ops.cumsum(wide(inputs), axis=1), inputs.dtype)
+
+
+@register
+class BatchRunning(Same):
+    """Wrong: a running sum over the batch."""
+
+    def call(self, inputs):
+        return ops.cast(ops.cumsum(wide(inputs), axis=0), inputs.dtype)
+
+
+@register
+class Split(keras.layers.Layer):
+    """Splits the features into two heads and puts the heads before the steps."""
+
+    def call(self, inputs):
+        _, steps, features = inputs.shape
+        heads = ops.reshape(inputs, (-1, steps, 2, features // 2))
+        return ops.transpose(heads, (0, 2, 1, 3))
+
+    def compute_output_shape(self, input_shape):
+        batch, steps, features = input_shape
+        return batch, 2, steps, features // 2
+
+
+@register
+class Mixed(Same):
+    """Adds to each step what the steps before it hold, by way of steps in front."""
+
+    def call(self, inputs):
+        sums = ops.cumsum(wide(self.steps_first(inputs)), axis=0)
+        return ops.cast(ops.transpose(sums, (1, 0, 2)), inputs.dtype)
+
+    def steps_first(self, inputs):
+        return ops.transpose(inputs, (1, 0, 2))
+
+
+@register
+class ReshapeMixed(Mixed):
+    """Wrong: reshapes where it should transpose, which mixes the rows."""
+
+    def steps_first(self, inputs):
+        return ops.reshape(inputs, (inputs.shape[1], -1, inputs.shape[2]))
+
+
+@register
+class Flat(keras.layers.Layer):
+    """Joins steps and features."""
+
+    def size(self) -> int:
+        return -1
+
+    def call(self, inputs):
+        return ops.reshape(inputs, (self.size(), inputs.shape[1] * inputs.shape[2]))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0], input_shape[1] * input_shape[2]
+
+
+@register
+class ExampleFlat(Flat):
+    """Wrong: reshapes to the batch of the example."""
+
+    def size(self):
+        return 8
+
+
+@register
+class StaticFlat(Flat):
+    """Wrong: reshapes to `shape[0]`, which is `None` in a graph."""
+
+    def call(self, inputs):
+        return ops.reshape(inputs, (inputs.shape[0], inputs.shape[1] * inputs.shape[2]))
+
+
+@register
+class FirstHalf(Same):
+    """Doubles rows of which the first feature is positive, by `ops.where`."""
+
+    def call(self, inputs):
+        return ops.where(inputs[..., :1] > 0, 2 * inputs, inputs)
+
+
+@register
+class PythonHalf(Same):
+    """Wrong: a Python `if` on a tensor."""
+
+    def call(self, inputs):
+        if ops.max(inputs) > 0:
+            return ops.where(inputs[..., :1] > 0, 2 * inputs, inputs)
+        return inputs
+
+
+@register
+class Rounded(Same):
+    """Takes the sine by an operation of Keras."""
+
+    def call(self, inputs):
+        return ops.sin(inputs)
+
+
+@register
+class NumPySine(Same):
+    """Wrong: takes the sine by NumPy, of a tensor that has no numbers in a graph."""
+
+    def call(self, inputs):
+        return ops.convert_to_tensor(np.sin(inputs.numpy()), inputs.dtype)
+
+
+@register
+class SizedByStep(keras.layers.Layer):
+    """Wrong: sizes its kernel by axis 1, the steps, though it multiplies the features."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(name="kernel", shape=(input_shape[1], 4))
+
+    def call(self, inputs):
+        return ops.matmul(inputs, self.kernel)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 4)
+
+
+@register
+class SizedByFeature(SizedByStep):
+    """Sizes its kernel by the last axis."""
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(name="kernel", shape=(input_shape[-1], 4))
+
+
+@register
+class Doubled(keras.layers.Layer):
+    """Puts each feature beside its square."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def call(self, inputs):
+        return ops.concatenate([inputs, inputs**2], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 2 * input_shape[-1])
+
+
+@register
+class WrongAxisDoubled(Doubled):
+    """Wrong: declares that the axis before the last is doubled."""
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-2], 2 * input_shape[-2], input_shape[-1])
+
+
+@register
+class SameDoubled(Doubled):
+    """Wrong: declares the shape of its input."""
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@register
+class StepMean(keras.layers.Layer):
+    """The mean over the steps."""
+
+    def call(self, inputs):
+        return ops.mean(inputs, axis=1)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0], input_shape[-1]
+
+
+@register
+class WrongRankMean(StepMean):
+    """Wrong: declares an axis of 1 that isn't there."""
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0], 1, input_shape[-1]
+
+
+@register
+class Halved(keras.layers.Layer):
+    """Keeps every second step."""
+
+    def call(self, inputs):
+        return inputs[:, ::2]
+
+    def compute_output_shape(self, input_shape):
+        batch, steps, features = input_shape
+        return batch, None if steps is None else (steps + 1) // 2, features
+
+
+@register
+class KnownHalved(Halved):
+    """Wrong: can't declare its shape for an unknown number of steps."""
+
+    def compute_output_shape(self, input_shape):
+        batch, steps, features = input_shape
+        return batch, (steps + 1) // 2, features
+
+
+@register
+class FloorHalved(Halved):
+    """Wrong: declares one step less for an odd number of steps."""
+
+    def compute_output_shape(self, input_shape):
+        batch, steps, features = input_shape
+        return batch, None if steps is None else steps // 2, features
+
+
+@register
+class Largest(keras.layers.Layer):
+    """The index of the largest feature, an integer, as declared."""
+
+    def call(self, inputs):
+        return ops.argmax(inputs, axis=-1)
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor(inputs.shape[:-1], dtype="int32")
+
+
+@register
+class FloatLargest(Largest):
+    """Wrong: declares a float."""
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor(inputs.shape[:-1], dtype=self.compute_dtype)
+
+
+@register
+class BatchGate(Scaled):
+    """Wrong: gates each row by the mean of the whole batch."""
+
+    def call(self, inputs):
+        return super().call(inputs) * ops.sigmoid(ops.mean(inputs))
+
+
+@register
+class RowGate(Scaled):
+    """Gates each row by its own mean."""
+
+    def call(self, inputs):
+        return super().call(inputs) * ops.sigmoid(ops.mean(inputs, axis=-1, keepdims=True))
+
+
+@register
+class PairAttention(keras.layers.Layer):
+    """Attends from each row's steps to the same row's context."""
+
+    def call(self, inputs, context):
+        return ops.matmul(self.weights_of(inputs, context), context)
+
+    def weights_of(self, inputs, context):
+        scores = ops.matmul(ops.tanh(inputs), ops.swapaxes(ops.tanh(context), 1, 2))
+        return ops.softmax(scores, axis=-1)
+
+    def compute_output_shape(self, inputs_shape, context_shape):
+        return inputs_shape
+
+
+@register
+class BatchAttention(PairAttention):
+    """Wrong: attends to the context of all rows, by its mean over the batch."""
+
+    def call(self, inputs, context):
+        shared = ops.mean(context, axis=0, keepdims=True) + ops.zeros_like(context)
+        return super().call(inputs, shared)
+
+
+@register
+class ShuffledModel(keras.Model):
+    """Wrong: adds another row's hidden values, chosen by the place in the batch."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.hidden = keras.layers.Dense(6, activation="relu", dtype=self.dtype_policy)
+        self.out = keras.layers.Dense(2, dtype=self.dtype_policy)
+
+    def call(self, inputs):
+        hidden = self.hidden(inputs)
+        return self.out(hidden + self.other(hidden))
+
+    def other(self, hidden):
+        return ops.flip(hidden, axis=0)
+
+
+@register
+class FlippedModel(ShuffledModel):
+    """Adds the same row's hidden values, in reverse."""
+
+    def other(self, hidden):
+        return ops.flip(hidden, axis=-1)
+
+
+@register
+class Jitter(Same):
+    """Wrong: scales by a number of Python's `random`, which a graph repeats."""
+
+    def call(self, inputs, training=False):
+        return inputs * random.uniform(0.9, 1.1) if training else inputs
+
+
+@register
+class NumPyJitter(Same):
+    """Wrong: adds NumPy's random numbers, which a graph repeats."""
+
+    def call(self, inputs, training=False):
+        if not training:
+            return inputs
+        noise = np.random.default_rng().normal(size=inputs.shape[1:])
+        return inputs + ops.convert_to_tensor(noise, inputs.dtype)
+
+
+@register
+class KerasJitter(Same):
+    """Scales by a number of Keras's seed generator."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.seeds = keras.random.SeedGenerator()
+
+    def call(self, inputs, training=False):
+        if not training:
+            return inputs
+        return inputs * keras.random.uniform((), 0.9, 1.1, dtype=inputs.dtype, seed=self.seeds)
+
+
+X = normal(8, 5)
+STEPS = normal(8, 7, 4)
+EVEN = normal(8, 6, 4)
+CONTEXT = {"context": normal(8, 3, 4, seed=1)}
+
+FORMS = [
+    Form("the mean over the batch", BatchCentre, Centre, X, "calls", ROWS),
+    Form("the mean over everything", WholeCentre, Centre, X, "calls", ROWS),
+    Form("sorted over the batch", BatchOrdered, Ordered, X, "calls", ROWS),
+    Form("softmax over the batch", BatchShares, Shares, X, "calls", ROWS),
+    Form("scaled by the batch's maximum", BatchLimited, Limited, X, "calls", ROWS),
+    Form("rolled over the batch", RowBefore, Before, STEPS, "calls", ROWS),
+    Form("a running sum over the batch", BatchRunning, Running, STEPS, "calls", ROWS),
+    Form("a reshape that should be a transpose", ReshapeMixed, Mixed, EVEN, "calls", ROWS),
+    Form("a gate of the batch's mean", BatchGate, RowGate, X, "calls", ROWS),
+    Form("attention over the whole batch", BatchAttention, PairAttention, STEPS, "calls", ROWS, keywords=CONTEXT),
+    Form("a model that adds another row", ShuffledModel, FlippedModel, X, "calls", ROWS, "model"),
+    Form("a reshape to the example's batch", ExampleFlat, Flat, EVEN, "calls", r"(?i)batch"),
+    Form("a reshape to shape[0]", StaticFlat, Flat, EVEN, "calls", r"(?i)batch|None|graph|symbolic"),
+    Form("an if on a tensor", PythonHalf, FirstHalf, X, "graph", r"(?i)\bbool\b|symbolic|graph", source=IF),
+    Form("NumPy in call", NumPySine, Rounded, X, "graph", r"(?i)numpy|symbolic|graph"),
+    Form("a kernel sized by the steps", SizedByStep, SizedByFeature, STEPS, "calls", SHAPE, source=AXIS, raises=True),
+    Form("another axis declared", WrongAxisDoubled, Doubled, STEPS, "calls", SHAPE),
+    Form("the input's shape declared", SameDoubled, Doubled, STEPS, "calls", SHAPE),
+    Form("another rank declared", WrongRankMean, StepMean, STEPS, "calls", SHAPE),
+    Form("no shape for unknown steps", KnownHalved, Halved, STEPS, "calls", r"(?i)shape|None|unknown"),
+    Form("one step less declared", FloorHalved, Halved, STEPS, "calls", SHAPE),
+    Form("another dtype declared", FloatLargest, Largest, X, "calls", r"(?i)dtype|float32|int32"),
+    Form("Python's random in call", Jitter, KerasJitter, X, "graph", r"(?i)random|repeat|frozen|python"),
+    Form("NumPy's random in call", NumPyJitter, KerasJitter, X, "graph", r"(?i)random|repeat|frozen|python"),
+]

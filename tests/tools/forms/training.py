@@ -1,0 +1,295 @@
+"""The training flag, random numbers and statistics that move."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from tests.tools.forms.form import Form, Same, Scaled, normal, register
+
+TRAINING = "errors/models.html#training-argument"
+
+
+@register
+class Dropped(Same):
+    """Dropout of its own, in training only."""
+
+    def __init__(self, rate=0.5, **kwargs):
+        super().__init__(**kwargs)
+        self.rate = rate
+        self.seeds = keras.random.SeedGenerator()
+
+    def call(self, inputs, training=False):
+        return self.drop(inputs) if training else inputs
+
+    def drop(self, inputs):
+        return keras.random.dropout(inputs, self.rate, seed=self.seeds)
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate}
+
+
+@register
+class AlwaysDropped(Dropped):
+    """Wrong: ignores the training flag, and drops in `predict` too."""
+
+    def call(self, inputs, training=False):
+        return self.drop(inputs)
+
+
+@register
+class DefaultDropped(Dropped):
+    """Wrong: takes a call without the flag for training."""
+
+    def call(self, inputs, training=True):
+        return self.drop(inputs) if training else inputs
+
+
+@register
+class InvertedDropped(Dropped):
+    """Wrong: drops outside of training, not in it."""
+
+    def call(self, inputs, training=False):
+        return inputs if training else self.drop(inputs)
+
+
+@register
+class FixedDropped(Dropped):
+    """Wrong: drops with the same seed in each call, and so the same numbers."""
+
+    def drop(self, inputs):
+        return keras.random.dropout(inputs, self.rate, seed=3)
+
+
+@register
+class NumPyDropped(Dropped):
+    """Wrong: draws by NumPy, once for a graph and without Keras's seed."""
+
+    def drop(self, inputs):
+        kept = np.random.default_rng().uniform(size=inputs.shape[1:]) > self.rate
+        return inputs * ops.convert_to_tensor(kept / (1 - self.rate), inputs.dtype)
+
+
+@register
+class UnscaledDropped(Dropped):
+    """Wrong: doesn't scale up what it keeps, so that the mean in training is another."""
+
+    def drop(self, inputs):
+        kept = keras.random.uniform(ops.shape(inputs), seed=self.seeds) > self.rate
+        return inputs * ops.cast(kept, inputs.dtype)
+
+
+@register
+class Noisy(Scaled):
+    """Adds noise in training only."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.seeds = keras.random.SeedGenerator()
+
+    def call(self, inputs, training=False):
+        outputs = super().call(inputs)
+        return outputs + self.noise(outputs) if training else outputs
+
+    def noise(self, outputs):
+        return keras.random.normal(ops.shape(outputs), stddev=0.1, dtype=outputs.dtype, seed=self.seeds)
+
+
+@register
+class AlwaysNoisy(Noisy):
+    """Wrong: takes no training flag, and adds noise in `predict` too."""
+
+    def call(self, inputs):
+        return super().call(inputs, training=True)
+
+
+@register
+class UnseededNoisy(Noisy):
+    """Wrong: draws by TensorFlow with a generator from the system's entropy, which no seed repeats."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.generator = tf.random.Generator.from_non_deterministic_state()
+
+    def noise(self, outputs):
+        return ops.cast(self.generator.normal(tf.shape(outputs), stddev=0.1), outputs.dtype)
+
+
+@register
+class Inner(Same):
+    """A Dense layer and a dropout that is told whether it trains."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(5, activation="tanh", dtype=self.dtype_policy)
+        self.dropout = keras.layers.Dropout(0.5, dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        self.dense.build(input_shape)
+
+    def call(self, inputs, training=False):
+        return self.dropout(self.dense(inputs), training=training)
+
+
+@register
+class SilencedInner(Inner):
+    """Wrong: tells its dropout that it never trains."""
+
+    def call(self, inputs, training=False):
+        return self.dropout(self.dense(inputs), training=False)
+
+
+@register
+class AlwaysInner(Inner):
+    """Wrong: tells its dropout that it always trains."""
+
+    def call(self, inputs, training=False):
+        return self.dropout(self.dense(inputs), training=True)
+
+
+@register
+class Normed(Same):
+    """Batch statistics in training, moving ones outside of it."""
+
+    def build(self, input_shape):
+        shape = (input_shape[-1],)
+        self.mean = self.add_weight(name="mean", shape=shape, initializer="zeros", trainable=False)
+
+    def call(self, inputs, training=False):
+        if training and self.trainable:
+            self.move(inputs)
+            return inputs - ops.mean(inputs, axis=0)
+        return inputs - self.mean
+
+    def move(self, inputs):
+        batch = ops.cast(ops.mean(inputs, axis=0), self.mean.dtype)
+        self.mean.assign(0.9 * ops.cast(self.mean, batch.dtype) + 0.1 * batch)
+
+
+@register
+class BatchNormed(Normed):
+    """Wrong: uses the statistics of the batch outside of training too."""
+
+    def call(self, inputs, training=False):
+        if training and self.trainable:
+            self.move(inputs)
+        return inputs - ops.mean(inputs, axis=0)
+
+
+@register
+class AlwaysMoving(Normed):
+    """Wrong: moves its statistics outside of training too."""
+
+    def call(self, inputs, training=False):
+        self.move(inputs)
+        return inputs - ops.mean(inputs, axis=0) if training and self.trainable else inputs - self.mean
+
+
+@register
+class FrozenMoving(Normed):
+    """Wrong: moves its statistics though it is frozen."""
+
+    def call(self, inputs, training=False):
+        if training:
+            self.move(inputs)
+            return inputs - ops.mean(inputs, axis=0)
+        return inputs - self.mean
+
+
+@register
+class Decaying(Scaled):
+    """Scales by its weight."""
+
+
+@register
+class SelfDecaying(Scaled):
+    """Wrong: changes its trainable weight in each call."""
+
+    def call(self, inputs):
+        self.scale.assign(self.scale * 0.99)
+        return super().call(inputs)
+
+
+@register
+class NormedModel(keras.Model):
+    """Hands the training flag to its batch normalization."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        policy = self.dtype_policy
+        self.hidden = keras.layers.Dense(6, dtype=policy)
+        self.norm = keras.layers.BatchNormalization(dtype=policy)
+        self.dropout = keras.layers.Dropout(0.5, dtype=policy)
+        self.out = keras.layers.Dense(2, dtype=policy)
+
+    def call(self, inputs, training=False):
+        hidden = self.norm(self.hidden(inputs), training=training)
+        return self.out(self.dropout(hidden, training=training))
+
+
+@register
+class FlaglessModel(NormedModel):
+    """Wrong: has no training argument, so that its layers never train in `fit`."""
+
+    def call(self, inputs):
+        return super().call(inputs, training=None)
+
+
+@register
+class HalfToldModel(NormedModel):
+    """Wrong: keeps the flag from its normalization."""
+
+    def call(self, inputs, training=False):
+        hidden = self.norm(self.hidden(inputs), training=False)
+        return self.out(self.dropout(hidden, training=training))
+
+
+X = normal(16, 5) + 1
+FLAG = r"(?i)training|predict"
+
+FORMS = [
+    Form("dropout whatever the flag", AlwaysDropped, Dropped, X, "training", FLAG),
+    Form("training by default", DefaultDropped, Dropped, X, "training", r"(?i)default|without|predict|training"),
+    Form("dropout outside of training", InvertedDropped, Dropped, X, "training", FLAG),
+    Form("the same dropout in each call", FixedDropped, Dropped, X, "training", r"(?i)same|repeat|random|call to call"),
+    Form("dropout by NumPy", NumPyDropped, Dropped, X, "training", r"(?i)random|repeat|graph|frozen|seed"),
+    Form(
+        "dropout that isn't scaled",
+        UnscaledDropped,
+        Dropped,
+        X,
+        "training",
+        r"(?i)mean",
+        unseen="Augmentation may change the mean on purpose; nothing declares that it mustn't.",
+    ),
+    Form("noise in predict", AlwaysNoisy, Noisy, X, "training", r"(?i)predict|training|random|differ"),
+    Form("noise that no seed repeats", UnseededNoisy, Noisy, X, "training", r"(?i)seed|repeat"),
+    Form("an inner dropout told False", SilencedInner, Inner, X, "training", FLAG),
+    Form("an inner dropout told True", AlwaysInner, Inner, X, "training", FLAG),
+    Form("batch statistics outside of training", BatchNormed, Normed, X, "training", r"(?i)(\b|_)rows?(\b|_)|batch"),
+    Form("statistics moved in predict", AlwaysMoving, Normed, X, "training", r"(?i)mean|moved?|chang|assign"),
+    Form("statistics moved though frozen", FrozenMoving, Normed, X, "training", r"(?i)frozen|trainable"),
+    Form("a trainable weight changed in call", SelfDecaying, Decaying, X, "gradients", r"(?i)scale|chang|assign"),
+    Form(
+        "a model without a training argument",
+        FlaglessModel,
+        NormedModel,
+        X,
+        "training",
+        r"(?i)training",
+        "model",
+        source=TRAINING,
+    ),
+    Form(
+        "a normalization that isn't told",
+        HalfToldModel,
+        NormedModel,
+        X,
+        "training",
+        r"(?i)training|norm|mov",
+        "model",
+        source=TRAINING,
+    ),
+]
