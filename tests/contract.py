@@ -23,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
+from checkup import checkup
 from engine.prove import shapes
 from tests.shown import definitions
 
@@ -341,7 +342,18 @@ def _first(structure: Any, size: int) -> Any:
     return tree.map_structure(lambda array: array[:size], structure)
 
 
+def passes_the_checkup(case: Layer, **_: Any) -> None:
+    for x in case.batches(sizes=(8,)):
+        checkup(case.make, x).assert_clean()
+
+
+def model_passes_the_checkup(case: Model, **_: Any) -> None:
+    x, _y = case.data()
+    checkup(case.make, _first(x, 8)).assert_clean()
+
+
 LAYER = [
+    passes_the_checkup,
     shapes_agree,
     eager_graph_and_symbolic_calls_agree,
     gradients_match_finite_differences,
@@ -354,6 +366,7 @@ LAYER = [
     its_docstring_gives_the_shapes,
 ]
 MODEL = [
+    model_passes_the_checkup,
     any_batch_size,
     eager_graph_and_predict_agree,
     gradients_reach_every_weight,

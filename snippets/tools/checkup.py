@@ -729,6 +729,8 @@ def reached_weights(case: Case) -> Iterator[Told]:
     layer = case.layer
     if not layer.trainable_weights:
         raise DoesNotApply("it has no trainable weights")
+    if case.kind == "model" and any(written(layer, name) for name in ("train_step", "compute_loss")):
+        raise DoesNotApply("it is trained by a step of its own, which may use more than a call does")
     reached, wrong = set(), set()
     for training in (True, False):
         for seed in (2, 3):
@@ -1046,7 +1048,8 @@ def importable(case: Case) -> bool:
 def load_elsewhere(case: Case, path: Path, given: Any) -> tuple[Any, list[str]]:
     """Load a model in a new process, call it there, and return its outputs and the names of its weights."""
     if not importable(case):
-        model = keras.saving.load_model(path)
+        own = {type(one).__name__: type(one) for one in (case.layer, *inner_layers(case.layer)) if not is_builtin(one)}
+        model = keras.saving.load_model(path, custom_objects=own)
         return tree.map_structure(np.asarray, model(given)), [w.path for w in model.weights]
     cls = type(case.layer)
     module = sys.modules[cls.__module__]
@@ -1410,9 +1413,11 @@ def each_dtype(case: Case) -> Iterator[Told]:
             if "Op<name=Qr;" not in str(error.__cause__ or error):  # Keras's Orthogonal can't start in bfloat16
                 failed.setdefault(words(error.__cause__ or error), []).append(policy)
             continue
-        compute = keras.DTypePolicy(policy).compute_dtype
+        right = {keras.DTypePolicy(policy).compute_dtype}
+        if case.kind == "model":  # whose last layer may be told to compute in the dtype of its weights
+            right |= {keras.DTypePolicy(policy).variable_dtype}
         for out, floating in zip(flat_tensors(results), floats, strict=False):
-            if floating and out.dtype.name != compute:
+            if floating and out.dtype.name not in right:
                 failed.setdefault(f"an output is {out.dtype.name}, not the compute dtype", []).append(policy)
         variable = keras.DTypePolicy(policy).variable_dtype
         wrong = [w.path for w in layer.trainable_weights if is_float(w.dtype) and w.dtype != variable]
@@ -1782,13 +1787,7 @@ def mask_goes_on(case: Case) -> Iterator[Told]:
         return
     if out.shape[:2] != mask.shape or not step_by_step(case):
         raise DoesNotApply("it mixes the steps, or its output has none: the mask may end there")
-    yield (
-        f"A call on {describe(case.inputs)} with a mask.",
-        "Each step of the output depends on the same step of the input, and the output has no mask.",
-        "Layers behind it count the padding as data; Keras warns once.",
-        "Set self.supports_masking = True in __init__.",
-        "errors/layers.html#mask-lost",
-    )
+    raise DoesNotApply("a mask ends at it, as Keras warns; if it has to go on, set self.supports_masking = True")
 
 
 def step_by_step(case: Case) -> bool:
