@@ -24,7 +24,6 @@ import argparse
 import ast
 import atexit
 import contextlib
-import copy
 import difflib
 import functools
 import html
@@ -403,6 +402,11 @@ class Case:
             raise DoesNotApply("two calls from the same state give different numbers")
 
     @property
+    def fixed(self) -> bool:
+        """Whether the layer keeps state for each row, and so takes one batch size only."""
+        return is_stateful(self.layer)
+
+    @property
     def single(self) -> bool:
         """Whether there is one input tensor and no keyword."""
         return isinstance(self.inputs, np.ndarray) and not self.keywords
@@ -419,7 +423,7 @@ class Case:
             if not isinstance(array, np.ndarray):
                 return array
             dtype = "string" if array.dtype.kind in "USO" else array.dtype.name
-            return keras.Input(array.shape[1:], dtype=dtype)
+            return keras.Input(batch_shape=(array.shape[0] if self.fixed else None, *array.shape[1:]), dtype=dtype)
 
         keywords = {key: tree.map_structure(symbol, value) for key, value in self.keywords.items()}
         return tree.map_structure(symbol, self.inputs), keywords
@@ -567,10 +571,11 @@ def is_builtin(thing: Any) -> bool:
     return cls.__module__.split(".")[0] == "keras"
 
 
-def written(layer: Any, method: str) -> bool:
-    """Whether a class writes a method, other than Keras's own base classes."""
-    base = getattr(keras.Model if isinstance(layer, keras.Model) else keras.layers.Layer, method, None)
-    return getattr(type(layer), method, None) is not base and not isinstance(layer, keras.Sequential)
+def written(thing: Any, method: str) -> bool:
+    """Whether a class writes a method, or inherits it from one that isn't a base class of Keras."""
+    base = KINDS.get(kind_of(thing), object)
+    owner = next((cls for cls in type(thing).__mro__ if method in vars(cls)), object)
+    return owner not in base.__mro__ and not isinstance(thing, keras.Sequential)
 
 
 def graph_size(function: Any) -> int:
@@ -634,7 +639,13 @@ def can_be_called(case: Case) -> Iterator[Told]:
     except Exception as error:
         case.memory["the call"] = Blocked(f"the call raises {words(error)}, see can_be_called")
         link = link_of(error)
-        yield (tried, words(error), "Nothing else can be tried.", "Fix what raises, or check the arguments.", link)
+        yield (
+            tried,
+            f"{words(error)} For inputs of shape {describe(case.inputs)}.",
+            "Nothing else can be tried.",
+            "Fix what raises, or check the arguments.",
+            link,
+        )
         return
     if any(not np.isfinite(array).all() for array in numbers(outputs)):
         yield (
@@ -710,6 +721,8 @@ def late_weights(case: Case) -> Iterator[Told]:
         for training in (False, True):
             case.call(layer, case.of(rows=slice(0, 2)), training)
     except Exception as error:
+        if not link_of(error):
+            raise DoesNotApply(f"a call with 2 rows raises {words(error)[:120]}") from None
         why = "fit calls the layer many times."
         yield ("A second call, with 2 rows, with training=True.", words(error), why, fix, link_of(error))
         return
@@ -748,12 +761,21 @@ def reached_weights(case: Case) -> Iterator[Told]:
     tried = "The gradient of a random sum of the outputs and of the layer's losses, for several inputs."
     if lost := [path for path in paths if path not in reached | wrong]:
         why = "The weight keeps its first value; fit warns once, or not at all."
+        optional = [p.name for p in inspect.signature(layer.call).parameters.values() if p.default is None]
+        optional = [n for n in optional if n not in ("training", "mask", *case.keywords) and n in written_names(layer)]
+        if optional and not wrong:
+            raise DoesNotApply(f"{', '.join(lost)} may belong to {', '.join(optional)}, which wasn't given")
         fix = "Use it in call through operations that have a gradient, or create it with trainable=False."
         yield (tried, f"No gradient, or zero everywhere, reaches {', '.join(lost)}.", why, fix)
     if wrong:
         why = "One step of the optimizer makes the weight nan."
         fix = "Bound what is divided, rooted or exponentiated; with tf.where, give both branches safe arguments."
         yield (tried, f"The gradient of {', '.join(sorted(wrong))} holds nan or inf.", why, fix)
+
+
+def written_names(layer: Any) -> list[str]:
+    """Return the parameters of `call`."""
+    return list(inspect.signature(layer.call).parameters)
 
 
 def shifted(case: Case, seed: int) -> Any:
@@ -849,13 +871,23 @@ def base_arguments(case: Case) -> Iterator[Told]:
         )
     if missing:
         return
-    layer = case.make(name="by_name", trainable=False)
-    if not callable_maker(case.subject, case.kind) or not accepts(case.subject, "name"):
-        layer = cls.from_config({**layer.get_config(), "name": "by_name", "trainable": False})
-    for name, expected in (("name", "by_name"), ("trainable", False)):
-        if getattr(layer, name) != expected and (name == "name" or case.layer.weights):
-            found = f"{name} is {getattr(layer, name)!r}."
-            yield (f"A layer made with {name}={expected!r}.", found, ROUND_TRIP, "Pass **kwargs to super().__init__.")
+    options = {"name": "by_name", "trainable": False, "dtype": "mixed_bfloat16"}
+    try:
+        made = cls.from_config({**config, **{key: value for key, value in options.items() if key in config}})
+        if "name" not in config:
+            made = case.make(**options)
+        again = cls.from_config(made.get_config())
+    except Exception:
+        return  # config_round_trip reports it
+    for name, expected in options.items():
+        if name == "trainable" and not case.layer.weights:
+            continue
+        for thing, way in ((made, "made with"), (again, "loaded from the config of one with")):
+            got = thing.dtype_policy.name if name == "dtype" else getattr(thing, name)
+            if got != expected and (thing is again or name in config):
+                fix = "Pass **kwargs to super().__init__, and return {**super().get_config(), …}."
+                yield f"A layer {way} {name}={expected!r}.", f"Its {name} is {got!r}.", ROUND_TRIP, fix
+                return
 
 
 @check(*ALL, after=("base_arguments",))
@@ -1058,9 +1090,19 @@ def load_elsewhere(case: Case, path: Path, given: Any) -> tuple[Any, list[str]]:
         "inputs": tree.map_structure(np.asarray, given),
         "sys_path": sys.path,
         "module": cls.__module__,
+        "others": modules_of(case),
         "file": getattr(module, "__file__", None),
     }
     return helper().ask(request, path.with_suffix(".pickle"))
+
+
+def modules_of(case: Case) -> list[str]:
+    """Return the modules, other than Keras's, that define what the object is made of."""
+    things = [type(one) for one in [case.layer, *inner_layers(case.layer)]]
+    names = {thing.__module__ for thing in things} | {getattr(case.subject, "__module__", "__main__") or "__main__"}
+    return sorted(
+        name for name in names if name.split(".")[0] not in ("keras", "__main__", "builtins", Path(__file__).stem)
+    )
 
 
 class Helper:
@@ -1134,6 +1176,8 @@ def answer_one(path: Path) -> None:
             runpy.run_path(request["file"], run_name="__mp_main__")
         else:
             importlib.import_module(request["module"])
+        for name in request["others"]:
+            importlib.import_module(name)
         model = keras.saving.load_model(request["path"])
         outputs = tree.map_structure(np.asarray, model(tree.map_structure(tf.convert_to_tensor, request["inputs"])))
         names = [weight.path for weight in model.weights]
@@ -1155,14 +1199,15 @@ def traced(case: Case) -> dict[str, Any]:
         return case.call(layer, tree.pack_sequence_as(structure, flat))
 
     flat = [leaf for leaf in tree.flatten(structure)]
-    specs = [tf.TensorSpec([None, *x.shape[1:]] if x.shape.rank else [], x.dtype) for x in flat if tf.is_tensor(x)]
+    batch = case.batch if case.fixed else None
+    specs = [tf.TensorSpec([batch, *x.shape[1:]] if x.shape.rank else [], x.dtype) for x in flat if tf.is_tensor(x)]
     if len(specs) != len(flat):
         raise DoesNotApply("it has inputs that aren't tensors")
     function = tf.function(call, autograph=False, input_signature=specs)
     outputs = function(*flat)
     restore(case.memory["state"])
     again = function(*flat)
-    first = [x[:1] if x.shape.rank and x.shape[0] == case.batch else x for x in flat]
+    first = [x[:1] if x.shape.rank and x.shape[0] == case.batch and not case.fixed else x for x in flat]
     restore(case.memory["state"])
     return {"outputs": outputs, "again": again, "first": function(*first), "traces": len(traces)}
 
@@ -1190,7 +1235,7 @@ def graph_call(case: Case) -> Iterator[Told]:
         return
     if found := differ(graph["outputs"], outputs, 1e-3):
         yield ("A call inside tf.function, beside an eager call.", f"{found}.", why, fix)
-    elif case.by_rows and not is_random(case):
+    elif case.by_rows and not is_random(case) and not case.fixed:
         restore(case.memory["state"])
         alone = case.run(rows=slice(0, 1))
         if found := differ(graph["first"], alone, 1e-3):
@@ -1272,8 +1317,10 @@ def declared_shape(case: Case) -> Iterator[Told]:
     flat = [tuple(out.shape) for out in flat_tensors(case.outputs)]
     why = "TimeDistributed, Sequential and layers behind it ask for the shape without calling the layer."
     fix = "Return (*input_shape[:-1], self.units) and the like: computed from each axis of input_shape."
-    for batch in (case.batch, None):
-        given = (batch, *case.inputs.shape[1:])
+    shapes_to_try = [case.inputs.shape, (None, *case.inputs.shape[1:])]
+    if any_length(case) and all(out.shape.rank > 2 for out in flat_tensors(case.outputs)):
+        shapes_to_try.append((None, None, *case.inputs.shape[2:]))
+    for given in shapes_to_try:
         try:
             told = layer.compute_output_shape(given)
         except Exception as error:
@@ -1287,6 +1334,17 @@ def declared_shape(case: Case) -> Iterator[Told]:
             if wrong:
                 yield (f"compute_output_shape({given}).", f"{shape} is declared, {real} comes out.", why, fix)
                 return
+
+
+def any_length(case: Case) -> bool:
+    """Whether the built layer can be called with one more step than it was built on."""
+    if case.inputs.ndim < 3 or case.fixed:
+        return False
+    try:
+        case.run(values=np.concatenate([case.inputs, case.inputs[:, :1]], axis=1))
+    except Exception:
+        return False
+    return True
 
 
 def is_nested(shape: Any) -> bool:
@@ -1305,6 +1363,8 @@ def leaves(shapes: Any) -> list[tuple]:
 def rows_are_independent(case: Case) -> Iterator[Told]:
     """Outside of training, row i of the output depends on row i of the input only."""
     case.steady()
+    if case.fixed:
+        raise DoesNotApply("it keeps state for each row of the batch")
     if case.batch < 3 or not case.by_rows:
         raise DoesNotApply(
             "its outputs have no row for each row of the inputs" if case.batch > 2 else "under 3 rows given"
@@ -1319,11 +1379,13 @@ def rows_are_independent(case: Case) -> Iterator[Told]:
             fix = "Take the batch size from ops.shape(x)[0], or -1 in a reshape."
             yield (
                 f"{name} alone, after a call with {case.batch} rows.",
-                words(error),
+                f"In a batch of {rows.stop - rows.start}: {words(error)}",
                 "The last batch of an epoch is smaller.",
                 fix,
             )
             return
+        if any(a.shape[1:] != b.shape[1:] for a, b in zip(flat_tensors(part), flat_tensors(whole), strict=True)):
+            raise DoesNotApply("the size of its outputs depends on the batch")
         if found := differ(part, tree.map_structure(lambda out, rows=rows: out[rows], whole), 1e-3):
             yield (
                 f"{name} alone, beside the same rows in a batch of {case.batch}, with training=False.",
@@ -1351,6 +1413,8 @@ def inside_time_distributed(case: Case) -> Iterator[Told]:
         outputs = wrapper(tf.convert_to_tensor(steps))
         wrapper(keras.Input(steps.shape[1:], dtype=steps.dtype.name))
     except Exception as error:
+        if isinstance(error, NotImplementedError) and not written(layer, "compute_output_shape"):
+            raise DoesNotApply("TimeDistributed needs compute_output_shape, which isn't written") from None
         yield "keras.layers.TimeDistributed around it.", words(error), why, fix
         return
     alone = np.stack([as64(layer(tf.convert_to_tensor(steps[:, step]))) for step in range(2)], axis=1)
@@ -1469,14 +1533,33 @@ def numbers_in_16_bits(case: Case) -> Iterator[Told]:
                     return
 
 
+@check(*LAYERS)
+def numbers_in_32_bits(case: Case) -> Iterator[Told]:
+    """In float32 the numbers stay near those of float64, for inputs around 1,000 too."""
+    case.steady()
+    if is_random(case) or not any(is_float(out.dtype) for out in flat_tensors(case.outputs)):
+        raise DoesNotApply("it is random, or gives no floating numbers")
+    wide = case.once("a call with dtype='float64'", lambda: case.like(case.layer, "float64"))
+    if any(out.dtype == tf.float32 for out in flat_tensors(case.call(wide, case.of("float64")))):
+        raise DoesNotApply("it doesn't compute in float64")
+    values = float_map(lambda a: a + 1000, case.inputs)
+    if found := compare_in(case, case.layer, "float32", values, wide, "float64"):
+        yield (
+            "A call in float32 on the inputs plus 1000, beside float64 on the same numbers.",
+            f"Numbers cancel for large inputs: {found}.",
+            "Data that isn't centred gives wrong numbers in every precision.",
+            "Compute a variance as the mean of squared differences from the mean.",
+        )
+
+
 def larger(case: Case) -> dict[str, Any]:
-    """Return inputs 100 times larger, if the layer normalizes, or grows in proportion: products needn't overflow."""
-    values = float_map(lambda a: a * 100, case.inputs)
+    """Return inputs 300 times larger, if the layer normalizes, or grows in proportion: products needn't overflow."""
+    values = float_map(lambda a: a * 300, case.inputs)
     once, more = (np.concatenate([out.ravel() for out in numbers(case.run(values=v))]) for v in (case.inputs, values))
     proportional = any(
-        np.allclose(more, once * factor, rtol=0.05, atol=0.01 * np.abs(more).max()) for factor in (1, 100)
+        np.allclose(more, once * factor, rtol=0.05, atol=0.01 * np.abs(more).max()) for factor in (1, 300)
     )
-    return {"100 times larger": values} if proportional else {}
+    return {"300 times larger": values} if proportional else {}
 
 
 def long_input(case: Case) -> dict[str, Any]:
@@ -1490,8 +1573,8 @@ def long_input(case: Case) -> dict[str, Any]:
     return {}
 
 
-def compare_in(case: Case, layer: Any, policy: str, values: Any) -> str:
-    """Say how a layer under a policy differs from float32, by more than the rounding of inputs and weights explains."""
+def compare_in(case: Case, layer: Any, policy: str, values: Any, reference: Any = None, wide: str = "float32") -> str:
+    """Say how a layer under a policy differs from one in a wider dtype, by more than the rounding of inputs and weights explains."""
     dtype = keras.DTypePolicy(policy).compute_dtype
     step = ROUNDING[dtype]
 
@@ -1502,13 +1585,13 @@ def compare_in(case: Case, layer: Any, policy: str, values: Any) -> str:
     steps = tree.flatten(values)[0].shape[1:2] if len(tree.flatten(values)[0].shape) > 2 else (1,)
     call = tf.function(case.call, autograph=False) if steps[0] > 64 else case.call
     small = call(layer, case.of(policy, values=rounded))
-    reference, rng = case.layer, np.random.default_rng(5)
+    reference, rng = case.layer if reference is None else reference, np.random.default_rng(5)
     kept = state(reference)
     try:
         for variable in reference.trainable_weights:
             variable.assign(near(tf.convert_to_tensor(variable)))
         middle = state(reference)
-        exact = numbers(call(reference, case.of(values=rounded)))
+        exact = numbers(call(reference, case.of(wide, values=rounded)))
         moves = [np.zeros_like(out) for out in exact]
         for _ in range(3):
             restore(middle)
@@ -1516,7 +1599,7 @@ def compare_in(case: Case, layer: Any, policy: str, values: Any) -> str:
                 factor = 1 + step * rng.choice([-1, 1], size=variable.shape)
                 variable.assign(np.asarray(tf.convert_to_tensor(variable)) * factor)
             shaken = float_map(lambda a: a * (1 + step * rng.choice([-1, 1], size=a.shape)), rounded)
-            outputs = numbers(call(reference, case.of(values=shaken)))
+            outputs = numbers(call(reference, case.of(wide, values=shaken)))
             moves = [np.fmax(m, np.abs(o - e)) for m, o, e in zip(moves, outputs, exact, strict=True)]
     finally:
         restore(kept)
@@ -1670,7 +1753,7 @@ def randomness(case: Case) -> Iterator[Told]:
     if repeat:
         yield (
             "Two calls with training=True, from the same state of all variables.",
-            f"The outputs differ: {repeat}.",
+            f"The outputs don't repeat, whatever the seed: {repeat}.",
             "A run can't be repeated under a seed that is given to the layer.",
             "Draw with keras.random.… and seed=self.seed_generator, a keras.random.SeedGenerator made in __init__.",
         )
@@ -1746,23 +1829,40 @@ def mask_is_used(case: Case) -> Iterator[Told]:
     if not (layer.supports_masking or takes(layer, "mask")):
         raise DoesNotApply("it has supports_masking=False and no mask in call: Keras warns that the mask ends there")
     other = np.where(mask[..., None], case.inputs, case.inputs[::-1, ::-1] + 3.0).astype(case.inputs.dtype)
-    results = []
-    for values in (case.inputs, other):
-        restore(case.memory["state"])
-        results.append(flat_tensors(layer(WithMask(mask)(tf.convert_to_tensor(values)))))
-    for one, two in zip(*results, strict=True):
-        one, two = as64(one), as64(two)
-        if one.ndim > 1 and one.shape[:2] == mask.shape:
-            one, two = one[mask], two[mask]
-        if found := differ([tf.convert_to_tensor(one)], [tf.convert_to_tensor(two)], 1e-4):
-            yield (
-                "Two batches with the same mask, different in the padded steps only.",
-                f"The outputs for the steps that aren't padded differ: {found}.",
-                "Padding is counted as data. supports_masking=True says that it isn't.",
-                "Take mask in call(self, x, mask=None), and leave the padded steps out of sums, means and attention.",
-                "errors/layers.html#mask-lost",
-            )
-            return
+    one, two = (kept_steps(case, values, mask) for values in (case.inputs, other))
+    found = differ(two, one, 1e-4)
+    tried = "Two batches with the same mask, different in the padded steps only."
+    if not found:
+        tried = "Sequences with padding and a mask, beside the same sequences cut to their length."
+        end = int(mask[0].sum())
+        with contextlib.suppress(Exception):  # another length needn't be possible
+            short = kept_steps(case, case.inputs[::2, :end], np.ones_like(mask[::2, :end]))
+            long = kept_steps(case, case.inputs[::2], mask[::2])
+            found = differ(long, short, 1e-3)
+    if found:
+        yield (
+            tried,
+            f"The outputs differ, so padding counts: {found}.",
+            "Padding is counted as data. supports_masking=True says that it isn't.",
+            "Take mask in call(self, x, mask=None), and leave the padded steps out of sums, counts and attention.",
+            "errors/layers.html#mask-lost",
+        )
+
+
+def kept_steps(case: Case, values: np.ndarray, mask: np.ndarray) -> list[Any]:
+    """Call the layer on inputs with a mask, and return the outputs without those of padded steps."""
+    layer, kept = case.layer, []
+    for out in flat_tensors(layer(WithMask(mask)(tf.convert_to_tensor(values)))):
+        its = getattr(out, "_keras_mask", None)
+        numbers_of = as64(out)
+        if its is not None and tuple(its.shape) == numbers_of.shape[:2]:
+            both = np.asarray(its) & mask if tuple(its.shape) == mask.shape else np.asarray(its)
+            kept.append(tf.convert_to_tensor(numbers_of[both]))
+        elif numbers_of.ndim > 1 and numbers_of.shape[:2] == mask.shape:
+            kept.append(tf.convert_to_tensor(numbers_of[mask]))
+        elif numbers_of.ndim < 3:
+            kept.append(tf.convert_to_tensor(numbers_of))
+    return kept
 
 
 @check("layer")
@@ -1832,7 +1932,7 @@ def true_gradients(case: Case) -> Iterator[Told]:
         if (
             slope is not None
             and slope != 0
-            and not np.isclose(slope, told, rtol=1e-3, atol=1e-6 * max(1.0, abs(slope)))
+            and not np.isclose(slope, told, rtol=0.05, atol=1e-6 * max(1.0, abs(slope)))
         ):
             wrong[name].append((slope, told))
     for name, pairs in wrong.items():
@@ -1939,6 +2039,8 @@ def plain(value: Any, depth: int = 0) -> Any:
         return value
     if isinstance(value, np.ndarray | np.generic):
         return repr(value)
+    if isinstance(value, tf.Tensor):
+        return "a tensor", id(value)
     if isinstance(value, list | tuple | set) and depth < 3:
         return [len(value), *(plain(one, depth + 1) for one in list(value)[:50])]
     if isinstance(value, dict) and depth < 3:
@@ -1957,9 +2059,10 @@ def python_state(case: Case) -> Iterator[Told]:
     ]
     watched = [name for name in (*public, *own) if not name.startswith(("_self_", "_obj_", "_tracker", "_loss"))]
     before = {name: plain(vars(layer)[name]) for name in watched}
+    changed = []
     for training in (True, False):
         case.run(training)
-    changed = [name for name in watched if plain(vars(layer).get(name)) != before[name]]
+        changed += [n for n in watched if plain(vars(layer).get(n)) != before[n] and n not in changed]
     held = [
         n
         for n, v in vars(layer).items()
@@ -1972,6 +2075,56 @@ def python_state(case: Case) -> Iterator[Told]:
             "In fit the code of call runs once, while the graph is traced: the value is frozen there, or a list grows.",
             "Keep state in self.add_weight(…, trainable=False), and assign it.",
         )
+
+
+@check("model")
+def own_train_step(case: Case) -> Iterator[Told]:
+    """A `train_step` of one's own calls the model in training, uses sample_weight and the layers' losses, reports them."""
+    model = case.built()
+    if not written(model, "train_step"):
+        raise DoesNotApply("train_step isn't written")
+    given, _ = case.of()
+    outputs = model(given)
+    if written(model, "compile") or len(flat_tensors(outputs)) != 1 or not case.by_rows:
+        raise DoesNotApply("it has several outputs, or a compile of its own")
+    targets = np.asarray(outputs) + 10.0
+
+    def fitted(x: Any, y: Any, epochs: int = 1, **options: Any) -> list[float]:
+        model.compile(optimizer=keras.optimizers.SGD(0.0), loss="mse")
+        return model.fit(x, y, epochs=epochs, batch_size=case.batch, shuffle=False, verbose=0, **options).history[
+            "loss"
+        ]
+
+    try:
+        far, near_it = fitted(given, targets, 3), fitted(given, np.asarray(outputs))
+        zero = fitted(given, targets, sample_weight=np.zeros(case.batch, "float32"))[0]
+    except KeyError:
+        raise DoesNotApply("its train_step reports no loss under that name") from None
+    yield from train_step_findings(model, far, near_it[0], zero)
+
+
+def train_step_findings(model: Any, far: list[float], near_it: float, zero: float) -> Iterator[Told]:
+    """Judge the losses that fit reports at learning rate 0."""
+    tried = "fit at learning rate 0, with targets 10 above the predictions"
+    penalty = float(sum(as64(loss) for loss in model.losses))
+    if max(far) < 1e-6:
+        fix = "Update a keras.metrics.Mean with the loss in train_step, or call self.compute_loss."
+        yield f"{tried}.", f"The train_step reports a loss of {far[0]:.3g}.", "The progress bar is wrong.", fix
+        return
+    if abs(far[0] - near_it) < 1e-3 * abs(far[0]):
+        return  # the loss doesn't depend on the targets
+    noise = [one.name for one in inner_layers(model) if isinstance(one, NOISE) and noisy(one)]
+    if noise and np.ptp(far) < 1e-6 * max(far):
+        found = f"The loss is {far[0]:.6g} in each epoch: {', '.join(noise)} don't act, so training isn't True."
+        yield f"{tried}, three epochs.", found, "Dropout is off.", "Call self(x, training=True) in train_step."
+    if zero > penalty * 1.01 + 1e-3 * far[0]:
+        found = f"With sample_weight 0 train_step reports {zero:.5g}, where the layers' losses are {penalty:.3g}."
+        fix = "Unpack with keras.utils.unpack_x_y_sample_weight, and pass sample_weight to compute_loss."
+        yield f"{tried}, and sample_weight=0.", found, "class_weight and sample_weight are ignored.", fix
+    elif penalty > 1e-6 and zero < 0.5 * penalty:
+        found = f"train_step reports {zero:.3g} where the layers' losses (regularizers) are {penalty:.3g}."
+        fix = "Use self.compute_loss, or add sum(self.losses)."
+        yield f"{tried}, and sample_weight=0.", found, "Regularizers don't act.", fix
 
 
 # --- losses -----------------------------------------------------------------------------------------------------------
@@ -2071,7 +2224,7 @@ def loss_per_sample(case: Case) -> Iterator[Told]:
     if not each.shape or each.shape[0] != rows:
         yield (
             f"The loss with reduction=None, for {rows} samples.",
-            f"A result of shape {each.shape}.",
+            f"With reduction=None a result of shape {each.shape}.",
             why,
             PER_SAMPLE,
         )
@@ -2128,6 +2281,8 @@ def loss_gradients(case: Case) -> Iterator[Told]:
         places["a perfect prediction"] = (y_true, tf.cast(y_true, y_pred.dtype))
         if np.isin(as64(y_true), (0, 1)).all() and as64(y_pred).min() >= 0 and as64(y_pred).max() <= 1:
             places["the opposite of a perfect prediction"] = (y_true, 1 - tf.cast(y_true, y_pred.dtype))
+    if np.isin(as64(y_true), (0, 1)).all() and (as64(y_pred).min() < 0 or as64(y_pred).max() > 1):
+        places["logits 100 times larger"] = (y_true, 100 * y_pred)
     for name, (a, b) in places.items():
         with tf.GradientTape() as tape:
             tape.watch(b)
@@ -2183,6 +2338,13 @@ def loss_gradient_is_true(case: Case) -> Iterator[Told]:
 @check(*LOSSES, after=("loss_value",))
 def loss_in_16_bits(case: Case) -> Iterator[Told]:
     """For predictions in 16 bits the loss is near that of the same numbers in float32."""
+    for dtype in ("float64", "float16") if case.kind == "loss" and accepts(case.subject, "dtype") else ():
+        try:
+            loss_of(case, dtype=dtype)(*pair(case))
+        except Exception as error:
+            found = f"With dtype={dtype!r}: {words(error)}"
+            yield f"The loss made with dtype={dtype!r}.", found, "Losses take a dtype like layers.", CAST
+            return
     for dtype in ("float16", "bfloat16"):
         y_true, y_pred = pair(case, dtype)
         wide = tree.map_structure(lambda t: tf.cast(t, "float32") if is_float(t.dtype) else t, (y_true, y_pred))
@@ -2259,13 +2421,15 @@ def metric_value(case: Case) -> Iterator[Told]:
     metric = metric_of(case)
 
     def update(*flat: Any) -> None:
+        nonlocal metric
         metric.update_state(*tree.pack_sequence_as(case.inputs, flat))
 
     try:
         function = tf.function(update, autograph=False, input_signature=specs)
         function(*flat)
         once = result_of(metric)
-        metric.reset_state()
+        metric = metric_of(case)
+        function = tf.function(update, autograph=False, input_signature=specs)
         function(*(x[:2] for x in flat))
         function(*(x[2:] for x in flat))
         twice = result_of(metric)
@@ -2284,7 +2448,29 @@ def metric_value(case: Case) -> Iterator[Told]:
 @check(*METRICS, after=("metric_value",))
 def metric_resets(case: Case) -> Iterator[Told]:
     """After `reset_state` it starts again, and two objects share nothing."""
-    metric = updated(case, metric_of(case))
+    metric = metric_of(case)
+    with contextlib.suppress(Exception):  # it may need a batch to know its shapes
+        if not np.isfinite(empty := result_of(metric)).all():
+            fix = "Divide by ops.divide_no_nan, or return 0 if nothing was counted."
+            yield (
+                "result before the first batch.",
+                f"With no data it is {show(empty)}, not finite.",
+                "A log shows nan.",
+                fix,
+            )
+            return
+    updated(case, metric)
+    held = [as64(v) for v in metric.variables]
+    pair_of = result_of(metric), result_of(metric)
+    if not near(*pair_of) or any(not np.array_equal(a, as64(v)) for a, v in zip(held, metric.variables, strict=False)):
+        found = f"result gives {show(pair_of[0])}, then {show(pair_of[1])}; its variables changed."
+        yield (
+            "result, called twice.",
+            found,
+            "fit calls result after each batch.",
+            "Compute in result, and assign nothing.",
+        )
+        return
     metric.reset_state()
     start = [as64(v) for v in metric_of(case).variables]
     left = [v.name for v, s in zip(metric.variables, start, strict=False) if not np.array_equal(as64(v), s)]
@@ -2486,26 +2672,49 @@ def optimizer_rate(case: Case) -> Iterator[Told]:
     """The learning rate acts: at 0 nothing moves, and a schedule is followed."""
     if not accepts(case.subject if callable_maker(case.subject, "") else type(case.subject), "learning_rate"):
         raise DoesNotApply("it takes no learning_rate")
-    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([2], [0.1, 0.0])
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([2], [0.0, 0.1])
     try:
         optimizer = case.subject(**{**case.arguments, "learning_rate": schedule})
     except Exception as error:
         raise DoesNotApply(f"it can't be made with a schedule: {words(error)}") from None
+    why = "A schedule is what long trainings use."
+    fix = "Multiply the step by the learning_rate given to update_step, not by a number kept in __init__."
+    tried = "12 steps with a schedule as learning_rate, which is 0 at first, and 0.1 from step 3 on."
     try:
-        _, weights = quadratic(optimizer, 4)
+        losses, _ = quadratic(optimizer, 12)
     except Exception as error:
-        yield (
-            "learning_rate=a schedule.",
-            words(error),
-            "A schedule is what long trainings use.",
-            "Use the learning_rate given to update_step.",
-        )
+        yield tried, f"With a schedule as learning_rate: {words(error)}", why, fix
         return
-    values = [np.array(tf.convert_to_tensor(w)) for w in weights]
-    optimizer.apply_gradients([(tf.ones_like(value), w) for value, w in zip(values, weights, strict=True)])
-    if found := differ([tf.convert_to_tensor(w) for w in weights], [tf.constant(v) for v in values], 1e-4):
-        fix = "Multiply the step by the learning_rate given to update_step, not by a number kept in __init__."
-        yield ("A schedule that is 0 from step 3 on.", f"The weights still move: {found}.", "The rate is ignored.", fix)
+    if not np.allclose(losses[:3], losses[0], rtol=1e-4):
+        yield tried, f"The learning rate is ignored: the loss goes from {losses[0]:.5g} to {losses[2]:.5g}.", why, fix
+    elif np.allclose(losses, losses[0], rtol=1e-6):
+        yield tried, "The learning rate stays at that of step 0: nothing moves when the schedule rises.", why, fix
+
+
+@check("optimizer", after=("optimizer_minimizes",))
+def optimizer_separates(case: Case) -> Iterator[Told]:
+    """Two weights of one shape are trained together as each is alone."""
+    if any(value for key, value in safe_config(case.make()).items() if "clip" in key):
+        raise DoesNotApply("it clips gradients over several weights")
+    starts = (np.full((2, 2), 1.0, "float32"), np.full((2, 2), -3.0, "float32"))
+
+    def trained(values: list[np.ndarray]) -> list[np.ndarray]:
+        weights = [keras.Variable(value, name=f"w{n}") for n, value in enumerate(values)]
+        optimizer = case.make()
+        optimizer.build(weights)
+        for step in range(4):
+            pull = [tf.convert_to_tensor(w) * (1.0 + step) for w in weights]
+            optimizer.apply_gradients(zip(pull, weights, strict=True))
+        return [tf.convert_to_tensor(w) for w in weights]
+
+    together, alone = trained(list(starts)), [trained([value])[0] for value in starts]
+    if found := differ(together, alone, 1e-4):
+        yield (
+            "Two weights of one shape, trained together and each alone.",
+            f"Trained together they come out otherwise than alone: {found}.",
+            "One weight's history moves the other.",
+            "Create one slot for each variable: self.add_variable_from_reference(variable, …) in build.",
+        )
 
 
 @check("optimizer", after=("optimizer_minimizes",))
@@ -2581,10 +2790,10 @@ def schedule_value(case: Case) -> Iterator[Told]:
             )
             return
     if not np.isfinite(by_int).all() or min(by_int) < 0:
-        at = int(np.argmin(by_int))
+        at = int(np.argmin(np.where(np.isfinite(by_int), by_int, -np.inf)))
         yield (
             "Steps up to 10,000.",
-            f"At step {steps[at]} the rate is {by_int[at]:.5g}.",
+            f"At step {steps[at]} the rate is {by_int[at]:.5g}: {'negative' if by_int[at] < 0 else 'not finite'}.",
             "Training climbs.",
             "Bound it: ops.maximum(rate, 0.0).",
         )
@@ -2628,6 +2837,11 @@ def initializer_values(case: Case) -> Iterator[Told]:
             return
     initializer = case.make()
     one, two, third = (as64(made(shape)) for made in (initializer, case.make(), initializer))
+    if accepts(case.subject, "seed") and "seed" not in case.arguments and len(np.unique(one)) > 3:
+        first, second = (as64(case.make(seed=7)(shape)) for _ in range(2))
+        if not np.array_equal(first, second):
+            found = "Different numbers: they don't repeat under a seed."
+            yield "Two initializers with seed=7.", found, "A run can't be repeated.", "Pass self.seed to keras.random."
     seeded = "seed" in safe_config(initializer) and isinstance(case.arguments.get("seed"), int)
     if len(np.unique(one)) > 3 and "seed" in safe_config(initializer) and not seeded and np.array_equal(one, two):
         yield (
@@ -2650,6 +2864,47 @@ def initializer_values(case: Case) -> Iterator[Told]:
             "Keras's initializers repeat.",
             "Pass self.seed to keras.random.",
         )
+
+
+@check(*ALL, *FUNCTIONS)
+def global_seeds(case: Case) -> Iterator[Told]:
+    """Making and calling it doesn't seed the generators of Python or NumPy."""
+    for name, vary, read in (
+        ("Python's random", random.seed, lambda: repr(random.getstate())),
+        ("NumPy's np.random", np.random.seed, lambda: repr(np.random.get_state()[1].tolist())),
+    ):
+        ends = []
+        for seed in (1, 2):
+            random.seed(0)
+            np.random.seed(0)
+            vary(seed)
+            call_once(case)
+            ends.append(read())
+        one, two = ends
+        if one == two:
+            yield (
+                f"A new object and a call, after two different seeds of {name}.",
+                f"The global state of {name} is the same afterwards: it was seeded.",
+                "Every other draw of the program repeats from there on.",
+                "Draw with keras.random and a seed of your own, or np.random.default_rng.",
+            )
+
+
+def call_once(case: Case) -> None:
+    """Make an object and call it, whatever its kind."""
+    thing = case.make()
+    if case.kind in LAYERS:
+        case.call(thing, case.of())
+    elif case.kind in LOSSES:
+        loss_of(case)(*pair(case))
+    elif case.kind in METRICS:
+        updated(case, metric_of(case))
+    elif case.kind == "optimizer":
+        quadratic(thing, 1)
+    elif case.kind == "schedule":
+        thing(1)
+    else:
+        thing(tuple(case.inputs) if case.kind == "initializer" else tf.convert_to_tensor(case.inputs))
 
 
 @check("regularizer")
@@ -2682,7 +2937,7 @@ def regularizer_values(case: Case) -> Iterator[Told]:
         if not np.isfinite(number) or number < -1e-6:
             yield (
                 f"A call on {name}.",
-                f"{number:.5g}.",
+                f"{number:.5g}, negative or not finite.",
                 "A penalty below zero rewards what it should punish.",
                 "Check the sign.",
             )
@@ -2726,7 +2981,7 @@ def constraint_values(case: Case) -> Iterator[Told]:
             why = "The weight keeps moving while the optimizer stands still."
             yield (
                 f"Applied twice, to {name}.",
-                f"{found}.",
+                f"Applied again it changes: {found}.",
                 why,
                 "Map onto the allowed set: what is allowed has to stay.",
             )
@@ -2761,7 +3016,12 @@ def activation_values(case: Case) -> Iterator[Told]:
                     return
                 total = tf.reduce_sum(tf.cast(out, "float32"))
             if out.dtype != value.dtype:
-                yield (f"A call on {name} in {dtype}.", f"{out.dtype.name} comes out.", "The next layer gets it.", CAST)
+                yield (
+                    f"A call on {name} in {dtype}.",
+                    f"The dtype {out.dtype.name} comes out.",
+                    "The next layer gets it.",
+                    CAST,
+                )
                 return
             exact = as64(function(tf.cast(value, "float64"))) if dtype != "float64" else as64(out)
             fix = "Choose a formula that doesn't overflow, such as ops.softplus and ops.log_sigmoid."
@@ -2795,6 +3055,10 @@ def activation_gradient(case: Case) -> Iterator[Told]:
             "Use keras.ops on tensors.",
             link_of(error),
         )
+        return
+    if x.shape.rank > 1 and x.shape[0] > 1 and (found := differ(function(x[:1]), function(x)[:1], 1e-6)):
+        fix = "Reduce over the last axis, not over axis 0."
+        yield "The first row alone.", f"It depends on the other rows of the batch: {found}.", "predict then does.", fix
         return
     if found := differ(graph, function(x), 1e-6):
         yield ("A call inside tf.function.", f"{found}.", "fit runs a graph.", "Use keras.ops on tensors.")
@@ -2846,6 +3110,8 @@ def case_of(subject: Any, inputs: Any, keywords: dict[str, Any] | None, kind: st
         if names[:2] == ["y_true", "y_pred"]:
             found = "loss function"
         else:
+            if len(needed(subject, arguments)) == 1:
+                return case_of(subject, inputs, keywords, "activation", arguments)
             made = subject(**arguments)
             found = kind_of(made)
             if not found and callable(made):
@@ -2870,6 +3136,13 @@ def case_of(subject: Any, inputs: Any, keywords: dict[str, Any] | None, kind: st
     return Case(
         subject, inputs, {k: tree.map_structure(as_array, v) for k, v in (keywords or {}).items()}, arguments, found
     )
+
+
+def needed(function: Callable, arguments: dict) -> list[str]:
+    """Return the parameters of a function that have no default and aren't given."""
+    given = inspect.signature(function).parameters.values()
+    plain_kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [p.name for p in given if p.kind in plain_kinds and p.default is p.empty and p.name not in arguments]
 
 
 def as_array(value: Any) -> Any:
