@@ -1074,6 +1074,8 @@ def importable(case: Case) -> bool:
     module = sys.modules.get(cls.__module__)
     if getattr(module, "__file__", None) is None or "<locals>" in cls.__qualname__:
         return False
+    if cls.__module__ != "__main__" and getattr(module, "__spec__", None) is None:  # put there by hand
+        return False
     return Path(module.__file__).exists() and hasattr(os, "fork")
 
 

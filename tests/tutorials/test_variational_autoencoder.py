@@ -56,11 +56,8 @@ class Halves(tutorial.Sampling):
         return super().compute_output_shape([half, half])
 
 
-@pytest.mark.parametrize(
-    "check", [contract.shapes_agree, contract.training_lowers_the_loss, contract.config_comes_back]
-)
-def test_sampling_keeps_the_contract_as_far_as_a_random_layer_can(check):
-    """Two calls differ, so what compares an eager call with another one isn't in the list, and follows below."""
+@pytest.mark.parametrize("check", [contract.passes_the_checkup, contract.training_lowers_the_loss])
+def test_sampling_keeps_the_contract(check):
     check(contract.Layer(lambda **kw: Halves(3, **kw), inputs=[(4,), (7, 4)]))
 
 
@@ -242,6 +239,7 @@ MODEL = contract.Model(
     lambda **kw: tutorial.VAE(units=16, seed=1, **kw),
     data=lambda: (pictures(), pictures()),
     compile={"optimizer": "adam"},
+    leave_out={"own_train_step": "its page says that a sample_weight is ignored"},
 )
 # `call` draws nothing, so the gradient is checked on `track_losses`.
 MODEL_CHECKS = [check for check in contract.MODEL if check is not contract.gradients_reach_every_weight]
