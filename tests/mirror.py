@@ -13,7 +13,7 @@ from pathlib import Path
 
 from engine.site import Piece, Problem, Site, pieces
 
-CHAPTERS = ("engine", "browser", "takeaway")
+CHAPTERS = ("engine", "browser", "takeaway", "tools")
 """Folders of tests that belong to no page."""
 KERAS = ("keras.Layer", "keras.Model", "keras.Sequential", "keras.layers.", "keras.models.")
 

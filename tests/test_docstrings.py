@@ -64,6 +64,7 @@ class Read:
     ["index", "layers/custom_layer", "models/custom_model", "models/multiple_inputs_outputs"]
     + [f"decisions/{name}" for name in ("advantages", "disadvantages", "when_to_use")],
 )
+check_your_own = Read("errors/check_your_own")
 (diffusion, equation, image, transformer, autoencoder) = (
     Read(f"tutorials/{name}")
     for name in ("diffusion", "equation_to_layer", "image_and_table", "transformer", "variational_autoencoder")
@@ -128,6 +129,7 @@ CASES = [
     layer(index.Scale),
     layer(custom_layer.Linear, 3),
     layer(custom_layer.Affine, 3),
+    layer(check_your_own.Standardized),
     layer(custom_model.Classifier),
     layer(custom_model.PriceAndRisk),
     layer(custom_model.AsWideAsItsInput),

@@ -56,6 +56,10 @@ from keras import ops, tree
 # --- report -----------------------------------------------------------------------------------------------------------
 
 
+WIDTH = 80
+"""Columns of a report."""
+
+
 class DoesNotApply(Exception):
     """Why a check can tell nothing of an object."""
 
@@ -108,10 +112,11 @@ class Report:
             for label, text in [*parts, ("see", one.link)]:
                 if text:
                     text = f"{label}: {text}"
-                    lines.append(textwrap.fill(text, 96, initial_indent="    ", subsequent_indent="        "))
-        lines += textwrap.wrap("✓ " + ", ".join(self.passed), 96, subsequent_indent="  ") if self.passed else []
-        for name, reason in self.left.items():
-            lines.append(textwrap.fill(f"○ {name}: {reason}", 96, subsequent_indent="      "))
+                    lines.append(textwrap.fill(text, WIDTH, initial_indent="    ", subsequent_indent="        "))
+        lines += textwrap.wrap("✓ " + ", ".join(self.passed), WIDTH, subsequent_indent="  ") if self.passed else []
+        for reason in dict.fromkeys(self.left.values()):
+            names = ", ".join(name for name, its in self.left.items() if its == reason)
+            lines.append(textwrap.fill(f"○ {names}: {reason}", WIDTH, subsequent_indent="      "))
         return "\n".join(lines)
 
     def _summary(self) -> str:
@@ -441,7 +446,9 @@ def holds_layers(config: Any) -> bool:
     """Whether a config holds that of a layer, as a wrapper's does."""
     if isinstance(config, dict):
         name = config.get("class_name")
-        if name and "build_config" in config or name and "config" in config and "layers" in str(config.get("module")):
+        if (name and "build_config" in config) or (
+            name and "config" in config and "layers" in str(config.get("module"))
+        ):
             return True
         return any(holds_layers(value) for value in config.values())
     return isinstance(config, list | tuple) and any(holds_layers(one) for one in config)
@@ -744,20 +751,25 @@ def reached_weights(case: Case) -> Iterator[Told]:
         raise DoesNotApply("it has no trainable weights")
     if case.kind == "model" and any(written(layer, name) for name in ("train_step", "compute_loss")):
         raise DoesNotApply("it is trained by a step of its own, which may use more than a call does")
+    paths = [weight.path for weight in layer.trainable_weights]
     reached, wrong = set(), set()
-    for training in (True, False):
-        for seed in (2, 3):
+    for number in range(4):
+        # With other weights no unit is off for all of the inputs, and with those of the start no softmax is at its end.
+        layer = case.layer if number == 0 else case.built(move=number % 2 == 0)
+        for training in (True, False):
+            seed = 2 + number
             with tf.GradientTape() as tape:
-                total = scalar_of(case.run(training, values=shifted(case, seed)), seed)
+                total = scalar_of(case.call(layer, case.of(values=shifted(case, seed)), training), seed)
                 total += sum((tf.cast(loss, "float32") for loss in layer.losses), 0.0)
-            weights = layer.trainable_weights
-            for weight, gradient in zip(weights, tape.gradient(total, [w.value for w in weights]), strict=True):
+            gradients = tape.gradient(total, [weight.value for weight in layer.trainable_weights])
+            for path, gradient in zip(paths, gradients, strict=True):
                 if gradient is None:
                     continue
                 values = as64(gradient)
-                reached |= {weight.path} if values.any() or not values.size else set()
-                wrong |= {weight.path} if not np.isfinite(values).all() else set()
-    paths = [weight.path for weight in layer.trainable_weights]
+                reached |= {path} if values.any() or not values.size else set()
+                wrong |= {path} if not np.isfinite(values).all() else set()
+        if len(reached) == len(paths):
+            break
     tried = "The gradient of a random sum of the outputs and of the layer's losses, for several inputs."
     if lost := [path for path in paths if path not in reached | wrong]:
         why = "The weight keeps its first value; fit warns once, or not at all."
@@ -811,7 +823,7 @@ def gradient_at_special_inputs(case: Case) -> Iterator[Told]:
                 f"The gradient for inputs of {name}, where the outputs are finite.",
                 f"The gradient for {', '.join(sorted(wrong))} holds nan or inf.",
                 "Padding, a dead relu or a constant image makes every weight nan in one step.",
-                "Add an epsilon inside of sqrt, norm, log and division; tf.where needs safe arguments in both branches.",
+                "Add an epsilon in sqrt, norm, log and division; tf.where needs safe arguments in both branches.",
             )
             return
 
@@ -1393,7 +1405,7 @@ def rows_are_independent(case: Case) -> Iterator[Told]:
                 f"{name} alone, beside the same rows in a batch of {case.batch}, with training=False.",
                 f"{found}.",
                 "A prediction then depends on the other samples of its batch.",
-                "Reduce over the axes of one sample only, not over axis 0; use statistics of the batch in training only.",
+                "Reduce over the axes of one sample only, not over axis 0; statistics of a batch belong into training.",
             )
             return
 
@@ -1566,17 +1578,16 @@ def larger(case: Case) -> dict[str, Any]:
 
 def long_input(case: Case) -> dict[str, Any]:
     """Return the inputs with 64 times as many steps, if there is one tensor with an axis that may vary."""
-    if case.single and case.inputs.ndim == 3 and case.inputs.dtype.kind == "f" and case.inputs.size < 20000:
-        if not any(
-            w.shape and case.inputs.shape[1] in w.shape and case.inputs.shape[1] != case.inputs.shape[2]
-            for w in case.layer.weights
-        ):
-            return {"with 64 times as many steps": np.tile(case.inputs[:2], (1, 64, 1))}
-    return {}
+    x = case.inputs
+    if not (case.single and x.ndim == 3 and x.dtype.kind == "f" and x.size < 20000):
+        return {}
+    if any(x.shape[1] in weight.shape and x.shape[1] != x.shape[2] for weight in case.layer.weights):
+        return {}  # a weight has the size of the steps
+    return {"with 64 times as many steps": np.tile(x[:2], (1, 64, 1))}
 
 
 def compare_in(case: Case, layer: Any, policy: str, values: Any, reference: Any = None, wide: str = "float32") -> str:
-    """Say how a layer under a policy differs from one in a wider dtype, by more than the rounding of inputs and weights explains."""
+    """Say how a layer under a policy differs from one in a wider dtype, by more than rounding explains."""
     dtype = keras.DTypePolicy(policy).compute_dtype
     step = ROUNDING[dtype]
 
@@ -1776,14 +1787,15 @@ def randomness(case: Case) -> Iterator[Told]:
             "Each batch of a training gets the same noise.",
             "Pass the SeedGenerator as seed=, not an integer.",
         )
-    elif not seeds and not changed and rates and not inner_layers(layer):
-        if differ(first, case.run(training=False), 0.0):
-            yield (
-                "Two calls with training=True, one after the other.",
-                "The outputs are equal, and differ from those with training=False.",
-                "Each batch of a training gets the same noise.",
-                "Pass a keras.random.SeedGenerator as seed=, not an integer.",
-            )
+    elif (
+        not seeds and not changed and rates and not inner_layers(layer) and differ(first, case.run(training=False), 0.0)
+    ):
+        yield (
+            "Two calls with training=True, one after the other.",
+            "The outputs are equal, and differ from those with training=False.",
+            "Each batch of a training gets the same noise.",
+            "Pass a keras.random.SeedGenerator as seed=, not an integer.",
+        )
 
 
 @check(*LAYERS)
@@ -1854,13 +1866,15 @@ def mask_is_used(case: Case) -> Iterator[Told]:
 def kept_steps(case: Case, values: np.ndarray, mask: np.ndarray) -> list[Any]:
     """Call the layer on inputs with a mask, and return the outputs without those of padded steps."""
     layer, kept = case.layer, []
-    for out in flat_tensors(layer(WithMask(mask)(tf.convert_to_tensor(values)))):
+    # A layer keeps the steps if it does so for the inputs as given: features can be as many as a cut sequence has.
+    keeps = [out.shape[:2] == case.inputs.shape[:2] for out in flat_tensors(case.outputs)]
+    for out, keeps_steps in zip(flat_tensors(layer(WithMask(mask)(tf.convert_to_tensor(values)))), keeps, strict=True):
         its = getattr(out, "_keras_mask", None)
         numbers_of = as64(out)
         if its is not None and tuple(its.shape) == numbers_of.shape[:2]:
             both = np.asarray(its) & mask if tuple(its.shape) == mask.shape else np.asarray(its)
             kept.append(tf.convert_to_tensor(numbers_of[both]))
-        elif numbers_of.ndim > 1 and numbers_of.shape[:2] == mask.shape:
+        elif keeps_steps and numbers_of.shape[:2] == mask.shape:
             kept.append(tf.convert_to_tensor(numbers_of[mask]))
         elif numbers_of.ndim < 3:
             kept.append(tf.convert_to_tensor(numbers_of))
@@ -2081,7 +2095,7 @@ def python_state(case: Case) -> Iterator[Told]:
 
 @check("model")
 def own_train_step(case: Case) -> Iterator[Told]:
-    """A `train_step` of one's own calls the model in training, uses sample_weight and the layers' losses, reports them."""
+    """A `train_step` of its own calls the model in training, uses weights and the layers' losses, and reports them."""
     model = case.built()
     if not written(model, "train_step"):
         raise DoesNotApply("train_step isn't written")
@@ -2646,8 +2660,7 @@ def optimizer_state(case: Case) -> Iterator[Told]:
     optimizer = case.make()
     skip = ("_learning_rate", "iterations", "_iterations")
     before = None
-    losses, weights = [], None
-    losses, weights = quadratic(optimizer, 3)
+    _, weights = quadratic(optimizer, 3)
     before = {n: plain(v) for n, v in vars(optimizer).items() if n not in skip}
     values = [np.array(tf.convert_to_tensor(w)) for w in weights]
     other = case.make()
@@ -2663,7 +2676,7 @@ def optimizer_state(case: Case) -> Iterator[Told]:
     after = {n: plain(v) for n, v in vars(optimizer).items() if n not in skip}
     changed = [n for n in before if before[n] != after.get(n) and not n.startswith("_self")]
     why = "Training that is resumed from a file continues with another optimizer; a graph freezes a Python value."
-    fix = "Create slots with self.add_variable_from_reference in build, and a count with self.add_variable or self.iterations."
+    fix = "Create slots with self.add_variable_from_reference in build, and count by self.iterations."
     found = differ([tf.convert_to_tensor(w) for w in copies], [tf.convert_to_tensor(w) for w in weights], 1e-5)
     if changed or found:
         told = f"Attributes changed: {', '.join(changed)}. " if changed else ""
@@ -2803,7 +2816,7 @@ def schedule_value(case: Case) -> Iterator[Told]:
         )
 
 
-# --- initializers, regularizers, constraints, activations ---------------------------------------------------------------
+# --- initializers, regularizers, constraints, activations -------------------------------------------------------------
 
 
 @check("initializer")
@@ -3124,8 +3137,8 @@ def case_of(subject: Any, inputs: Any, keywords: dict[str, Any] | None, kind: st
                 found = "loss function" if two else "activation"
     if not found:
         kinds = ", ".join([*KINDS, *FUNCTIONS])
-        raise ValueError(f"{subject!r} isn't a Keras class, an object of one, or a function that makes one. For a plain "
-                         f"function, give kind=, one of: {kinds}")  # fmt: skip
+        what = "isn't a Keras class, an object of one, or a function that makes one"
+        raise ValueError(f"{subject!r} {what}. For a plain function, give kind=, one of: {kinds}")
     if found in ("loss", "metric") and inspect.isroutine(subject) and kind:
         found = (
             f"{found} function" if list(inspect.signature(subject).parameters)[:2] == ["y_true", "y_pred"] else found
@@ -3187,10 +3200,7 @@ def checkup(
         close = difflib.get_close_matches(unknown[0], CHECKS, 3, 0.3)
         raise ValueError(f"There is no check {unknown[0]!r}. Nearest names: {', '.join(close)}")
     with global_state_kept():
-        try:
-            case = case_of(subject, inputs, keywords, kind, arguments)
-        except ValueError:
-            raise
+        case = case_of(subject, inputs, keywords, kind, arguments)
         name = getattr(subject, "__name__", None) or type(subject).__name__
         report = Report(name if inspect.isclass(subject) else f"{name} ({case.kind})")
         bar = Progress(sys.stderr.isatty() if progress is None else progress)

@@ -58,7 +58,8 @@ class Halves(tutorial.Sampling):
 
 @pytest.mark.parametrize("check", [contract.passes_the_checkup, contract.training_lowers_the_loss])
 def test_sampling_keeps_the_contract(check):
-    check(contract.Layer(lambda **kw: Halves(3, **kw), inputs=[(4,), (7, 4)]))
+    of_a_test = {"file_round_trip": "the class of a test can't be loaded elsewhere: the contract of VAE has Sampling"}
+    check(contract.Layer(lambda **kw: Halves(3, **kw), [(4,), (7, 4)], of_a_test))
 
 
 @pytest.mark.proves(

@@ -1,0 +1,185 @@
+"""`docs/errors/check_your_own.md`: the checkup finds what the page says, and leaves the rest of a program alone."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import checkup as tool
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from checkup import checkup
+
+from snippets.errors import check_your_own
+from snippets.errors.check_your_own import Squared, Standardized
+from tests import contract
+from tests.shown import shown
+from tests.site import SITE
+from tests.tools.forms import FORMS
+from tests.tools.forms.unusual import UNUSUAL
+from tests.tools.test_checkup import FOUND
+
+X = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
+CASES = {"Standardized": contract.Layer(lambda **kw: Standardized(0.1, **kw), inputs=[(4,), (7, 4)])}
+
+
+@pytest.mark.parametrize("check", contract.LAYER, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_contract(case, check, tmp_path, fresh_process):
+    check(case, tmp_path=tmp_path, fresh_process=fresh_process)
+
+
+@pytest.mark.proves(
+    "This one trains, and nothing is raised.",
+    "Here the mean is taken over the batch, so that a prediction depends on its neighbours; and a variable is float32 "
+    "under any policy.",
+)
+def test_the_wrong_layer_trains_and_is_found_wrong_twice():
+    wrong = shown(check_your_own, "layer_fails", "run")
+    cls = wrong["Standardize"]
+    model = keras.Sequential([keras.Input((4,)), cls()])
+    model.compile(optimizer="sgd", loss="mse")
+    losses = model.fit(X, X[:, ::-1], epochs=5, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    assert not np.allclose(cls()(X)[:2], cls()(X[:2]))
+    assert cls(dtype="float64")(X).dtype == "float64"
+    assert [finding.check for finding in wrong["report"].findings] == ["rows_are_independent", "each_dtype"]
+    assert shown(check_your_own, "run", "mended").printed.endswith("findings: 0")
+
+
+@pytest.mark.proves(
+    "a failure shows the whole report.", "In a notebook, the report is a table if it is the last line of a cell."
+)
+def test_a_failure_shows_the_whole_report_and_a_notebook_a_table():
+    report = checkup(Squared, (X[:, 1:2], X[:, :1]))
+    with pytest.raises(AssertionError) as caught:
+        report.assert_clean()
+    assert str(report) in str(caught.value)
+    for finding in report.findings:
+        for text in (finding.tried, finding.found, finding.why, finding.fix):
+            assert text in " ".join(str(report).split())
+    table = report._repr_html_()
+    assert table.count("<tr>") == len(report.findings) + len(report.passed) + len(report.left)
+    assert "background" not in table
+
+
+@pytest.mark.proves("On the command line, the exit status is 1 if something is found:")
+@pytest.mark.parametrize(("subject", "status"), [("Standardize", 1), ("Standardized", 0), ("Gone", 2)])
+def test_the_command_line(subject, status):
+    code = Path(SITE.root, "snippets/errors")
+    command = [sys.executable, str(Path(tool.__file__)), f"check_your_own:{subject}", "--input", "8x4", "epsilon=0.1"]
+    done = subprocess.run(command, cwd=code, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert ("rows_are_independent" in done.stdout) == (subject != "Gone")
+
+
+@pytest.mark.proves("Random states, the dtype policy and the eager mode are the same afterwards.")
+def test_the_state_around_is_left_alone():
+    random.seed(3)
+    np.random.seed(3)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    before = random.getstate(), np.random.get_state()[1].copy()
+    tf.config.run_functions_eagerly(True)
+    try:
+        checkup(Standardized, X, epsilon=0.1)
+        assert tf.config.functions_run_eagerly()
+    finally:
+        tf.config.run_functions_eagerly(False)
+    assert random.getstate() == before[0]
+    np.testing.assert_array_equal(np.random.get_state()[1], before[1])
+    assert keras.config.dtype_policy().name == "mixed_bfloat16"
+    assert keras.config.floatx() == "float32"
+
+
+def distance(y_true, y_pred):
+    return keras.ops.mean(keras.ops.abs(y_true - y_pred), axis=-1)
+
+
+KINDS = {
+    "a layer": (Standardized, X, {"epsilon": 0.1}),
+    "a model": (lambda **kw: keras.Sequential([keras.layers.Dense(2)], **kw), X, {}),
+    "a loss": (keras.losses.Huber, (X[:, 1:], X[:, :3]), {"delta": 0.5}),
+    "a loss function": (distance, (X[:, 1:], X[:, :3]), {}),
+    "a metric": (keras.metrics.MeanSquaredError, (X[:, 1:], X[:, :3]), {}),
+    "an activation": (keras.activations.gelu, X, {"kind": "activation"}),
+    "a regularizer": (keras.regularizers.L2, X, {}),
+    "a constraint": (keras.constraints.MaxNorm, X, {}),
+    "an initializer": (keras.initializers.HeNormal, (6, 4), {}),
+    "an optimizer": (keras.optimizers.Adam, None, {"learning_rate": 0.01}),
+    "a schedule": (keras.optimizers.schedules.CosineDecay, None, {"initial_learning_rate": 0.1, "decay_steps": 10}),
+    "an object": (keras.layers.Dense(3), X, {}),
+}
+
+
+@pytest.mark.proves(
+    "In place of a class, give a function that makes an object and takes keyword arguments such as `dtype`, or an "
+    "object, which is made again from its config.",
+    "a loss, a metric | its class or function, and `(y_true, y_pred)`",
+    'an activation | the function, an array, and `kind="activation"`',
+    "an initializer | its class, and a shape",
+    "an optimizer, a schedule | its class alone",
+    "a regularizer, a constraint | its class, and an array",
+)
+@pytest.mark.parametrize(("subject", "inputs", "arguments"), KINDS.values(), ids=KINDS)
+def test_each_kind_of_object_is_tried_and_found_right(subject, inputs, arguments):
+    report = checkup(subject, inputs, **arguments)
+    report.assert_clean()
+    assert len(report.passed) >= 2
+    assert not any("can't be run" in reason for reason in report.left.values())
+
+
+@pytest.mark.proves(
+    "a layer, a model | its class, one batch for `call`, and the arguments of its constructor; "
+    '`keywords={"context": …}` for further tensors',
+)
+def test_further_tensors_are_given_by_their_names():
+    report = checkup(
+        keras.layers.MultiHeadAttention,
+        X.reshape(4, 2, 4),
+        keywords={"value": X.reshape(4, 2, 4)},
+        num_heads=1,
+        key_dim=2,
+        leave_out={"config_is_complete": "its config leaves flash_attention out"},
+    )
+    assert "graph_call" in report.passed
+
+
+@pytest.mark.proves("A check that doesn't fit is left out by its name, with a reason that the report repeats:")
+def test_a_check_that_is_left_out():
+    report = checkup(Standardized, X, leave_out={"one_trace": "for a reason"})
+    assert report.left["one_trace"].endswith("for a reason")
+    assert "one_trace" not in report.passed
+    with pytest.raises(ValueError, match=r"no check 'one_trase'.*one_trace"):
+        checkup(Standardized, X, leave_out={"one_trase": "misspelt"})
+
+
+@pytest.mark.proves(
+    "It yields what it tried, what it found, why that matters and how to mend it, and yields nothing if all is well:"
+)
+def test_a_check_of_ones_own():
+    try:
+        shown(check_your_own, "run", "own")
+
+        class Untold(keras.layers.Layer):
+            def call(self, inputs):
+                return inputs
+
+        Untold.__doc__ = None
+        found = [finding for finding in checkup(Untold, X).findings if finding.check == "has_a_docstring"]
+        assert [(one.found, one.fix) for one in found] == [("There is none.", "Write one.")]
+    finally:
+        tool.CHECKS.pop("has_a_docstring", None)
+
+
+@pytest.mark.proves(
+    "It was tried on 194 wrong forms of layers, models and all else, each beside its right form, and on 44 right ones "
+    "that are unusual",
+    "It finds 181 of the wrong forms, and calls no right form wrong.",
+)
+def test_how_many_forms_are_found():
+    """`tests/tools/test_checkup.py` tries each of them."""
+    assert (len(FORMS), len(UNUSUAL), len(FOUND)) == (194, 44, 181)

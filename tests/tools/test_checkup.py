@@ -1,0 +1,67 @@
+"""The checkup on the library of forms: which wrong ones it finds, for which reason; no right one is called wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+import yaml
+from checkup import CHECKS, Report, checkup
+
+from tests.tools.forms import FORMS, OBJECTS, Form
+from tests.tools.forms.unusual import UNUSUAL
+
+MISSED = {
+    "an attribute that the recorded config doesn't follow": "it is changed by whoever uses the layer",
+    "a function in the config": "Keras reloads it where it can be imported",
+    "float64 through float32": "it may be meant",
+    "a model that keeps its dtype to itself": "it may be meant",
+    "statistics moved though frozen": "no check tries it",
+    "supports_masking not declared": "Keras warns, and the report says that a mask ends there",
+    "a mask that ends silently": "the report says that a mask ends there",
+    "the first input's mask only": "masks are tried on one input",
+    "a bound lost in float16": "it shows at a bound only",
+    "divided by the batch's largest error": "it may be meant",
+}
+"""Wrong forms that the checkup doesn't find, and why."""
+FOUND = yaml.safe_load(Path(__file__).with_name("found.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> Iterator[None]:
+    with keras.saving.custom_object_scope(OBJECTS):
+        yield
+
+
+def report_on(form: Form, make: Any, only: str | None = None) -> Report:
+    kind = form.kind if form.kind == "activation" else None
+    others = {name: "another is tried" for name in CHECKS if name != only} if only else None
+    return checkup(make, form.inputs, keywords=form.keywords or None, kind=kind, leave_out=others)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: f"{form.group}: {form.name}")
+def test_a_wrong_form_is_found_for_its_reason(form):
+    """By the check that is written down for it; what is missed is missed by each of them."""
+    by = FOUND.get(form.name)
+    told = [f"{one.check} {one.found}" for one in report_on(form, form.wrong, only=by).findings]
+    assert any(re.search(form.says, one) for one in told) == bool(by) or form.unseen, told
+
+
+def test_each_wrong_form_is_found_or_missed_for_a_reason():
+    unseen = {form.name for form in FORMS if form.unseen}
+    assert FOUND.keys() | MISSED.keys() | unseen == {form.name for form in FORMS}
+    assert len(FOUND) + len(MISSED) + len(unseen) == len(FORMS) == len({form.name for form in FORMS})
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: f"{form.group}: {form.name}")
+def test_a_right_form_is_found_right(form):
+    report_on(form, form.right).assert_clean()
+
+
+@pytest.mark.parametrize(("name", "make", "inputs", "keywords"), UNUSUAL, ids=[name for name, *_ in UNUSUAL])
+def test_what_is_unusual_is_found_right(name, make, inputs, keywords):
+    checkup(make, inputs, keywords=keywords or None).assert_clean()
