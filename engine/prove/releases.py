@@ -32,6 +32,8 @@ from engine.prove.records import as_recorded
 from engine.site import Piece, Problem, Site, pieces
 
 NIGHTLY = "nightly"
+LOG = re.compile(r"^(?:WARNING: All log messages before absl|[IWEF]\d{4} \d\d:\d\d:).*\n?", re.MULTILINE)
+"""What TensorFlow's C++ says to whoever debugs it, with the time of day."""
 ADDRESS, STYLE = re.compile(r"0x[0-9a-f]+"), re.compile(r"\x1b\[[\d;]*m")
 NUMBER = re.compile(r"[-+]?\b\d[\d,]*\.?\d*(e[+-]?\d+)?")
 HEAD = "# What the code of the pages does on other releases. `make releases` writes this file.\n"
@@ -249,7 +251,7 @@ def difference(site: Site, piece: Piece, outcome: Outcome, raised: bool, *, mask
 
 def _told_anywhere(text: str) -> str:
     """A text without what is another on each machine, and without colours."""
-    return as_recorded(ADDRESS.sub("0x…", STYLE.sub("", text)).replace(str(ROOT), "…"))
+    return as_recorded(ADDRESS.sub("0x…", STYLE.sub("", LOG.sub("", text))).replace(str(ROOT), "…"))
 
 
 def _masked(text: str) -> str:
