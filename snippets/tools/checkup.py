@@ -56,8 +56,8 @@ from keras import ops, tree
 # --- report -----------------------------------------------------------------------------------------------------------
 
 
-WIDTH = 80
-"""Columns of a report."""
+WIDTH = 72
+"""Columns of a report: it fits beside a table of contents."""
 
 
 class DoesNotApply(Exception):
@@ -1085,6 +1085,8 @@ def importable(case: Case) -> bool:
     cls = type(case.layer) if not inspect.isclass(case.subject) else case.subject
     module = sys.modules.get(cls.__module__)
     if getattr(module, "__file__", None) is None or "<locals>" in cls.__qualname__:
+        return False
+    if getattr(module, cls.__qualname__, None) is not cls:  # made by exec
         return False
     if cls.__module__ != "__main__" and getattr(module, "__spec__", None) is None:  # put there by hand
         return False
