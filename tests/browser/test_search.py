@@ -322,10 +322,14 @@ def seen_for(page: Page, text: str) -> list[str]:
     return page.evaluate(SEEN)
 
 
+OF_ENTRIES = [page for page in SITE.docs.glob("errors/*.md") if page.stem not in ("index", "check_your_own")]
+"""The pages of the errors that are made of entries."""
+
+
 def messages() -> dict[str, str]:
     """What the failing half of each entry of the errors prints, by the entry's address."""
     found: dict[str, str] = {}
-    for page in SITE.docs.glob("errors/*.md"):
+    for page in OF_ENTRIES:
         for entry in re.split(r"^## ", page.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
             anchor = re.search(r"\{ #(\S+) \}$", entry, re.MULTILINE)
             records = [match for match in INCLUDE.finditer(entry) if match["path"].endswith(".txt")]
@@ -352,9 +356,8 @@ Traceback (most recent call last):
 def test_every_page_and_every_error_is_searched_for():
     entries = {
         (page.relative_to(SITE.docs).with_suffix(".html").as_posix(), anchor)
-        for page in SITE.docs.glob("errors/*.md")
+        for page in OF_ENTRIES
         for anchor in re.findall(r"^## .*\{ #(\S+) \}$", page.read_text(encoding="utf-8"), re.MULTILINE)
-        if page.stem not in ("index", "check_your_own")  # which aren't made of entries
     }
     assert entries
     assert entries <= {(page, anchor) for _, page, anchor in FINDS}
