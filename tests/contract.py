@@ -1,4 +1,4 @@
-"""What every layer and model of the site keeps: each passes the checkup that readers take away, and a little more.
+"""What every layer and model of the site keeps, whatever it computes, and the checkup that readers take away.
 
 A test module lists its cases and runs each check on each of them:
 
@@ -11,6 +11,7 @@ A test module lists its cases and runs each check on each of them:
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from keras import tree
 from engine.prove import shapes
 from tests.shown import definitions
 
+BATCHES = (1, 2, 5)
 ROWS = 6
 """Of the batch that the checkup is given: it tries others of its own."""
 DTYPES = {"float64": 1e-6, "float16": 0.02, "bfloat16": 0.1, "mixed_float16": 0.02, "mixed_bfloat16": 0.1}
@@ -46,10 +48,10 @@ class Layer:
     inputs: list[tuple[int | None, ...]]
     leave_out: dict[str, str] = field(default_factory=dict)
 
-    def batches(self) -> list[np.ndarray]:
+    def batches(self, dtype: str = "float32", sizes: tuple[int, ...] = BATCHES) -> list[np.ndarray]:
         rng = np.random.default_rng(0)
-        sizes = [[6 if axis is None else axis for axis in shape] for shape in self.inputs]
-        return [rng.normal(size=(ROWS, *shape)).astype("float32") for shape in sizes]
+        shapes = [[6 if axis is None else axis for axis in shape] for shape in self.inputs]
+        return [rng.normal(size=(size, *shape)).astype(dtype) for shape in shapes for size in sizes]
 
 
 @dataclass(frozen=True)
@@ -82,15 +84,66 @@ def assert_same(actual: Any, expected: Any, atol: float = 1e-6) -> None:
 
 
 def passes_the_checkup(case: Layer, **_: Any) -> None:
-    for x in case.batches():
+    for x in case.batches(sizes=(ROWS,)):
         checkup(case.make, x, leave_out=case.leave_out).assert_clean()
+
+
+def shapes_agree(case: Layer, **_: Any) -> None:
+    """Whatever the batch size and rank: the shape that is declared is the shape that comes out."""
+    for x in case.batches():
+        layer = case.make()
+        symbolic = layer(keras.Input(x.shape[1:]))
+        outputs = layer(x)
+        assert symbolic.shape == (None, *outputs.shape[1:])
+        assert layer.compute_output_spec(keras.KerasTensor(x.shape)).shape == outputs.shape
+        if type(layer).compute_output_shape is not keras.layers.Layer.compute_output_shape:
+            assert tuple(layer.compute_output_shape(x.shape)) == outputs.shape
+            assert tuple(layer.compute_output_shape((None, *x.shape[1:]))) == symbolic.shape
+
+
+def eager_graph_and_symbolic_calls_agree(case: Layer, **_: Any) -> None:
+    for x in case.batches():
+        layer = case.make()
+        inputs = keras.Input(x.shape[1:])
+        model = keras.Model(inputs, layer(inputs))
+        eager = layer(x)
+        assert np.isfinite(eager).all()
+        assert_same(tf.function(layer)(tf.constant(x)), eager)
+        assert_same(model.predict(x, verbose=0), eager)
+
+
+def gradients_match_finite_differences(case: Layer, **_: Any) -> None:
+    """Along a random direction of each trainable weight and of the input, in float64."""
+    rng = np.random.default_rng(1)
+    for x in case.batches("float64", sizes=(2,)):
+        layer = case.make(dtype="float64")
+        x = tf.Variable(x)
+        target = rng.normal(size=layer(x).shape)
+        weights = layer.trainable_weights
+
+        def loss(layer=layer, x=x, target=target) -> tf.Tensor:
+            return tf.reduce_sum(layer(tf.convert_to_tensor(x)) * target)
+
+        with tf.GradientTape() as tape:
+            value = loss()
+        for variable, gradient in zip(
+            [x, *weights], tape.gradient(value, [x, *(w.value for w in weights)]), strict=True
+        ):
+            assert gradient is not None, f"no gradient reaches {variable.name}"
+            start, direction = tf.identity(variable), rng.normal(size=variable.shape)
+            variable.assign(start + 1e-6 * direction)
+            above = loss()
+            variable.assign(start - 1e-6 * direction)
+            slope = (above - loss()) / 2e-6
+            variable.assign(start)
+            np.testing.assert_allclose(np.sum(gradient * direction), slope, rtol=1e-4, atol=1e-6, err_msg=variable.name)
 
 
 def training_lowers_the_loss(case: Layer, **_: Any) -> None:
     """Alone against a target of the right shape, if it has something to train; every weight moves."""
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(2)
-    x = np.concatenate([case.batches()[0]] * 3)
+    x = case.batches(sizes=(20,))[0]
     model = keras.Sequential([case.make()])
     y = rng.normal(size=model(x).shape)
     if not model.trainable_weights:
@@ -103,11 +156,71 @@ def training_lowers_the_loss(case: Layer, **_: Any) -> None:
         assert not np.allclose(weight, start), f"{weight.path} didn't move"
 
 
+def config_comes_back(case: Layer, **_: Any) -> None:
+    layer = case.make(name="by_name")
+    config = layer.get_config()
+    copy = type(layer).from_config(config)
+    assert copy.get_config() == config
+    assert copy.name == "by_name"
+    x = case.batches(sizes=(2,))[0]
+    layer(x), copy(x)
+    copy.set_weights(layer.get_weights())
+    assert_same(copy(x), layer(x))
+
+
+def reloads_in_a_new_process(case: Layer, tmp_path: Path, fresh_process: Executor) -> None:
+    for number, x in enumerate(case.batches(sizes=(2,))):
+        model = keras.Sequential([keras.Input(x.shape[1:]), case.make()])
+        path = tmp_path / f"{number}.keras"
+        model.save(path)
+        _assert_reloads(path, model, x, type(model.layers[0]), fresh_process)
+
+
+def computes_in_each_dtype(case: Layer, **_: Any) -> None:
+    """In each policy outputs have the compute dtype, weights the variable dtype, and the numbers are the same."""
+    for policy, tolerance in DTYPES.items():
+        x = case.batches(sizes=(2,))[0]
+        layer = case.make(dtype=policy)
+        outputs = layer(x)
+        assert outputs.dtype == layer.compute_dtype == policy.removeprefix("mixed_"), policy
+        variables = "float32" if policy.startswith("mixed_") else policy
+        assert {weight.dtype for weight in layer.trainable_weights} <= {variables}, policy
+        outputs, expected = (np.asarray(tf.cast(out, "float64")) for out in (outputs, _like(layer, case.make(), x)(x)))
+        assert np.isfinite(outputs).all(), policy
+        np.testing.assert_allclose(outputs, expected, atol=tolerance, rtol=tolerance, err_msg=policy)
+
+
+def computes_in_each_dtype_in_training(case: Layer, **_: Any) -> None:
+    """With ``training=True`` outputs have the compute dtype too, and are finite; what is drawn may differ."""
+    for policy in DTYPES:
+        layer = case.make(dtype=policy)
+        x = case.batches(sizes=(2,))[0]
+        outputs = layer(x, training=True) if "training" in inspect.signature(layer.call).parameters else layer(x)
+        assert outputs.dtype == layer.compute_dtype, policy
+        assert np.isfinite(np.asarray(tf.cast(outputs, "float64"))).all(), policy
+
+
+def _like(layer: keras.layers.Layer, other: keras.layers.Layer, x: np.ndarray) -> keras.layers.Layer:
+    other(x)
+    other.set_weights([np.asarray(tf.cast(weight, "float32")) for weight in layer.weights])
+    return other
+
+
+def works_inside_time_distributed(case: Layer, **_: Any) -> None:
+    """A wrapper asks for the shape of the output without calling the layer, which needs `compute_output_shape`."""
+    for x in case.batches(sizes=(2,)):
+        steps = np.stack([x, -x, 2 * x], axis=1)
+        wrapper = keras.layers.TimeDistributed(case.make())
+        symbolic, outputs = wrapper(keras.Input(steps.shape[1:])), wrapper(steps)
+        assert symbolic.shape == (None, *outputs.shape[1:])
+        each = np.stack([wrapper.layer(steps[:, step]) for step in range(3)], axis=1)
+        assert_same(np.asarray(outputs), each, atol=1e-5)
+
+
 def its_docstring_gives_the_shapes(case: Layer, **_: Any) -> None:
     for x in case.batches():
         layer = case.make()
-        for rows in (1, 2, 5):
-            shapes.check_docstring(type(layer), x[:rows], layer(x[:rows]), layer=layer)
+        shapes.check_docstring(type(layer), x, layer(x), layer=layer)
 
 
 # --- models -----------------------------------------------------------------------------------------------------------
@@ -118,15 +231,43 @@ def model_passes_the_checkup(case: Model, **_: Any) -> None:
     checkup(case.make, _first(x, ROWS), leave_out=case.leave_out).assert_clean()
 
 
+def any_batch_size(case: Model, **_: Any) -> None:
+    x, y = case.data()
+    model = case.make()
+    whole = model(x)
+    tree.map_structure(lambda out, target: _assert_batch_shape(out, target), whole, y)
+    for size in BATCHES:
+        assert_same(model(_first(x, size)), _first(whole, size), atol=1e-5)
+
+
+def _assert_batch_shape(outputs: tf.Tensor, target: np.ndarray) -> None:
+    assert len(outputs) == len(target)
+    assert len(outputs.shape) == max(2, target.ndim)
+
+
+def eager_graph_and_predict_agree(case: Model, **_: Any) -> None:
+    x, _y = case.data()
+    model = case.make()
+    eager = model(x)
+    tree.map_structure(lambda out: _assert_finite(out), eager)
+    assert_same(tf.function(model)(tree.map_structure(tf.constant, x)), eager, atol=1e-5)
+    assert_same(model.predict(x, verbose=0), tree.map_structure(np.asarray, eager), atol=1e-5)
+
+
+def _assert_finite(outputs: tf.Tensor) -> None:
+    assert np.isfinite(outputs).all()
+
+
 def gradients_reach_every_weight(case: Model, **_: Any) -> None:
-    """The gradient of the loss, with which it is compiled."""
     x, y = case.data()
     model = case.make()
     model.compile(**case.compile)
     with tf.GradientTape() as tape:
         outputs = model(x, training=True)
         loss = model.compute_loss(x=x, y=tree.map_structure(tf.constant, y), y_pred=outputs, training=True)
+    watched = {id(variable) for variable in tape.watched_variables()}
     weights = model.trainable_weights
+    assert watched == {id(weight.value) for weight in weights}, "a weight that is used isn't tracked, or the reverse"
     for weight, gradient in zip(weights, tape.gradient(loss, [w.value for w in weights]), strict=True):
         assert gradient is not None, f"no gradient reaches {weight.path}"
         assert np.abs(tf.convert_to_tensor(gradient)).max() > 0, f"the gradient of {weight.path} is zero"
@@ -140,6 +281,26 @@ def fit_lowers_the_loss(case: Model, **_: Any) -> None:
     model.evaluate(x, y, verbose=0)
     losses = model.fit(x, y, epochs=case.epochs, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
+
+
+def model_reloads_in_a_new_process(case: Model, tmp_path: Path, fresh_process: Executor) -> None:
+    """After training, with its optimizer, from a file."""
+    x, y = case.data()
+    model = case.make()
+    model.compile(**case.compile)
+    model.fit(x, y, epochs=1, verbose=0)
+    model.save(tmp_path / "model.keras")
+    _assert_reloads(tmp_path / "model.keras", model, x, type(model), fresh_process)
+
+
+def model_config_comes_back(case: Model, **_: Any) -> None:
+    x, _y = case.data()
+    model = case.make()
+    copy = type(model).from_config(model.get_config())
+    model(x), copy(x)
+    copy.set_weights(model.get_weights())
+    assert copy.get_config() == model.get_config()
+    assert_same(copy(x), model(x))
 
 
 def trains_in_mixed_precision(case: Model, **_: Any) -> None:
@@ -156,16 +317,18 @@ def trains_in_mixed_precision(case: Model, **_: Any) -> None:
         assert {weight.dtype for weight in model.trainable_weights} == {"float32"}
 
 
-def model_reloads_in_a_new_process(case: Model, tmp_path: Path, fresh_process: Executor) -> None:
-    """After training, with its optimizer, from a file."""
-    x, y = case.data()
-    model = case.make()
-    model.compile(**case.compile)
-    model.fit(x, y, epochs=1, verbose=0)
-    model.save(tmp_path / "model.keras")
-    module = type(model).__module__ if type(model).__module__.startswith("snippets.") else "keras"
-    reloaded = fresh_process.submit(load_and_call, tmp_path / "model.keras", module, x).result()
-    assert_same(reloaded, tree.map_structure(np.asarray, model(x)))
+def hands_its_dtype_to_its_layers(case: Model, **_: Any) -> None:
+    """A model that is given a dtype computes in it; one that takes no arguments can't be given any."""
+    if not inspect.signature(case.make).parameters:
+        return
+    x, _y = case.data()
+    model = case.make(dtype="float64")
+    tree.map_structure(lambda out: _assert_dtype(out, "float64"), model(x))
+    assert {weight.dtype for weight in model.trainable_weights} == {"float64"}
+
+
+def _assert_dtype(outputs: tf.Tensor, dtype: str) -> None:
+    assert outputs.dtype == dtype
 
 
 def the_docstring_of_the_model_gives_the_shapes(case: Model, **_: Any) -> None:
@@ -173,6 +336,15 @@ def the_docstring_of_the_model_gives_the_shapes(case: Model, **_: Any) -> None:
     model = case.make()
     if type(model).__module__.startswith("snippets."):
         shapes.check_docstring(type(model), x, model(x), layer=model)
+
+
+# --- a new process ----------------------------------------------------------------------------------------------------
+
+
+def _assert_reloads(path: Path, model: keras.Model, x: Any, cls: type, fresh_process: Executor) -> None:
+    module = cls.__module__ if cls.__module__.startswith("snippets.") else "keras"
+    reloaded = fresh_process.submit(load_and_call, path, module, x).result()
+    assert_same(reloaded, tree.map_structure(np.asarray, model(x)))
 
 
 def load_and_call(path: Path, module: str, x: Any) -> Any:
@@ -186,12 +358,28 @@ def _first(structure: Any, size: int) -> Any:
     return tree.map_structure(lambda array: array[:size], structure)
 
 
-LAYER = [passes_the_checkup, training_lowers_the_loss, its_docstring_gives_the_shapes]
+LAYER = [
+    passes_the_checkup,
+    shapes_agree,
+    eager_graph_and_symbolic_calls_agree,
+    gradients_match_finite_differences,
+    training_lowers_the_loss,
+    config_comes_back,
+    reloads_in_a_new_process,
+    computes_in_each_dtype,
+    computes_in_each_dtype_in_training,
+    works_inside_time_distributed,
+    its_docstring_gives_the_shapes,
+]
 MODEL = [
     model_passes_the_checkup,
+    any_batch_size,
+    eager_graph_and_predict_agree,
     gradients_reach_every_weight,
     fit_lowers_the_loss,
-    trains_in_mixed_precision,
+    model_config_comes_back,
     model_reloads_in_a_new_process,
+    trains_in_mixed_precision,
+    hands_its_dtype_to_its_layers,
     the_docstring_of_the_model_gives_the_shapes,
 ]

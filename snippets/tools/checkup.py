@@ -1104,6 +1104,7 @@ def load_elsewhere(case: Case, path: Path, given: Any) -> tuple[Any, list[str]]:
     request = {
         "path": str(path),
         "inputs": tree.map_structure(np.asarray, given),
+        "folder": os.getcwd(),
         "sys_path": sys.path,
         "module": cls.__module__,
         "others": modules_of(case),
@@ -1128,7 +1129,8 @@ class Helper:
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
         command = [sys.executable, str(Path(__file__).resolve()), "--answer"]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen(command, env=environment, **pipes)
+        # In a folder that stays: where this is called from may be gone at the next request.
+        self.process = subprocess.Popen(command, cwd=Path(__file__).resolve().parent, env=environment, **pipes)
         atexit.register(self.close)
 
     def close(self) -> None:
@@ -1187,6 +1189,7 @@ def answer_one(path: Path) -> None:
     request = pickle.loads(path.read_bytes())
     error, outputs, names = "", None, []
     try:
+        os.chdir(request["folder"])
         sys.path[:] = request["sys_path"]
         if request["module"] == "__main__":
             runpy.run_path(request["file"], run_name="__mp_main__")

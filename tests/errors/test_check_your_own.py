@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import random
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import checkup as tool
@@ -46,7 +49,10 @@ def test_the_wrong_layer_trains_and_is_found_wrong_twice():
     losses = model.fit(X, X[:, ::-1], epochs=5, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
     assert not np.allclose(cls()(X)[:2], cls()(X[:2]))
-    assert cls(dtype="float64")(X).dtype == "float64"
+    for policy in contract.DTYPES:
+        layer = cls(dtype=policy)
+        layer.build(X.shape)
+        assert layer.scale.dtype == "float32"
     assert [finding.check for finding in wrong["report"].findings] == ["rows_are_independent", "each_dtype"]
     assert shown(check_your_own, "run", "mended").printed.endswith("findings: 0")
 
@@ -183,3 +189,64 @@ def test_a_check_of_ones_own():
 def test_how_many_forms_are_found():
     """`tests/tools/test_checkup.py` tries each of them."""
     assert (len(FORMS), len(UNUSUAL), len(FOUND)) == (194, 44, 181)
+
+
+class Off(keras.layers.Layer):
+    """A product whose gradient is a part too large."""
+
+    def __init__(self, part, **kwargs):
+        super().__init__(**kwargs)
+        self.part = part
+
+    def call(self, inputs):
+        @tf.custom_gradient
+        def twice(x):
+            return 2 * x, lambda upstream: 2 * (1 + self.part) * upstream
+
+        return twice(inputs)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@pytest.mark.proves("a gradient that is off by less than a twentieth | it is compared with a slope that is measured")
+@pytest.mark.parametrize(("part", "found"), [(0.2, True), (0.08, True), (0.03, False)])
+def test_a_gradient_that_is_a_little_off_is_not_found(part, found):
+    report = checkup(Off, X, part=part)
+    assert ("true_gradients" in [finding.check for finding in report.findings]) == found
+
+
+@pytest.mark.proves(
+    "a mask that ends at a layer, a layer that `TimeDistributed` can't ask for its shape | it may not be wanted; the "
+    "report says so beside ○"
+)
+def test_what_is_told_and_is_no_finding():
+    class Doubled(keras.layers.Layer):
+        def call(self, inputs):
+            return 2 * inputs
+
+    report = checkup(Doubled, np.stack([X] * 5, axis=1))
+    report.assert_clean()
+    assert "a mask ends at it" in report.left["mask_goes_on"]
+    assert "compute_output_shape" in report.left["inside_time_distributed"]
+
+
+@pytest.mark.proves("It needs Python, NumPy, TensorFlow and Keras only.")
+def test_what_the_module_needs():
+    nodes = ast.walk(ast.parse(Path(tool.__file__).read_text(encoding="utf-8")))
+    imported = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    nodes = ast.walk(ast.parse(Path(tool.__file__).read_text(encoding="utf-8")))
+    imported += [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
+    roots = {name.partition(".")[0] for name in imported}
+    assert roots - sys.stdlib_module_names == {"keras", "numpy", "tensorflow"}
+
+
+def test_a_file_is_reloaded_where_the_folder_of_an_earlier_checkup_is_gone():
+    tool.helper.cache_clear()
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        checkup(Standardized, X).assert_clean()
+    report = checkup(
+        lambda **kw: keras.Sequential([keras.layers.Dense(2)], **kw), X
+    )  # of this module, which looks there
+    report.assert_clean()
+    assert "file_round_trip" in report.passed
