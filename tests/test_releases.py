@@ -75,8 +75,10 @@ def test_a_name_by_place_is_a_value_error_since_3_14(module, piece):
 
 
 @pytest.mark.proves(
-    'Keras 3.14 | `metrics=["accuracy"]` for two outputs of a functional model raises in other words, `tuple arity '
-    "mismatch`, of which the end changes in 3.15 once more.",
+    'Keras 3.14 | `metrics=["accuracy"]` for two outputs of a functional model raises in other words: `tuple arity '
+    "mismatch` for a list or a tuple, of which the end changes in 3.15 once more, and `Expected an "
+    "instance of dict` for "
+    "a dict.",
 )
 @pytest.mark.parametrize(
     ("module", "piece"), [("errors/models", "metrics_fails"), ("models/multiple_inputs_outputs", "seen_metrics")]
@@ -89,13 +91,17 @@ def test_one_metric_for_two_outputs_raises_in_other_words_in_3_14_and_in_3_15(mo
     said = {version: "tuple arity mismatch" in text for version, text in old.items()}
     assert said == {version: version not in before("3.14") for version in old}
     assert "tuple arity mismatch" in today(module, piece)
+    if module == "errors/models":
+        said = {version: "Expected an instance of dict" in text for version, text in old.items()}
+        assert said == {version: version not in before("3.14") for version in old}
     assert all("ValueError: " in said for said in [*old.values(), today(module, piece)])
 
 
 @pytest.mark.proves(
-    "Keras 3.15 | In a layer without `compute_output_shape`, `ops.matmul` and `@` no longer notice a kernel of the "
-    "wrong size while a functional model is built from inputs of three or more axes, unless the batch size is fixed: "
-    "it fails at the first batch.",
+    "Keras 3.15 | In a layer without `compute_output_shape`, `inputs @ kernel` and `ops.matmul` no "
+    "longer hold inputs of "
+    "three or more axes against a kernel of two axes while a functional model is built, if the size of an axis isn't "
+    "known: a kernel of the wrong size fails at the first batch.",
 )
 def test_a_kernel_of_the_wrong_size_is_not_noticed_since_3_15():
     old = does("errors/layers", "axis_fails")
@@ -108,8 +114,9 @@ def test_a_kernel_of_the_wrong_size_is_not_noticed_since_3_15():
 
 
 @pytest.mark.proves(
-    "Keras 3.16, the nightly | The loss of one output of several, in `evaluate`, is no longer a mean over batches. In "
-    "the block, whose last batch is smaller, the losses of the outputs add up to `loss` now: it prints `equal: True`.",
+    "Keras 3.16, the nightly | The loss of one output of several, in `evaluate` and in the history of `fit`, is no "
+    "longer a mean over batches. In the block, whose last batch is smaller, the losses of the outputs "
+    "add up to `loss` now: it prints `equal: True`.",
 )
 def test_the_losses_of_the_outputs_add_up_on_the_nightly():
     (nightly,) = set(TRIED.releases) - set(OLD)
@@ -120,7 +127,7 @@ def test_the_losses_of_the_outputs_add_up_on_the_nightly():
 
 
 @pytest.mark.proves(
-    "Keras 3.15 | A kernel of `EinsumDense` with more than two axes may start with other weights, and so a "
+    "Keras 3.15 | A kernel of `EinsumDense` may start with other weights, and so a "
     "`MultiHeadAttention`, where the initializer scales by the number of inputs or outputs, as the default does. "
     "The kernel of a query, "
     "`(features, heads, size)`, counts as a matrix of `features` rows now: with 16 features and 2 heads of 8, its "

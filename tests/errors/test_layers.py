@@ -131,8 +131,15 @@ def test_a_positional_name_is_refused_by_a_layer_and_a_model(base, arguments):
     assert "a layer, ValueError: `name` must be passed as a keyword argument" in fails("name").printed
 
 
-@pytest.mark.proves("A metric, whose `add_weight` is its own, reads the name as a shape.")
+@pytest.mark.proves(
+    "A metric, whose `add_weight` is its own, reads the name as a shape where it is given an initializer "
+    "and no `shape`."
+)
 def test_a_positional_name_is_read_as_a_shape_by_a_metric():
+    with pytest.raises(TypeError, match="multiple values for argument 'shape'"):
+        MetricAddsWeight("total", shape=(), initializer="zeros")
+    with pytest.raises(ValueError, match=r"^Cannot convert 'total' to a shape\."):
+        MetricAddsWeight("total", initializer="zeros")
     with pytest.raises(ValueError, match=r"^Cannot convert 'total' to a shape\."):
         fails("name")["Total"]()
     assert keras.metrics.Metric.add_weight is not keras.layers.Layer.add_weight
@@ -302,9 +309,10 @@ def projecting(product) -> type:
 @pytest.mark.proves(
     "A weight is sized by `input_shape[1]`, which is the number of features only if the input is `(batch, features)`.",
     "On a sequence it is the number of steps.",
-    "From Keras 3.15 on, with `ops.matmul` or `@` and a batch size that isn't fixed, the model is built, declares a "
-    "shape that looks right, and fails at its first batch, in `predict` as `Dimensions must be equal, but are 4 and "
-    "7`; so it is before, if the layer has `compute_output_shape`. Else it raises those words while it is built.",
+    "From Keras 3.15 on, with `ops.matmul` or `@` and an axis of unknown size, as the batch mostly is, the model is "
+    "built, declares a shape that looks right, and fails at its first batch, in `predict` as `Dimensions "
+    "must be equal, "
+    "but are 4 and 7`. Other products and releases may raise those words while it is built.",
 )
 @pytest.mark.parametrize("product", [None, ops.matmul, lambda x, kernel: x @ kernel])
 def test_the_wrong_axis_builds_a_model_that_fails_at_the_first_batch(product):
@@ -322,6 +330,7 @@ def test_the_wrong_axis_builds_a_model_that_fails_at_the_first_batch(product):
         model.fit(x, y, verbose=0)
     with pytest.raises(ValueError, match=UNEQUAL):
         keras.Sequential([keras.Input((7, 4), batch_size=2), wrong()])
+    assert keras.Sequential([keras.Input((7, None, 4), batch_size=2), wrong()]).output_shape == (2, 7, None, 8)
 
 
 @pytest.mark.proves(

@@ -1325,8 +1325,8 @@ def test_the_old_constructor_saves_and_is_not_loaded(tmp_path):
 
 @pytest.mark.proves(
     "right where axis 1 holds the features, as in `(batch, features)`. On a sequence it is the number of steps. If "
-    "that is fixed, and isn't the number of features, a model is built without an error, with `ops.matmul` from Keras "
-    "3.15 on unless its batch size is fixed too, and fails at its first batch. If it is `None`, `add_weight` raises.",
+    "that is fixed, and isn't the number of features, a model may be built without an error, as it is here from Keras "
+    "3.15 on, and fails at its first batch. If it is `None`, `add_weight` raises.",
     "With `tf.matmul` in place of `ops.matmul`, it raises while the model is built, unless the layer has a "
     "`compute_output_shape`.",
 )

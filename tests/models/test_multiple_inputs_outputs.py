@@ -322,7 +322,8 @@ def test_the_losses_of_the_outputs_are_reported_without_their_weight():
 @pytest.mark.proves(
     "The sum comes out if all batches have the same size. `loss` is a mean over samples. A `left_digit_loss` is a mean "
     "over batches up to Keras 3.15: the last batch counts as much as the others, however small it is.",
-    "In the history of `fit`, `left_digit_loss` and `val_left_digit_loss` are means over batches too. Compare runs by "
+    "In the history of `fit`, `left_digit_loss` and `val_left_digit_loss` are means over batches too, up to the same "
+    "release. Compare runs by "
     "`loss`, by the metrics, or with a batch size that divides the number of samples.",
 )
 @pytest.mark.parametrize(("make", "as_dataset"), [(functional_reader, False), (TwoDigitReader, True)])
