@@ -1,7 +1,8 @@
 """Pages, modules and tests mirror each other: what is shown is what the tests of the page use.
 
-A class or function of a page is named by its test module, or the section that defines it is. A layer or a model stands
-in one of its constants, which hold the cases of the contract, or, with the reason, in `NOT_IN_CONTRACT`.
+A class or function of a page is named by its test module, or the section that defines it is. What is made for Keras
+stands in one of its constants, which hold the cases of the checkup and the wrong forms that it catches, or, with the
+reason, in `NOT_IN_CONTRACT`. A class of a section whose name ends on `_fails` stands as "Power of kwargs_fails".
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from engine.site import Piece, Problem, Site, pieces
 CHAPTERS = ("engine", "browser", "takeaway", "tools")
 """Folders of tests that belong to no page."""
 KERAS = ("keras.Layer", "keras.Model", "keras.Sequential", "keras.layers.", "keras.models.")
+KERAS += tuple(f"keras.{kind}." for kind in ("losses", "metrics", "optimizers", "initializers", "regularizers"))
 
 
 ASSERTS = ("raises", "warns", "fail", "assert_", "check_")
@@ -130,7 +132,10 @@ def _unused(site: Site, module: Path, proof: Path) -> Iterator[Problem]:
         bases = {names.get(base, base) for base in bases}
         if bases & known or any(base.startswith(KERAS) for base in bases):
             known.add(node.name)
-            if node.name not in in_contract and not piece.name.endswith("_fails"):
+            if piece.name.endswith("_fails") and f'"{node.name} of {piece.name}"' not in source:
+                what = f"no test of {site.relative(proof)} says which check catches {node.name} of {piece.name}."
+                yield site.problem(module, line, what, "Add it to CAUGHT, or say why not in NOT_IN_CONTRACT.")
+            elif node.name not in in_contract:
                 what = f"{node.name} doesn't run through the contract in {site.relative(proof)}."
                 yield site.problem(module, line, what, "Add it to the cases, or say why not in NOT_IN_CONTRACT.")
 

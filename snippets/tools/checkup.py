@@ -352,9 +352,12 @@ class Case:
         return len(flat[0]) if flat else 0
 
     def call(self, layer: Any, given: tuple[Any, dict[str, Any]], training: bool | None = None) -> Any:
-        """Call a layer; `training` reaches one that doesn't take it through a model around it."""
+        """Call a layer as `fit` and `predict` do: `training` reaches one that doesn't take it from a model around it.
+
+        A model whose `call` doesn't take `training` isn't given it: `fit` calls it as `predict` does.
+        """
         inputs, keywords = given
-        if training is None:
+        if training is None or (self.kind == "model" and not takes(layer, "training")):
             return layer(inputs, **keywords)
         if takes(layer, "training"):
             return layer(inputs, **keywords, training=training)
@@ -530,9 +533,14 @@ def differ(one: Any, other: Any, tolerance: float = 1e-5) -> str:
     return ""
 
 
+def value_of(variable: Any) -> np.ndarray:
+    """Return a copy of the value of a variable."""
+    return np.array(tf.convert_to_tensor(variable).numpy())
+
+
 def state(layer: Any) -> list[tuple[Any, np.ndarray]]:
     """Return each variable of a layer with its value."""
-    return [(variable, np.array(tf.convert_to_tensor(variable))) for variable in layer.variables]
+    return [(variable, value_of(variable)) for variable in layer.variables]
 
 
 def restore(before: list[tuple[Any, np.ndarray]]) -> None:
@@ -543,7 +551,7 @@ def restore(before: list[tuple[Any, np.ndarray]]) -> None:
 
 def moved(before: list[tuple[Any, np.ndarray]]) -> list[Any]:
     """Return the variables whose value isn't the one that they had, without those of random generators."""
-    now = [(v, old, np.array(tf.convert_to_tensor(v))) for v, old in before]
+    now = [(v, old, value_of(v)) for v, old in before]
     return [v for v, old, new in now if not is_seed(v) and not np.array_equal(old, new)]
 
 
@@ -745,6 +753,49 @@ def late_weights(case: Case) -> Iterator[Told]:
         )
 
 
+def plain(value: Any, depth: int = 0) -> Any:
+    """Return what can be compared of an attribute: numbers, strings, and the lengths and contents of containers."""
+    if isinstance(value, bool | int | float | str | type(None)):
+        return value
+    if isinstance(value, np.ndarray | np.generic):
+        return repr(value)
+    if isinstance(value, tf.Tensor):
+        return "a tensor", id(value)
+    if isinstance(value, list | tuple | set) and depth < 3:
+        return [len(value), *(plain(one, depth + 1) for one in list(value)[:50])]
+    if isinstance(value, dict) and depth < 3:
+        return [len(value), *((str(key), plain(one, depth + 1)) for key, one in list(value.items())[:50])]
+    return type(value).__name__
+
+
+@check(*LAYERS)
+def python_state(case: Case) -> Iterator[Told]:
+    """A call changes no Python value of the layer."""
+    layer = case.built()
+    public = [name for name in vars(layer) if not name.startswith("_") and name != "built"]
+    own = [
+        n for n in vars(layer) if n.startswith("_") and n not in vars(keras.layers.Layer()) and not is_builtin(layer)
+    ]
+    watched = [name for name in (*public, *own) if not name.startswith(("_self_", "_obj_", "_tracker", "_loss"))]
+    before = {name: plain(vars(layer)[name]) for name in watched}
+    changed = []
+    for training in (True, False):
+        case.call(layer, case.of(), training)
+        changed += [n for n in watched if plain(vars(layer).get(n)) != before[n] and n not in changed]
+    held = [
+        n
+        for n, v in vars(layer).items()
+        if isinstance(v, tf.Tensor) and not isinstance(v, tf.Variable) and n in changed
+    ]
+    if changed and not is_builtin(layer):
+        yield (
+            "The attributes of the layer before and after calls.",
+            f"{', '.join(changed)} changed{', and hold tensors' if held else ''}.",
+            "In fit the code of call runs once, while the graph is traced: the value is frozen there, or a list grows.",
+            "Keep state in self.add_weight(…, trainable=False), and assign it.",
+        )
+
+
 @check(*LAYERS, after=("tracked_weights",))
 def reached_weights(case: Case) -> Iterator[Told]:
     """A finite gradient reaches each trainable weight."""
@@ -867,6 +918,18 @@ def own_class(case: Case) -> type:
     if case.kind in FUNCTIONS:
         raise DoesNotApply("it is a function")
     return cls
+
+
+@check("loss", "metric", "optimizer", "schedule", "initializer", "regularizer", "constraint")
+def can_be_made(case: Case) -> Iterator[Told]:
+    """It can be made."""
+    try:
+        case.once("a new object", case.make)
+    except Blocked as error:
+        if error.__cause__ is None:
+            raise
+        fix = "Fix what raises, or check the arguments."
+        yield ("A new object.", words(error.__cause__), "Nothing else can be tried.", fix, link_of(error.__cause__))
 
 
 @check("layer")
@@ -1021,22 +1084,22 @@ def arguments_unchanged(case: Case) -> Iterator[Told]:
 # --- file -------------------------------------------------------------------------------------------------------------
 
 
-@check(*LAYERS, after=("base_arguments", "config_round_trip", "tracked_weights", "late_weights"))
+@check(*LAYERS, after=("base_arguments", "config_round_trip", "tracked_weights", "late_weights", "python_state"))
 def file_round_trip(case: Case) -> Iterator[Told]:
     """Saved and loaded in a new process, inside of models of each kind, it gives equal outputs."""
     case.once("the call", case.built)
     models = case.once("the models", lambda: make_models(case))
     with tempfile.TemporaryDirectory() as folder:
         where = "a new process" if importable(case) else "this process, since its module can't be imported"
-        for number, (name, (model, given)) in enumerate(models.items()):
+        for number, (name, (model, given, keywords)) in enumerate(models.items()):
             path = Path(folder) / f"{number}.keras"
             tried = f"{name}, saved as .keras and loaded in {where}."
             fix = "Create all weights in build or __init__, and let get_config hold what they depend on."
             try:
-                expected = tree.map_structure(np.asarray, model(given))
+                expected = tree.map_structure(np.asarray, model(given, **keywords))
                 model.save(path)
                 weights = {w.path: as64(w).sum() for w in model.weights}
-                loaded, its = load_elsewhere(case, path, given)
+                loaded, its = load_elsewhere(case, path, given, keywords)
             except Unanswered as error:
                 raise Blocked(str(error)) from error
             except Exception as error:
@@ -1059,21 +1122,20 @@ def is_random(case: Case) -> bool:
     """Whether a call without `training` moves the state of a random generator."""
     before = state(case.layer)
     case.run()
-    return any(is_seed(v) and not np.array_equal(old, np.array(tf.convert_to_tensor(v))) for v, old in before)
+    return any(is_seed(v) and not np.array_equal(old, value_of(v)) for v, old in before)
 
 
-def make_models(case: Case) -> dict[str, tuple[Any, Any]]:
+def make_models(case: Case) -> dict[str, tuple[Any, Any, dict[str, Any]]]:
     """Return models of each kind around the object, with what they are called on; the functional one is trained."""
     given, keywords = case.of()
     if case.kind == "model":
-        if keywords:
-            return {}
         model = case.built()
         with contextlib.suppress(Blocked):  # fit_and_predict reports what fit raises
-            train(case, model, given)
-        return {"The model": (model, given)}
+            if not keywords:
+                train(case, model, given)
+        return {"The model": (model, given, keywords)}
     everything = {"inputs": given, **keywords}
-    result = {"A subclassed model": (around := Around(case.built()), everything)}
+    result = {"A subclassed model": (around := Around(case.built()), everything, {})}
     around(everything)
     if any(not isinstance(leaf, np.ndarray) for leaf in tree.flatten([case.inputs, case.keywords])):
         return result
@@ -1083,11 +1145,11 @@ def make_models(case: Case) -> dict[str, tuple[Any, Any]]:
         model = keras.Model({"inputs": symbols, **words_of}, layer(symbols, **words_of))
         with contextlib.suppress(Blocked):  # fit_and_predict reports what fit raises
             train(case, model, everything)
-        result["A functional model"] = (model, everything)
+        result["A functional model"] = (model, everything, {})
     if case.single:
         with contextlib.suppress(Exception):
             model = keras.Sequential([keras.Input(case.inputs.shape[1:], dtype=given.dtype.name), case.built()])
-            result["A Sequential"] = (model, given)
+            result["A Sequential"] = (model, given, {})
     return result
 
 
@@ -1120,17 +1182,18 @@ def importable(case: Case) -> bool:
     return Path(module.__file__).exists() and hasattr(os, "fork")
 
 
-def load_elsewhere(case: Case, path: Path, given: Any) -> tuple[Any, list[str]]:
+def load_elsewhere(case: Case, path: Path, given: Any, keywords: dict[str, Any]) -> tuple[Any, list[str]]:
     """Load a model in a new process, call it there, and return its outputs and the names of its weights."""
     if not importable(case):
         own = {type(one).__name__: type(one) for one in (case.layer, *inner_layers(case.layer)) if not is_builtin(one)}
         model = keras.saving.load_model(path, custom_objects=own)
-        return tree.map_structure(np.asarray, model(given)), [w.path for w in model.weights]
+        return tree.map_structure(np.asarray, model(given, **keywords)), [w.path for w in model.weights]
     cls = type(case.layer)
     module = sys.modules[cls.__module__]
     request = {
         "path": str(path),
         "inputs": tree.map_structure(np.asarray, given),
+        "keywords": tree.map_structure(np.asarray, keywords),
         "folder": os.getcwd(),
         "sys_path": sys.path,
         "module": cls.__module__,
@@ -1225,7 +1288,8 @@ def answer_one(path: Path) -> None:
         for name in request["others"]:
             importlib.import_module(name)
         model = keras.saving.load_model(request["path"])
-        outputs = tree.map_structure(np.asarray, model(tree.map_structure(tf.convert_to_tensor, request["inputs"])))
+        inputs, keywords = tree.map_structure(tf.convert_to_tensor, (request["inputs"], request["keywords"]))
+        outputs = tree.map_structure(np.asarray, model(inputs, **keywords))
         names = [weight.path for weight in model.weights]
     except BaseException as raised:
         error = words(raised)
@@ -1292,8 +1356,8 @@ def graph_call(case: Case) -> Iterator[Told]:
 def fit_and_predict(case: Case) -> Iterator[Told]:
     """`fit` trains it, and `predict` in batches of different sizes gives the numbers of an eager call."""
     models = case.once("the models", lambda: make_models(case))
-    model, given = models.get("A functional model") or models.get("The model") or (None, None)
-    if model is None:
+    model, given, keywords = models.get("A functional model") or models.get("The model") or (None, None, {})
+    if model is None or keywords:
         raise DoesNotApply("there is no functional model of it: its inputs aren't arrays, or come by keywords")
     why = "A model is trained and used by these."
     if isinstance(error := case.memory.get("fit"), Blocked):
@@ -1597,7 +1661,7 @@ def variants(case: Case) -> dict[str, Any]:
     }
 
 
-@check(*LAYERS)
+@check(*LAYERS, after=("tracked_weights", "python_state"))
 def numbers_in_16_bits(case: Case) -> Iterator[Told]:
     """In 16 bits the numbers stay near those of float32, for inputs that are large, small, constant and long."""
     case.steady()
@@ -1624,7 +1688,7 @@ def numbers_in_16_bits(case: Case) -> Iterator[Told]:
                     return
 
 
-@check(*LAYERS)
+@check(*LAYERS, after=("tracked_weights", "python_state"))
 def numbers_in_32_bits(case: Case) -> Iterator[Told]:
     """In float32 the numbers stay near those of float64, for inputs around 1,000 too."""
     case.steady()
@@ -1842,7 +1906,7 @@ def is_stateful(layer: Any) -> bool:
     return any(getattr(one, "stateful", False) for one in [layer, *inner_layers(layer)])
 
 
-@check(*LAYERS)
+@check(*LAYERS, after=("python_state",))
 def randomness(case: Case) -> Iterator[Told]:
     """In training, random numbers change from call to call, and repeat under the `seed` argument."""
     layer = case.layer
@@ -1960,15 +2024,15 @@ def kept_steps(case: Case, values: np.ndarray, mask: np.ndarray) -> list[Any]:
     return without_padding(case.layer(WithMask(mask)(tf.convert_to_tensor(values))), mask, keeps)
 
 
-def without_padding(outputs: Any, mask: np.ndarray, keeps: list[bool]) -> list[Any]:
-    """Return outputs without padded steps: those of a mask, and those of the mask that an output has."""
+def without_padding(outputs: Any, mask: np.ndarray, keeps: list[bool], both: bool = True) -> list[Any]:
+    """Return outputs without padded steps: those of the mask that an output has, and, or otherwise, those of `mask`."""
     kept = []
     for out, keeps_steps in zip(flat_tensors(outputs), keeps, strict=True):
         its = getattr(out, "_keras_mask", None)
         numbers_of = as64(out)
         if its is not None and tuple(its.shape) == numbers_of.shape[:2]:
-            both = np.asarray(its) & mask if tuple(its.shape) == mask.shape else np.asarray(its)
-            kept.append(tf.convert_to_tensor(numbers_of[both]))
+            real = np.asarray(its) & mask if both and tuple(its.shape) == mask.shape else np.asarray(its)
+            kept.append(tf.convert_to_tensor(numbers_of[real]))
         elif keeps_steps and numbers_of.shape[:2] == mask.shape:
             kept.append(tf.convert_to_tensor(numbers_of[mask]))
         elif numbers_of.ndim < 3:
@@ -1996,7 +2060,7 @@ def mask_of_each_input(case: Case) -> Iterator[Told]:
             tensors = [WithMask(mask)(tf.convert_to_tensor(each)) for mask, each in zip(masks, values, strict=True)]
             outputs = layer(type(given)(tensors))
             keeps = [out.shape[:2] == one.shape[:2] for out in flat_tensors(outputs)]
-            results.append(without_padding(outputs, masks[number], keeps))
+            results.append(without_padding(outputs, masks[number], keeps, both=False))
         if found := differ(*results, 1e-4):
             yield (
                 f"Two batches with the same masks, different in the padded steps of input {number} only.",
@@ -2191,50 +2255,6 @@ def one_trace(case: Case) -> Iterator[Told]:
             f"{sizes[0]} and {sizes[1]} operations.",
             "The graph grows with the batch: tracing takes longer, and an unknown batch raises.",
             "Replace the Python loop over rows by operations on the whole batch, or ops.map.",
-        )
-
-
-def plain(value: Any, depth: int = 0) -> Any:
-    """Return what can be compared of an attribute: numbers, strings, and the lengths and contents of containers."""
-    if isinstance(value, bool | int | float | str | type(None)):
-        return value
-    if isinstance(value, np.ndarray | np.generic):
-        return repr(value)
-    if isinstance(value, tf.Tensor):
-        return "a tensor", id(value)
-    if isinstance(value, list | tuple | set) and depth < 3:
-        return [len(value), *(plain(one, depth + 1) for one in list(value)[:50])]
-    if isinstance(value, dict) and depth < 3:
-        return [len(value), *((str(key), plain(one, depth + 1)) for key, one in list(value.items())[:50])]
-    return type(value).__name__
-
-
-@check(*LAYERS)
-def python_state(case: Case) -> Iterator[Told]:
-    """A call changes no Python value of the layer."""
-    layer = case.layer
-    case.run()
-    public = [name for name in vars(layer) if not name.startswith("_") and name != "built"]
-    own = [
-        n for n in vars(layer) if n.startswith("_") and n not in vars(keras.layers.Layer()) and not is_builtin(layer)
-    ]
-    watched = [name for name in (*public, *own) if not name.startswith(("_self_", "_obj_", "_tracker", "_loss"))]
-    before = {name: plain(vars(layer)[name]) for name in watched}
-    changed = []
-    for training in (True, False):
-        case.run(training)
-        changed += [n for n in watched if plain(vars(layer).get(n)) != before[n] and n not in changed]
-    held = [
-        n
-        for n, v in vars(layer).items()
-        if isinstance(v, tf.Tensor) and not isinstance(v, tf.Variable) and n in changed
-    ]
-    if changed and not is_builtin(layer):
-        yield (
-            "The attributes of the layer before and after calls.",
-            f"{', '.join(changed)} changed{', and hold tensors' if held else ''}.",
-            "In fit the code of call runs once, while the graph is traced: the value is frozen there, or a list grows.",
-            "Keep state in self.add_weight(…, trainable=False), and assign it.",
         )
 
 
@@ -2823,7 +2843,7 @@ def optimizer_state(case: Case) -> Iterator[Told]:
     before = None
     _, weights = quadratic(optimizer, 3)
     before = {n: plain(v) for n, v in vars(optimizer).items() if n not in skip}
-    values = [np.array(tf.convert_to_tensor(w)) for w in weights]
+    values = [value_of(w) for w in weights]
     other = case.make()
     copies = [keras.Variable(value, name=w.name) for value, w in zip(values, weights, strict=True)]
     other.build(copies)

@@ -23,12 +23,30 @@ CASES = {
     "SharedDepth": contract.Layer(lambda **kw: SharedDepth(3, **kw), inputs=[(4,), (None, 4)]),
     "RadialBasis": contract.Layer(lambda **kw: RadialBasis(3, gamma=0.5, **kw), inputs=[(4,), (7, 4), (2, 5, 4)]),
 }
+PAIR = tuple(np.random.default_rng(seed).normal(size=(8, 1)).astype("float32") for seed in (0, 1))
+OTHERS = {
+    "QuantileLoss": contract.Other(lambda **kw: QuantileLoss(0.9, **kw), PAIR),
+    "NormalizedMomentum": contract.Other(lambda **kw: NormalizedMomentum(**kw)),
+}
+CAUGHT = {
+    "Unaligned": contract.Wrong(lambda: shown(MODULE, "ranks")["Unaligned"](0.9), PAIR, "loss_shapes"),
+}
 
 
 @pytest.mark.parametrize("check", contract.LAYER, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_contract(case, check, tmp_path, fresh_process):
-    check(case, tmp_path=tmp_path, fresh_process=fresh_process)
+def test_contract(case, check):
+    check(case)
+
+
+@pytest.mark.parametrize("case", OTHERS.values(), ids=OTHERS)
+def test_a_loss_and_an_optimizer_pass_the_checkup(case):
+    contract.passes_the_checkup(case)
+
+
+@pytest.mark.parametrize("case", CAUGHT.values(), ids=CAUGHT)
+def test_a_wrong_form_is_caught(case):
+    contract.is_caught(case)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)

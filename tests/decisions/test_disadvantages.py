@@ -30,14 +30,25 @@ CASES = {
     "FeatureNorm": contract.Layer(lambda **kw: FeatureNorm(0.01, **kw), inputs=[(4,), (None, 4), (2, 5, 4)]),
     "TimeAttention": contract.Layer(TimeAttention, inputs=[(7, 4), (None, 4)]),
 }
+CAUGHT = {
+    "WrongAxis": contract.Wrong(lambda: shown(module, "wrong_axis")["WrongAxis"](), (7, 4), "rows_are_independent"),
+    "BareNorm": contract.Wrong(
+        lambda: shown(module, "imports", "bare_norm")["BareNorm"](), (7, 4), "numbers_in_16_bits"
+    ),
+}
 CHECKS = ["equals_the_built_in", "survives_float16", "propagates_the_mask", "comes_back_from_a_file"]
 LOST_MASK = "does not support masking and will therefore destroy the mask"
 
 
 @pytest.mark.parametrize("check", contract.LAYER, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_contract(case, check, tmp_path, fresh_process):
-    check(case, tmp_path=tmp_path, fresh_process=fresh_process)
+def test_contract(case, check):
+    check(case)
+
+
+@pytest.mark.parametrize("case", CAUGHT.values(), ids=CAUGHT)
+def test_a_wrong_form_is_caught(case):
+    contract.is_caught(case)
 
 
 def rng() -> np.random.Generator:

@@ -28,12 +28,21 @@ from tests.tools.test_checkup import FOUND
 
 X = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
 CASES = {"Standardized": contract.Layer(lambda **kw: Standardized(0.1, **kw), inputs=[(4,), (7, 4)])}
+CAUGHT = {
+    "Standardize of layer_fails": contract.Wrong(check_your_own.Standardize, (4,), "rows_are_independent"),
+    "Squared of loss_fails": contract.Wrong(Squared, (X[:, 1:2], X[:, :1]), "loss_shapes"),
+}
 
 
 @pytest.mark.parametrize("check", contract.LAYER, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_contract(case, check, tmp_path, fresh_process):
-    check(case, tmp_path=tmp_path, fresh_process=fresh_process)
+def test_contract(case, check):
+    check(case)
+
+
+@pytest.mark.parametrize("case", CAUGHT.values(), ids=CAUGHT)
+def test_a_wrong_form_is_caught(case):
+    contract.is_caught(case)
 
 
 @pytest.mark.proves(

@@ -40,13 +40,23 @@ def price_and_risk():
 
 
 CLASSES = {"optimizer": "adam", "loss": "categorical_crossentropy", "metrics": ["accuracy"]}
-NOT_IN_CONTRACT = {
-    "FilledByIndex": "shows layers that aren't trained",
-    "AssignedOnce": "is FilledByIndex with a list that is trained; each test of it counts weights",
-    "BuildsNoLayer": "shows weights that are lost",
-    "TwoArguments": "shows weights that are lost",
-    "Forgets": "shows an argument that is lost",
-    "Untold": "shows what training is without the flag",
+CAUGHT = {
+    "FilledByIndex": contract.Wrong(
+        lambda: shown(MODULE, "by_index", x=inputs())["FilledByIndex"](), (20,), "tracked_weights"
+    ),
+    "BuildsNoLayer": contract.Wrong(
+        lambda: shown(MODULE, "builds_no_layer", batch=inputs(5))["BuildsNoLayer"](), (20,), "file_round_trip"
+    ),
+    "TwoArguments": contract.Wrong(
+        lambda: shown(MODULE, "two_arguments", batch=inputs(5))["TwoArguments"](),
+        inputs(6),
+        "file_round_trip",
+        keywords={"right": inputs(6)},
+    ),
+    "Forgets": contract.Wrong(
+        lambda: shown(MODULE, "save_sized", "forgets", batch=inputs(5))["Forgets"](0.1), (20,), "config_is_complete"
+    ),
+    "Untold": contract.Wrong(lambda: shown(MODULE, "seen_training")["Untold"](), (4,), "training_flag", "moving mean"),
 }
 CASES = {
     "Classifier": contract.Model(lambda **kw: Classifier(**kw), data=one_of(10), compile=CLASSES),
@@ -56,6 +66,11 @@ CASES = {
         compile={"loss": {"price": "mse", "risk": "binary_crossentropy"}},
     ),
     "AsWideAsItsInput": contract.Model(lambda **kw: AsWideAsItsInput(**kw), data=one_of(10), compile=CLASSES),
+    "AssignedOnce": contract.Model(
+        lambda: shown(MODULE, "by_index", "assigned", x=inputs())["AssignedOnce"](),
+        data=lambda: (inputs(), inputs()[:, :1]),
+        compile={"loss": "mse"},
+    ),
     "SizedClassifier": contract.Model(
         lambda **kw: SizedClassifier(32, classes=4, rate=0.1, **kw), data=one_of(4), compile=CLASSES
     ),
@@ -64,8 +79,13 @@ CASES = {
 
 @pytest.mark.parametrize("check", contract.MODEL, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_contract(case, check, tmp_path, fresh_process):
-    check(case, tmp_path=tmp_path, fresh_process=fresh_process)
+def test_contract(case, check):
+    check(case)
+
+
+@pytest.mark.parametrize("case", CAUGHT.values(), ids=CAUGHT)
+def test_a_wrong_form_is_caught(case):
+    contract.is_caught(case)
 
 
 def randomized(model: keras.Model, x: np.ndarray) -> list[np.ndarray]:

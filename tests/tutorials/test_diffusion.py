@@ -49,13 +49,13 @@ MODEL = contract.Model(
 
 @pytest.mark.parametrize("check", contract.LAYER, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("case", LAYERS.values(), ids=LAYERS)
-def test_layer_contract(case, check, tmp_path, fresh_process):
-    check(case, tmp_path=tmp_path, fresh_process=fresh_process)
+def test_layer_contract(case, check):
+    check(case)
 
 
 @pytest.mark.parametrize("check", contract.MODEL, ids=lambda check: check.__name__)
-def test_model_contract(check, tmp_path, fresh_process):
-    check(MODEL, tmp_path=tmp_path, fresh_process=fresh_process)
+def test_model_contract(check):
+    check(MODEL)
 
 
 @pytest.mark.proves(

@@ -67,13 +67,13 @@ REAL = np.arange(7) < np.array([[7], [5], [2], [3]])
 
 @pytest.mark.parametrize("check", contract.LAYER, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_contract(case, check, tmp_path, fresh_process):
-    check(case, tmp_path=tmp_path, fresh_process=fresh_process)
+def test_contract(case, check):
+    check(case)
 
 
 @pytest.mark.parametrize("check", contract.MODEL, ids=lambda check: check.__name__)
-def test_model_contract(check, tmp_path, fresh_process):
-    check(MODEL, tmp_path=tmp_path, fresh_process=fresh_process)
+def test_model_contract(check):
+    check(MODEL)
 
 
 @cache
