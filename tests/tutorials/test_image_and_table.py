@@ -74,7 +74,7 @@ class WrongOfItsMean(FiLMOfItsMean):
         super().build(input_shape)
 
 
-CAUGHT = {"WrongAxis": contract.Wrong(WrongOfItsMean, inputs=(5, 4, 3), by="rows_are_independent")}
+CAUGHT = {"WrongAxis": contract.Wrong(WrongOfItsMean, inputs=(5, contract.ROWS, 3), by="rows_are_independent")}
 
 
 @pytest.mark.parametrize("case", CAUGHT.values(), ids=CAUGHT)

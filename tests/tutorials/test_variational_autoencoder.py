@@ -58,7 +58,8 @@ class Halves(tutorial.Sampling):
 
 def test_sampling_passes_the_checkup():
     """Two calls differ: what the checkup can't compare for that reason follows below."""
-    contract.passes_the_checkup(contract.Layer(lambda **kw: Halves(3, **kw), inputs=[(4,), (7, 4)]))
+    leave_out = {"file_round_trip": "the class of a test can't be loaded elsewhere: the model's is"}
+    contract.passes_the_checkup(contract.Layer(lambda **kw: Halves(3, **kw), [(4,), (7, 4)], leave_out))
 
 
 @pytest.mark.proves(
