@@ -36,7 +36,7 @@ ROWS = 6
 """Of the batch that the checkup is given: it tries others of its own."""
 DTYPES = {"float64": 1e-6, "float16": 0.02, "bfloat16": 0.1, "mixed_float16": 0.02, "mixed_bfloat16": 0.1}
 """The policies that a layer may be given beside `float32`, and how much of a number each keeps."""
-REFUSED = ("can't be run", "isn't written", "jit_compile", "XLA: ")
+REFUSED = ("can't be run", "which isn't written", "jit_compile", "XLA: ")
 """Of the reasons for which a check tells nothing, those that nothing on this site may have."""
 
 

@@ -29,7 +29,13 @@ OTHERS = {
     "NormalizedMomentum": contract.Other(lambda **kw: NormalizedMomentum(**kw)),
 }
 CAUGHT = {
-    "Unaligned": contract.Wrong(lambda: shown(MODULE, "ranks")["Unaligned"](0.9), PAIR, "loss_shapes"),
+    "Unaligned": contract.Wrong(
+        lambda: shown(MODULE, "ranks", model=lambda x: x[:, :1], far=np.ones((9, 1)), hours=np.ones((9, 1)))[
+            "Unaligned"
+        ](0.9),
+        PAIR,
+        "loss_shapes",
+    ),
 }
 
 

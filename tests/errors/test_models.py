@@ -60,9 +60,7 @@ CASES = {
 }
 
 
-NOT_IN_CONTRACT = {
-    "Classifier of summary_fails": "it is right, and among the cases: its summary comes too early"
-}
+NOT_IN_CONTRACT = {"Classifier of summary_fails": "it is right, and among the cases: its summary comes too early"}
 CAUGHT = {
     "Normalized of training_fails": contract.Wrong(
         lambda: section("training_fails")["Normalized"](), (4,), "training_flag", "moving mean"

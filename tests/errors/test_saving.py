@@ -118,7 +118,7 @@ CAUGHT = {
         lambda: section("deserialize_fails")["Forecaster"](), (3,), "config_round_trip"
     ),
     "Projector of required_fails": contract.Wrong(
-        lambda: section("required_fails")["Projector"](5), (3,), "config_round_trip"
+        lambda: section("required_fails")["Projector"](5), (3,), "file_round_trip"
     ),
     "Tagger of default_fails": contract.Wrong(
         lambda: section("default_fails")["Tagger"](), (4,), "config_is_complete", "rate"
