@@ -303,7 +303,7 @@ class Case:
         return {key: value for key, value in options.items() if accepts(self.subject, key)}
 
     def _remade(self, policy: str, options: dict[str, Any]) -> Any:
-        if self.kind in FUNCTIONS or self.kind == "function":
+        if self.kind in FUNCTIONS:
             return self.subject
         try:
             config = self.subject.get_config()
@@ -461,7 +461,7 @@ def holds_layers(config: Any) -> bool:
 
 def callable_maker(subject: Any, kind: str) -> bool:
     """Whether a subject is a class or a function that makes an object."""
-    return inspect.isclass(subject) or (inspect.isroutine(subject) and kind not in (*FUNCTIONS, "function"))
+    return inspect.isclass(subject) or (callable(subject) and not kind_of(subject) and kind not in FUNCTIONS)
 
 
 def with_policy(config: Any, before: str, after: str) -> Any:
@@ -1229,8 +1229,7 @@ def file_round_trip(case: Case) -> Iterator[Told]:
             path = Path(folder) / f"{number}.keras"
             tried = f"{name}, saved as .keras and loaded in {where}."
             fix = (
-                "Create all weights in build or __init__, and let get_config hold what they depend on: plain values, "
-                "in an order and with keys that JSON keeps."
+                "Create all weights in build or __init__, and hold what they depend on in the config, as JSON keeps it."
             )
             try:
                 expected = tree.map_structure(np.asarray, model(given, **keywords))
@@ -1758,19 +1757,20 @@ def rows_are_independent(case: Case) -> Iterator[Told]:
                 fix,
             )
             return
-        if any(
-            a.shape.rank and a.shape[1:] != b.shape[1:]
-            for a, b in zip(flat_tensors(part), flat_tensors(whole), strict=True)
-        ):
+        pairs = zip(flat_tensors(part), flat_tensors(whole), strict=True)
+        if any(one.shape.rank and one.shape[1:] != other.shape[1:] for one, other in pairs):
             raise DoesNotApply("the size of its outputs depends on the batch")
         if found := differ(part, tree.map_structure(lambda out, rows=rows: out[rows], whole), 1e-3):
+            fix = (
+                "Reduce over the axes of one sample only, not over axis 0; statistics of a batch belong into training."
+            )
+            if found.startswith("shapes"):
+                fix = "Take the batch size from ops.shape(x)[0], and name the axis in squeeze."
             yield (
                 f"{name} alone, beside the same rows in a batch of {case.batch}, with training=False.",
                 f"{found}.",
                 "A prediction then depends on the other samples of its batch.",
-                "Take the batch size from ops.shape(x)[0]; name the axis in squeeze."
-                if found.startswith("shapes")
-                else "Reduce over the axes of one sample only, not over axis 0; statistics of a batch belong into training.",
+                fix,
             )
             return
 
