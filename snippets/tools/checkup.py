@@ -1229,7 +1229,7 @@ def file_round_trip(case: Case) -> Iterator[Told]:
             path = Path(folder) / f"{number}.keras"
             tried = f"{name}, saved as .keras and loaded in {where}."
             fix = (
-                "Create all weights in build or __init__, and hold what they depend on in the config, as JSON keeps it."
+                "Create all weights in build or __init__, and hold in the config what they depend on, as JSON keeps it."
             )
             try:
                 expected = tree.map_structure(np.asarray, model(given, **keywords))
@@ -1761,9 +1761,7 @@ def rows_are_independent(case: Case) -> Iterator[Told]:
         if any(one.shape.rank and one.shape[1:] != other.shape[1:] for one, other in pairs):
             raise DoesNotApply("the size of its outputs depends on the batch")
         if found := differ(part, tree.map_structure(lambda out, rows=rows: out[rows], whole), 1e-3):
-            fix = (
-                "Reduce over the axes of one sample only, not over axis 0; statistics of a batch belong into training."
-            )
+            fix = "Reduce over the axes of one sample, not over axis 0; statistics of a batch belong into training."
             if found.startswith("shapes"):
                 fix = "Take the batch size from ops.shape(x)[0], and name the axis in squeeze."
             yield (

@@ -30,12 +30,10 @@ OTHERS = {
 }
 CAUGHT = {
     "Unaligned": contract.Wrong(
-        lambda: shown(MODULE, "ranks", model=lambda x: x[:, :1], far=np.ones((9, 1)), hours=np.ones((9, 1)))[
-            "Unaligned"
-        ](0.9),
+        lambda: shown(MODULE, "ranks", far=PAIR[0], hours=PAIR[1], model=ops.ones_like)["Unaligned"](0.9),
         PAIR,
         "loss_shapes",
-    ),
+    )
 }
 
 

@@ -86,8 +86,14 @@ def made(topic: str, name: str, arguments: dict, /, **options) -> keras.layers.L
 
 
 @pytest.mark.parametrize(("which", "inputs"), CASES.values(), ids=CASES)
+@pytest.mark.proves("Here one number of the whole batch decides, so that a sample depends on the others.")
 def test_a_form_that_works_passes_the_checkup(which, inputs):
-    contract.passes_the_checkup(contract.Layer(functools.partial(made, *which), inputs, LEFT_OUT))
+    """But for the rows of those that limit a batch: they depend on each other, as the page says."""
+    left_out = LEFT_OUT | ({"rows_are_independent": "one number decides for the batch"} if which[0] == "if" else {})
+    contract.passes_the_checkup(contract.Layer(functools.partial(made, *which), inputs, left_out))
+    if which[0] == "if":
+        rows = np.array([[2.0, 1.0], [4.0, 0.0]], "float32")
+        assert not np.allclose(made(*which)(rows)[:1], made(*which)(rows[:1]))
 
 
 @pytest.mark.parametrize("case", CAUGHT.values(), ids=CAUGHT)
