@@ -30,7 +30,9 @@ OTHERS = {
 }
 CAUGHT = {
     "Unaligned": contract.Wrong(
-        lambda: shown(MODULE, "ranks", far=PAIR[0], hours=PAIR[1], model=ops.ones_like)["Unaligned"](0.9),
+        lambda: shown(MODULE, "ranks", far=np.ones((100, 1)), hours=np.ones((100, 1)), model=ops.ones_like)[
+            "Unaligned"
+        ](0.9),
         PAIR,
         "loss_shapes",
     )
