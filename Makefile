@@ -5,13 +5,14 @@ FILE = $(if $(filter tutorials/%,$(PAGE)),$(wildcard snippets/$(PAGE).py),$(wild
 PROOF = $(dir tests/$(PAGE))test_$(notdir $(PAGE)).py
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: help serve test page seeds releases bench build outputs lock
+.PHONY: help serve test page seeds releases builtins bench build outputs lock
 help:
 	@echo "make serve    show the site on 127.0.0.1:$(PORT), rebuilt at each save (PORT=8001 for another port)"
 	@echo "make test     run every block and prove every claim"
 	@echo "make page     prove one page: PAGE=layers/custom_layer, its blocks, tests, downloads and look"
 	@echo "make seeds    prove what depends on chance with five other seeds, and print what held"
 	@echo "make releases run every block on other releases of Keras, and record what differs (KERAS=3.14.1 for one)"
+	@echo "make builtins run the checkup on every object that Keras exports, and record what it finds"
 	@echo "make bench    time a build, a save until it shows, a search and a first visit"
 	@echo "make build    build the site into site/, strictly"
 	@echo "make outputs  run every block and record what it prints (PAGE=layers/custom_layer for those of one page)"
@@ -40,6 +41,9 @@ seeds: .venv/ready
 
 releases: .venv/ready
 	@.venv/bin/python -m engine.prove.releases $(KERAS) $(if $(CHECK),--check)
+
+builtins: .venv/ready
+	@.venv/bin/python -m tests.tools.builtin
 
 bench: .venv/ready
 	@echo "Timing a build, a save until it shows, a search and a first visit (minutes; best on an idle machine)"
