@@ -803,35 +803,29 @@ def quiet_outside_training(case: Case) -> Iterator[Told]:
     """With training=False the outputs repeat, and no state changes that they depend on."""
     layer = case.layer
     case.steady()
-    link = "errors/models.html#training-argument"
-    why = "predict gives another answer each time it is called."
     before = state(layer)
     first = case.run(training=False)
     second = case.call(layer, case.of(), False)
     case.call(layer, case.of(values=float_map(lambda a: 2 * a + 1, case.inputs)), False)
     changed = moved(before)
+    third = case.call(layer, case.of(), False)
     restore(before)
-    random_now = any(is_seed(v) for v, _ in before) and bool(differ(first, second, 0.0)) and not changed
+    link = "errors/models.html#training-argument"
+    why, fix = "predict gives another answer each time it is called.", "Update state only if training is true."
     noise = [one.name for one in inner_layers(layer) if isinstance(one, NOISE)]
     same = case.single and len(flat_tensors(first)) == 1 and flat_tensors(first)[0].shape == case.inputs.shape
-    if random_now and (takes(layer, "training") or noise or same):
-        found = "The outputs differ, by random numbers" + (f" of {', '.join(noise)}." if noise else ".")
-        yield ("Two calls with training=False.", found, why, "Draw in training only: if training: …", link)
-    weights = [v.path for v in changed if id(v) in ids_of(layer.trainable_weights)]
-    if weights:
-        found = f"{', '.join(weights)} changed."
-        yield (
-            "A call with training=False.",
-            found,
-            "predict changes the trained model.",
-            "Assign in training only.",
-            link,
-        )
-    elif changed and not is_stateful(layer) and (takes(layer, "training") or differ(first, second, 1e-6)):
-        found = f"{', '.join(v.path for v in changed)} changed" + (
-            "; the outputs differ." if differ(first, second) else "."
-        )
-        yield ("Two calls with training=False.", found, why, "Update state only if training is true.", link)
+    if not changed and any(is_seed(v) for v, _ in before) and differ(first, second, 0.0):
+        if takes(layer, "training") or noise or same:
+            found = "The outputs differ, by random numbers" + (f" of {', '.join(noise)}." if noise else ".")
+            yield ("Two calls with training=False.", found, why, "Draw in training only: if training: …", link)
+    elif weights := [v.path for v in changed if id(v) in ids_of(layer.trainable_weights)]:
+        why = "predict changes the trained model."
+        yield ("Calls with training=False.", f"{', '.join(weights)} changed.", why, fix, link)
+    elif changed and not is_stateful(layer):
+        differs = differ(first, second, 1e-6) or differ(first, third, 1e-6)
+        if differs or takes(layer, "training"):
+            found = f"{', '.join(v.path for v in changed)} changed{'; the outputs differ' if differs else ''}."
+            yield ("Calls with training=False, on other inputs between.", found, why, fix, link)
 
 
 def ids_of(weights: list[Any]) -> set[int]:
