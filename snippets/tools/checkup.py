@@ -257,6 +257,22 @@ class WithMask(keras.layers.Layer):
         return ops.convert_to_tensor(self.mask)
 
 
+class MaskTold(keras.layers.Layer):
+    """Keeps the mask that Keras hands on to it."""
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        """Return the input."""
+        self.told = mask
+        return x
+
+
+def mask_of(tensor: Any) -> Any:
+    """Return the mask that the next layer is given with a tensor, or nothing."""
+    probe = MaskTold(autocast=False)
+    probe(tensor)
+    return probe.told
+
+
 def accepts(function: Callable, name: str) -> bool:
     """Whether a function takes a keyword argument."""
     try:
@@ -395,6 +411,11 @@ class Case:
     def run(self, training: bool | None = None, rows: Any = slice(None), values: Any = None) -> Any:
         """Call the shared layer from the same state each time."""
         return self.call(self.layer, self.of(rows=rows, values=values), training)
+
+    @property
+    def layer_as_it_is(self) -> Any:
+        """The shared layer with the state that the last call has left."""
+        return self.once("the call", self.built)
 
     @property
     def outputs(self) -> Any:
@@ -1837,52 +1858,45 @@ def varying_axes(case: Case) -> Iterator[Told]:
     symbol = keras.Input((None, *case.inputs.shape[2:]), dtype=case.inputs.dtype.name)
     layer = case.make()
     longer = np.concatenate([case.inputs, case.inputs[:, :1]], axis=1)
+    why = "Sequences of different lengths can't be declared, or trained on."
+    fix = "Take the length from ops.shape(x)[1], or -1 in a reshape; replace a loop over steps by ops.scan."
     try:
         sizes = [tuple(out.shape[1:]) for out in tree.flatten(layer(symbol))]
-    except Exception as error:
-        if isinstance(error, TypeError) and "NoneType" in str(error) and any_length_of_new(case, longer):
-            tried = f"keras.Input({symbol.shape[1:]}), though a new layer takes any length."
-            fix = "Take the length from ops.shape(x)[1], or -1 in a reshape; replace a loop over steps by ops.scan."
-            yield (tried, words(error), "Sequences of different lengths can't be declared.", fix)
-            return
-        raise DoesNotApply(f"axis 1 can't be None: {words(error)[:120]}") from None
-    if not layer.weights and all(None not in size and np.prod(size) == case.inputs[0].size for size in sizes):
-        raise DoesNotApply("it puts the numbers of its input into a fixed shape, which decides the length of axis 1")
-    spec = tf.TensorSpec([None, *symbol.shape[1:]], case.inputs.dtype)
-    try:
+        if not layer.weights and all(None not in size and np.prod(size) == case.inputs[0].size for size in sizes):
+            raise DoesNotApply("it puts the numbers of its input into a fixed shape, which decides their length")
+        spec = tf.TensorSpec(symbol.shape, case.inputs.dtype)
         tf.function(lambda x: layer(x), autograph=False).get_concrete_function(spec)
     except (TypeError, ValueError, AttributeError) as error:
-        if not isinstance(error, TypeError) or "NoneType" not in str(error):
-            raise DoesNotApply(f"a graph of it needs the length of axis 1: {words(error)[:120]}") from None
-        tried = f"A graph for inputs of shape {tuple(spec.shape)}, which the layer has taken as keras.Input."
-        fix = "Take the length from ops.shape(x)[1], or -1 in a reshape; replace a loop over steps by ops.scan."
-        yield (tried, words(error), "Sequences of different lengths can't be trained on.", fix, link_of(error))
-        return
+        of_none = re.search("NoneType|None values not supported", str(error)) and not isinstance(error, AttributeError)
+        if of_none and any_length_of_new(case, longer):
+            tried = (
+                f"A graph of a layer called on keras.Input({symbol.shape[1:]}), though a new layer takes any length."
+            )
+            yield (tried, words(error), why, fix, link_of(error))
+            return
+        raise DoesNotApply(f"axis 1 can't be None: {words(error)[:120]}") from None
     for name, values in (("length", longer), ("first length", case.inputs)):
         try:
-            if hasattr(layer, "call"):
-                layer(tf.convert_to_tensor(values))
+            layer(tf.convert_to_tensor(values))
         except Exception as error:
-            yield (
-                f"A layer built on keras.Input({symbol.shape[1:]}), on another {name}: {values.shape}.",
-                words(error),
-                "The axis is declared as one that may vary.",
-                "Take the length from ops.shape(x)[1], or raise in build if input_shape[1] is None.",
-            )
+            tried = f"A layer built on keras.Input({symbol.shape[1:]}), on another {name}: {values.shape}."
+            yield (tried, words(error), why, "Take the length from ops.shape(x)[1], or raise in build.")
             return
 
 
 def any_length_of_new(case: Case, longer: np.ndarray) -> bool:
-    """Whether new layers take inputs of two lengths, with weights of the same shapes."""
-    shapes = []
+    """Whether new layers take inputs of two lengths, with the same weights, and outputs of that length or of none."""
+    weights, others = [], []
     for values in (case.inputs, longer):
         layer = case.make()
         try:
-            case.call(layer, case.of(values=values))
+            outputs = case.call(layer, case.of(values=values))
         except Exception:
             return False
-        shapes.append([tuple(weight.shape) for weight in layer.weights])
-    return shapes[0] == shapes[1]
+        weights.append([tuple(weight.shape) for weight in layer.weights])
+        shapes = [tuple(out.shape) for out in flat_tensors(outputs)]
+        others.append([s[:1] + s[2:] if len(s) > 2 and s[1] == values.shape[1] else s for s in shapes])
+    return weights[0] == weights[1] and others[0] == others[1]
 
 
 # --- dtype ------------------------------------------------------------------------------------------------------------
@@ -2023,9 +2037,11 @@ def larger(case: Case) -> dict[str, Any]:
     if not case.single:
         return {}
     some, values = (float_map(lambda a, factor=factor: a * factor, case.inputs) for factor in (100, 300))
-    once, more = (np.concatenate([out.ravel() for out in numbers(case.run(values=v))]) for v in (some, values))
-    proportional = any(np.allclose(more, once * factor, rtol=0.05, atol=0.01 * np.abs(more).max()) for factor in (1, 3))
-    return {"300 times larger": values} if proportional else {}
+    sizes = (case.inputs, some, values)
+    once, often, more = (np.concatenate([out.ravel() for out in numbers(case.run(values=v))]) for v in sizes)
+    tolerance = {"rtol": 0.05, "atol": 0.01 * np.abs(more).max()}
+    follows = np.allclose(more, often, **tolerance) or np.allclose(more, once * 300, **tolerance)
+    return {"300 times larger": values} if follows else {}
 
 
 def long_input(case: Case) -> dict[str, Any]:
@@ -2117,9 +2133,7 @@ def training_flag(case: Case) -> Iterator[Told]:
     link = "errors/models.html#training-argument"
     needs = [one for one in inner_layers(layer) if isinstance(one, NOISE) and noisy(one)]
     norms = [one for one in inner_layers(layer) if isinstance(one, keras.layers.BatchNormalization) and one.trainable]
-    rates = [
-        key for key, value in safe_config(layer).items() if RATE.search(key) and isinstance(value, float) and value > 0
-    ]
+    rates = rates_of(layer)
     own = takes(layer, "training") and rates and not inner_layers(layer)
     if not (needs or norms or own):
         raise DoesNotApply("it holds no dropout, noise or batch normalization, and no argument names a rate")
@@ -2131,28 +2145,30 @@ def training_flag(case: Case) -> Iterator[Told]:
     off = case.run(training=False)
     restore(case.memory["state"])
     before = state(layer)
-    on = case.run(training=True)
+    acts = ever_differs(case, off)
     changed = {id(v) for v in moved(before)}
-    names = ", ".join(one.name for one in needs) or ", ".join(rates)
-    if (needs or own) and not differ(on, off, 0.0) and not (own and changed):
-        if own and is_builtin(layer):
-            return
-        yield (
-            "A call with training=True, beside one with training=False.",
-            f"Equal outputs, though {names} should act in training.",
-            "Regularization is off in fit, and nothing is raised.",
-            "Pass training on: self.dropout(x, training=training), or let Keras pass it.",
-            link,
-        )
+    if (needs or (own and not changed and not is_builtin(layer))) and not acts:
+        names = ", ".join(one.name for one in needs) or ", ".join(rates)
+        found = f"Equal outputs, though {names} should act in training."
+        fix = "Pass training on: self.dropout(x, training=training), or let Keras pass it."
+        why = "Regularization is off in fit, and nothing is raised."
+        yield ("Calls with training=True, beside one with training=False.", found, why, fix, link)
     still = [one.name for one in norms if not {id(w) for w in one.non_trainable_variables} & changed]
     if still and len(still) == len(norms):
-        yield (
-            "A call with training=True.",
-            f"The moving mean and variance of {', '.join(still)} don't change.",
-            "predict then normalizes with the statistics of a new layer.",
-            "Call the inner layer with training=training.",
-            link,
-        )
+        found = f"The moving mean and variance of {', '.join(still)} don't change."
+        why = "predict then normalizes with the statistics of a new layer."
+        yield ("A call with training=True.", found, why, "Call the inner layer with training=training.", link)
+
+
+def ever_differs(case: Case, reference: Any, tries: int = 6) -> bool:
+    """Whether calls in training, one after the other, give other outputs: a small rate may drop nothing at first."""
+    return any(differ(case.call(case.layer_as_it_is, case.of(), True), reference, 0.0) for _ in range(tries))
+
+
+def rates_of(layer: Any) -> list[str]:
+    """Return the arguments of a layer that name a rate above zero."""
+    config = safe_config(layer)
+    return [key for key, value in config.items() if RATE.search(key) and isinstance(value, float) and value > 0]
 
 
 def noisy(layer: Any) -> bool:
@@ -2174,7 +2190,8 @@ def randomness(case: Case) -> Iterator[Told]:
     layer = case.layer
     case.steady()
     before = state(layer)
-    first, second = case.run(training=True), case.call(layer, case.of(), True)
+    first = case.run(training=True)
+    goes_on = ever_differs(case, first)
     changed = moved(before)
     seeds = [v for v, _ in before if is_seed(v)]
     restore(before)
@@ -2187,27 +2204,10 @@ def randomness(case: Case) -> Iterator[Told]:
             "Draw with keras.random.… and seed=self.seed_generator, a keras.random.SeedGenerator made in __init__.",
         )
         return
-    rates = [
-        key for key, value in safe_config(layer).items() if RATE.search(key) and isinstance(value, float) and value > 0
-    ]
-    if (
-        seeds
-        and not changed
-        and not differ(first, second, 0.0)
-        and differ(first, case.run(training=False), 0.0)
-        and rates
-    ):
+    draws = rates_of(layer) and (seeds or not inner_layers(layer))
+    if draws and not changed and not goes_on and differ(first, case.run(training=False), 0.0):
         yield (
-            "Two calls with training=True, one after the other.",
-            "The outputs are equal: the random numbers don't change.",
-            "Each batch of a training gets the same noise.",
-            "Pass the SeedGenerator as seed=, not an integer.",
-        )
-    elif (
-        not seeds and not changed and rates and not inner_layers(layer) and differ(first, case.run(training=False), 0.0)
-    ):
-        yield (
-            "Two calls with training=True, one after the other.",
+            "Calls with training=True, one after the other.",
             "The outputs are equal, and differ from those with training=False.",
             "Each batch of a training gets the same noise.",
             "Pass a keras.random.SeedGenerator as seed=, not an integer.",
@@ -2334,7 +2334,7 @@ def without_padding(outputs: Any, mask: np.ndarray, keeps: list[bool], both: boo
     """Return outputs without padded steps: those of the mask that an output has, and, or otherwise, those of `mask`."""
     kept = []
     for out, keeps_steps in zip(flat_tensors(outputs), keeps, strict=True):
-        its = getattr(out, "_keras_mask", None)
+        its = mask_of(out)
         numbers_of = as64(out)
         if its is not None and tuple(its.shape) == numbers_of.shape[:2]:
             real = np.asarray(its) & mask if both and tuple(its.shape) == mask.shape else np.asarray(its)
@@ -2393,7 +2393,7 @@ def mask_goes_on(case: Case) -> Iterator[Told]:
     if len(tensors) != 1 or is_random(case):
         raise DoesNotApply("it has several outputs, or is random")
     out = tensors[0]
-    leaves_as = getattr(out, "_keras_mask", None)
+    leaves_as = mask_of(out)
     if leaves_as is not None and leaves_as.dtype != tf.bool:
         yield (
             f"A call on {describe(case.inputs)} with a mask.",
@@ -2431,45 +2431,20 @@ def step_by_step(case: Case) -> bool:
 @check(*LAYERS, after=(*MOVES, "reached_weights"))
 def true_gradients(case: Case) -> Iterator[Told]:
     """In float64 the gradient is the slope that is measured when a weight or an input is moved a little."""
-    case.steady()
-    if is_random(case):
-        raise DoesNotApply("it is random")
-    if not any(is_float(out.dtype) or out.dtype.is_complex for out in flat_tensors(case.outputs)):
-        raise DoesNotApply("it gives no floating numbers")
-    if "StopGradient" in case.once("operations", lambda: operations(case)):
-        raise DoesNotApply("it stops a gradient on purpose")
-    layer = case.once("a call with dtype='float64'", lambda: case.like(case.layer, "float64"))
-    if any(
-        out.dtype.name in ("float32", "float16", "bfloat16")
-        for out in flat_tensors(case.call(layer, case.of("float64")))
-    ):
-        raise DoesNotApply("it doesn't compute in float64")
-    passes_on = case.single and any(
-        out.shape == case.inputs.shape and np.allclose(as64(out), case.inputs, atol=1e-6)
-        for out in flat_tensors(case.outputs)
-    )
-    if passes_on and not layer.trainable_weights:
-        raise DoesNotApply("its output is its input: another gradient is then its purpose")
+    layer = measurable(case)
     before = state(layer)
     try:
         slopes = [one for seed in (7, 8) for one in measured(case, layer, seed, before)]
     finally:
         restore(before)
-    wrong: dict[str, list[tuple[float, float]]] = {}
-    for name, slope, told in slopes:
-        wrong.setdefault(name, [])
-        if (
-            slope is not None
-            and slope != 0
-            and not np.isclose(slope, told, rtol=2e-3, atol=1e-6 * max(1.0, abs(slope)))
+    for name in dict.fromkeys(name for name, *_ in slopes):
+        pairs = [(slope, told) for other, slope, told in slopes if other == name]
+        if not all(
+            slope and not np.isclose(slope, told, rtol=2e-3, atol=1e-6 * max(1, abs(slope))) for slope, told in pairs
         ):
-            wrong[name].append((slope, told))
-    for name, pairs in wrong.items():
-        total = sum(one == name for one, *_ in slopes)
-        if len(pairs) < max(2, total):
             continue
         slope, told = pairs[0]
-        if told == 0 and (name.startswith("input") and not layer.trainable_weights):
+        if told == 0 and name.startswith("input") and not layer.trainable_weights:
             continue  # a layer that stops the gradient on purpose
         if custom_inside(layer):
             raise DoesNotApply("a layer inside of it has a gradient of its own: check that one alone")
@@ -2482,6 +2457,28 @@ def true_gradients(case: Case) -> Iterator[Told]:
             "Correct the formula in tf.custom_gradient; look for tf.stop_gradient, and for rounding.",
         )
         return
+
+
+def measurable(case: Case) -> Any:
+    """Return the layer in float64, if its gradient can be expected to be the slope of its outputs."""
+    case.steady()
+    if is_random(case):
+        raise DoesNotApply("it is random")
+    outputs = flat_tensors(case.outputs)
+    if not any(is_float(out.dtype) or out.dtype.is_complex for out in outputs):
+        raise DoesNotApply("it gives no floating numbers")
+    if "StopGradient" in case.once("operations", lambda: operations(case)):
+        raise DoesNotApply("it stops a gradient on purpose")
+    layer = case.once("a call with dtype='float64'", lambda: case.like(case.layer, "float64"))
+    dtypes = {out.dtype.name for out in flat_tensors(case.call(layer, case.of("float64")))}
+    if dtypes & {"float32", "float16", "bfloat16"}:
+        raise DoesNotApply("it doesn't compute in float64")
+    passes_on = case.single and any(
+        out.shape == case.inputs.shape and np.allclose(as64(out), case.inputs, atol=1e-6) for out in outputs
+    )
+    if passes_on and not layer.trainable_weights:
+        raise DoesNotApply("its output is its input: another gradient is then its purpose")
+    return layer
 
 
 def operations(case: Case) -> set[str]:
@@ -2501,7 +2498,8 @@ def operations(case: Case) -> set[str]:
 def reverses(cls: type) -> bool:
     """Whether the code of a class, or a function that its call uses, speaks of a reversed gradient."""
     used = [cls.call.__globals__.get(name) for name in cls.call.__code__.co_names]
-    return any(re.search("revers", source_of(one), re.IGNORECASE) for one in (cls, *used) if one is not None)
+    named = [one for one in used if getattr(one, "__module__", "").startswith(cls.__module__)]
+    return any(re.search("revers", source_of(one), re.IGNORECASE) for one in (cls, *named))
 
 
 def custom_inside(layer: Any) -> bool:
@@ -2511,10 +2509,7 @@ def custom_inside(layer: Any) -> bool:
 
 
 def measured(case: Case, layer: Any, seed: int, before: list) -> Iterator[tuple[str, float | None, float]]:
-    """Yield each input and weight with its slope along a random direction, and the slope that the gradient gives.
-
-    The slope is None where it isn't the same for two sizes of the step and for both sides: the outputs have an edge.
-    """
+    """Yield each input and weight with its slope along a random direction, and the slope that the gradient gives."""
     rng = np.random.default_rng(seed)
     inputs, keywords = case.of("float64", values=shifted(case, seed))
     flat = tree.flatten(inputs)
@@ -2535,29 +2530,35 @@ def measured(case: Case, layer: Any, seed: int, before: list) -> Iterator[tuple[
         value = loss(start)
     sources = [*start, *(weight.value for weight in weights)]
     gradients = tape.gradient(value, sources, unconnected_gradients="zero")
-    for n, gradient in enumerate(gradients):
+    names = [*(f"input {n}" for n in range(len(start))), *(weight.path for weight in weights)]
+    for n, (name, gradient) in enumerate(zip(names, gradients, strict=True)):
         origin = np.asarray(tf.convert_to_tensor(sources[n]))
         direction = rng.normal(size=origin.shape)
-        slopes, gaps = [], []
-        for size in (1e-5, 1e-6):
-            ends = []
-            for sign in (size, -size):
-                if n < len(start):
-                    ends.append(float(loss([*start[:n], tf.constant(origin + sign * direction), *start[n + 1 :]])))
-                else:
-                    weights[n - len(start)].assign(origin + sign * direction)
-                    ends.append(float(loss(start)))
-            slopes.append((ends[0] - ends[1]) / (2 * size))
-            gaps.append(abs(ends[0] + ends[1] - 2 * float(value)) / size)
+
+        def moved_by(step: float, n: int = n, origin: np.ndarray = origin, direction: np.ndarray = direction) -> float:
+            if n < len(start):
+                return float(loss([*start[:n], tf.constant(origin + step * direction), *start[n + 1 :]]))
+            weights[n - len(start)].assign(origin + step * direction)
+            return float(loss(start))
+
+        slope = slope_of(moved_by, float(value))
         if n >= len(start):
             weights[n - len(start)].assign(origin)
-        told = float(np.sum(as64(gradient) * direction))
-        noise = 1e-13 * max(1.0, abs(float(value))) / 1e-6
-        stable = abs(slopes[0] - slopes[1]) <= 1e-3 * abs(slopes[0]) + 10 * noise
-        # The slopes of the two sides come together as the step gets smaller, but at an edge.
-        stable = stable and gaps[1] <= 0.3 * gaps[0] + 1e-4 * abs(slopes[1]) + 10 * noise
-        name = f"input {n}" if n < len(start) else weights[n - len(start)].path
-        yield (name, slopes[1] if stable and abs(slopes[1]) > 100 * noise else None, told)
+        yield name, slope, float(np.sum(as64(gradient) * direction))
+
+
+def slope_of(function: Callable[[float], float], value: float) -> float | None:
+    """Return the slope of a function at 0, or None at an edge: it differs for two steps, or on the two sides."""
+    slopes, gaps = [], []
+    for size in (1e-5, 1e-6):
+        above, below = function(size), function(-size)
+        slopes.append((above - below) / (2 * size))
+        gaps.append(abs(above + below - 2 * value) / size)
+    noise = 1e-13 * max(1.0, abs(value)) / 1e-6
+    same = abs(slopes[0] - slopes[1]) <= 1e-3 * abs(slopes[0]) + 10 * noise
+    # The slopes of the two sides come together as the step gets smaller, but at an edge.
+    smooth = gaps[1] <= 0.3 * gaps[0] + 1e-4 * abs(slopes[1]) + 10 * noise
+    return slopes[1] if same and smooth and abs(slopes[1]) > 100 * noise else None
 
 
 # --- graph ------------------------------------------------------------------------------------------------------------
@@ -2611,16 +2612,8 @@ def functions_made(case: Case) -> int:
 @check("model")
 def own_train_step(case: Case) -> Iterator[Told]:
     """A `train_step` of its own calls the model in training, uses weights and the layers' losses, and reports them."""
-    model = case.built()
-    if not written(model, "train_step"):
-        raise DoesNotApply("train_step isn't written")
-    given, _ = case.of()
-    outputs = model(given)
-    if written(model, "compile") or len(flat_tensors(outputs)) != 1 or not case.by_rows:
-        raise DoesNotApply("it has several outputs, or a compile of its own")
-    targets = np.asarray(outputs) + 10.0
-
-    scaled: list[int] = []
+    model, given, outputs = with_own_step(case, "train_step")
+    targets, scaled = outputs + 10.0, []
 
     def fitted(x: Any, y: Any, epochs: int = 1, **options: Any) -> dict[str, list[float]]:
         model.compile(optimizer=told_of_scaling(scaled), loss="mse")
@@ -2631,25 +2624,35 @@ def own_train_step(case: Case) -> Iterator[Told]:
         return run
 
     try:
-        far = fitted(given, targets, 3)
-        near_it, again = (fitted(given, np.asarray(outputs)) for _ in range(2))
+        far = fitted(given, targets, 4)
+        near_it, again = (fitted(given, outputs) for _ in range(2))
         zero = fitted(given, targets, sample_weight=np.zeros(case.batch, "float32"))["loss"][0]
     except KeyError:
         raise DoesNotApply("its train_step reports no loss under that name") from None
     found = list(train_step_findings(model, far["loss"], near_it["loss"][0], zero))
     yield from found
-    if found:
-        return
     # A metric that is never reset still counts the epochs far from the targets.
     stale = [key for key, (now, *_) in near_it.items() if now > 0.3 * far[key][-1] and again[key][0] < 0.98 * now]
-    if stale:
+    if stale and not found:
         key = stale[0]
-        found = f"The same epoch reports {key} {near_it[key][0]:.5g}, then {again[key][0]:.5g}: it isn't reset."
+        told = f"The same epoch reports {key} {near_it[key][0]:.5g}, then {again[key][0]:.5g}: it isn't reset."
         fix = "Make every metric an attribute of the model, or list it in the property metrics."
-        yield ("fit, twice on the same data at learning rate 0.", found, "Each epoch counts the ones before it.", fix)
-    elif not scaled:
+        yield ("fit, twice on the same data at learning rate 0.", told, "Each epoch counts the ones before it.", fix)
+    if not scaled:
         why = "under mixed_float16 small gradients become 0"
         raise DoesNotApply(f"it doesn't call self.optimizer.scale_loss(loss): {why}")
+
+
+def with_own_step(case: Case, name: str) -> tuple[Any, Any, np.ndarray]:
+    """Return a model that writes a step of its own, with inputs and its outputs."""
+    model = case.built()
+    if not written(model, name):
+        raise DoesNotApply(f"{name} isn't written")
+    given, keywords = case.of()
+    outputs = model(given, **keywords)
+    if written(model, "compile") or len(flat_tensors(outputs)) != 1 or not case.by_rows or keywords:
+        raise DoesNotApply("it has several outputs, keyword inputs, or a compile of its own")
+    return model, given, np.asarray(outputs)
 
 
 def told_of_scaling(told: list[int]) -> Any:
@@ -2666,15 +2669,8 @@ def told_of_scaling(told: list[int]) -> Any:
 @check("model")
 def own_test_step(case: Case) -> Iterator[Told]:
     """A `test_step` of its own runs the model outside of training: evaluate repeats, and moves no state."""
-    model = case.built()
-    if not written(model, "test_step"):
-        raise DoesNotApply("test_step isn't written")
-    given, _ = case.of()
-    outputs = model(given)
-    if written(model, "compile") or len(flat_tensors(outputs)) != 1 or not case.by_rows:
-        raise DoesNotApply("it has several outputs, or a compile of its own")
+    model, given, targets = with_own_step(case, "test_step")
     model.compile(optimizer="sgd", loss="mse")
-    targets = np.asarray(outputs)
     held = {id(v) for one in model.metrics for v in one.variables}
     before = [(v, value) for v, value in state(model) if id(v) not in held and not is_seed(v)]
     first, second = (model.evaluate(given, targets, verbose=0, return_dict=True) for _ in range(2))
@@ -2699,7 +2695,7 @@ def train_step_findings(model: Any, far: list[float], near_it: float, zero: floa
     noise = [one.name for one in inner_layers(model) if isinstance(one, NOISE) and noisy(one)]
     if noise and np.ptp(far) < 1e-6 * max(far):
         found = f"The loss is {far[0]:.6g} in each epoch: {', '.join(noise)} don't act, so training isn't True."
-        yield f"{tried}, three epochs.", found, "Dropout is off.", "Call self(x, training=True) in train_step."
+        yield f"{tried}, four epochs.", found, "Dropout is off.", "Call self(x, training=True) in train_step."
     if zero > penalty * 1.01 + 1e-3 * far[0]:
         found = f"With sample_weight 0 train_step reports {zero:.5g}, where the layers' losses are {penalty:.3g}."
         fix = "Unpack with keras.utils.unpack_x_y_sample_weight, and pass sample_weight to compute_loss."
