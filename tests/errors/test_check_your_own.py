@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import inspect
 import random
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from tests.shown import shown
 from tests.site import SITE
 from tests.tools.forms import FORMS
 from tests.tools.forms.unusual import UNUSUAL
+from tests.tools.test_builtin import FACTS, RECORD
 from tests.tools.test_checkup import FOUND
 
 X = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
@@ -190,6 +192,53 @@ def test_a_check_of_ones_own():
         tool.CHECKS.pop("has_a_docstring", None)
 
 
+def checks_table() -> list[str]:
+    """A row for each check: what has to hold, and the wrong forms of the library that it finds."""
+    rows = []
+    for name, one in tool.CHECKS.items():
+        holds = inspect.getdoc(one.run).splitlines()[0]
+        forms = "; ".join(form for form, by in FOUND.items() if by == name)
+        rows.append(f"`{name}` | {holds} | {forms or 'none'}")
+    return rows
+
+
+def keras_table() -> list[str]:
+    """A row for each fact about Keras: the objects, and what is so."""
+    facts: dict[str, list[str]] = {}
+    for (name, _), test in FACTS.items():
+        facts.setdefault(inspect.getdoc(test).splitlines()[0], []).append(name.partition(".")[2])
+    return [f"{', '.join(f'`{name}`' for name in dict.fromkeys(names))} | {words}" for words, names in facts.items()]
+
+
+def shown_table(anchor: str) -> list[str]:
+    """The rows of the table below a heading of the page."""
+    _, _, below = Path(SITE.docs, "errors/check_your_own.md").read_text(encoding="utf-8").partition(f"{{ #{anchor} }}")
+    lines = below.partition("\n## ")[0].splitlines()
+    return [line.strip("| ") for line in lines if line.startswith("| ") and line != "|---"][1:]
+
+
+@pytest.mark.proves(*checks_table())
+def test_the_table_of_checks():
+    assert shown_table("checks") == checks_table(), "\n".join(f"| {row} |" for row in checks_table())
+
+
+@pytest.mark.proves(*keras_table(), "It was run on the 325 objects that Keras 3.15.1 exports")
+def test_the_table_of_facts_about_keras():
+    """`tests/tools/test_builtin.py` has the programs."""
+    assert shown_table("keras") == keras_table(), "\n".join(f"| {row} |" for row in keras_table())
+    assert (sum(RECORD["tried"].values()), RECORD["keras"]) == (325, "3.15.1")
+
+
+@pytest.mark.proves(
+    "of Keras's own objects most take less than one of CPU time, the dearest, a bidirectional LSTM, less than fifteen."
+)
+def test_what_it_costs():
+    dearest, seconds = RECORD["seconds"]["dearest"].split(", ")
+    assert dearest == "layers.Bidirectional"
+    assert float(seconds) < 15
+    assert RECORD["seconds"]["median"] < 1
+
+
 @pytest.mark.proves(
     "It was tried on 194 wrong forms of layers, models and all else, each beside its right form, and on 44 right ones "
     "that are unusual",
@@ -218,16 +267,18 @@ class Off(keras.layers.Layer):
         return input_shape
 
 
-@pytest.mark.proves("a gradient that is off by less than a twentieth | it is compared with a slope that is measured")
-@pytest.mark.parametrize(("part", "found"), [(0.2, True), (0.08, True), (0.03, False)])
+@pytest.mark.proves(
+    "a gradient that is off by less than two parts in a thousand | it is compared with a slope that is measured"
+)
+@pytest.mark.parametrize(("part", "found"), [(0.2, True), (0.003, True), (-0.003, True), (0.001, False)])
 def test_a_gradient_that_is_a_little_off_is_not_found(part, found):
     report = checkup(Off, X, part=part)
     assert ("true_gradients" in [finding.check for finding in report.findings]) == found
 
 
 @pytest.mark.proves(
-    "a mask that ends at a layer, a layer that `TimeDistributed` can't ask for its shape | it may not be wanted; the "
-    "report says so beside ○"
+    "a mask that ends at a layer, a layer that `TimeDistributed` can't ask for its shape, a `train_step` that doesn't "
+    "scale its loss | it may not be wanted; the report says so beside ○"
 )
 def test_what_is_told_and_is_no_finding():
     class Doubled(keras.layers.Layer):
@@ -238,6 +289,27 @@ def test_what_is_told_and_is_no_finding():
     report.assert_clean()
     assert "a mask ends at it" in report.left["mask_goes_on"]
     assert "compute_output_shape" in report.left["inside_time_distributed"]
+
+    class Stepped(keras.Model):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.dense = keras.layers.Dense(1, dtype=self.dtype_policy)
+            self.mean_loss = keras.metrics.Mean(name="loss")
+
+        def call(self, inputs, training=False):
+            return self.dense(inputs)
+
+        def train_step(self, data):
+            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+            with tf.GradientTape() as tape:
+                outputs = self(x, training=True)
+                loss = self.compute_loss(x=x, y=y, y_pred=outputs, sample_weight=sample_weight)
+            self.optimizer.apply(tape.gradient(loss, self.trainable_variables), self.trainable_variables)
+            self.mean_loss.update_state(loss)
+            return {"loss": self.mean_loss.result()}
+
+    report = checkup(Stepped, X)
+    assert "scale_loss" in report.left["own_train_step"], report
 
 
 @pytest.mark.proves("It needs Python, NumPy, TensorFlow and Keras only.")

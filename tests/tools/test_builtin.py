@@ -106,12 +106,14 @@ def remade(thing: Any) -> Any:
 
 @fact("config_is_complete", "layers.MultiHeadAttention", "layers.GroupQueryAttention")
 def test_flash_attention_is_not_in_the_config_of_attention():
+    """`flash_attention` isn't in its config."""
     assert "flash_attention" not in layers.MultiHeadAttention(2, 3, flash_attention=False).get_config()
     assert "flash_attention" not in layers.GroupQueryAttention(4, 4, 2, flash_attention=False).get_config()
 
 
 @fact("config_is_complete", "layers.CategoryEncoding")
 def test_category_encoding_from_its_config_is_dense():
+    """From its config it isn't sparse."""
     layer = layers.CategoryEncoding(num_tokens=3, sparse=True)
     assert layer.sparse
     assert not remade(layer).sparse
@@ -119,6 +121,7 @@ def test_category_encoding_from_its_config_is_dense():
 
 @fact("config_is_complete", "layers.RandomGrayscale")
 def test_random_grayscale_from_its_config_has_another_seed():
+    """From its config it has another seed."""
     layer = layers.RandomGrayscale(seed=3)
     assert layer.seed == 3
     assert remade(layer).seed != 3
@@ -126,12 +129,14 @@ def test_random_grayscale_from_its_config_has_another_seed():
 
 @fact("config_is_complete", "layers.MaxNumBoundingBoxes")
 def test_max_num_bounding_boxes_from_its_config_fills_with_another_number():
+    """From its config it fills with another number."""
     layer = layers.MaxNumBoundingBoxes(max_number=2, fill_value=-7)
     assert (layer.fill_value, remade(layer).fill_value) == (-7, -1)
 
 
 @fact("config_is_complete", "initializers.Identity")
 def test_the_identity_initializer_from_its_config_has_another_gain():
+    """From its config it has another gain."""
     initializer = keras.initializers.Identity(gain=2.0)
     assert float(initializer((1, 1))[0, 0]) == 2.0
     assert float(remade(initializer)((1, 1))[0, 0]) == 1.0
@@ -139,18 +144,21 @@ def test_the_identity_initializer_from_its_config_has_another_gain():
 
 @fact("config_round_trip", "layers.RandomShear")
 def test_random_shear_is_not_made_from_its_config():
+    """It can't be made from its config."""
     with pytest.raises(TypeError, match="data_format"):
         remade(layers.RandomShear(x_factor=0.2))
 
 
 @fact("config_round_trip", "layers.TFSMLayer")
 def test_a_saved_model_is_not_made_from_its_config_in_safe_mode():
+    """It is loaded with `safe_mode=False` only."""
     with pytest.raises(ValueError, match="safe_mode=False"):
         remade(builtin.saved_model())
 
 
 @fact("base_arguments", "layers.HashedCrossing")
 def test_the_config_of_hashed_crossing_has_lost_the_policy():
+    """Its config holds float32 for any policy."""
     layer = layers.HashedCrossing(5, output_mode="one_hot", dtype="mixed_bfloat16")
     assert layer.dtype_policy.name == "mixed_bfloat16"
     assert remade(layer).dtype_policy.name == "float32"
@@ -158,6 +166,7 @@ def test_the_config_of_hashed_crossing_has_lost_the_policy():
 
 @fact("base_arguments", "layers.IntegerLookup", "layers.StringLookup")
 def test_a_lookup_ignores_its_dtype():
+    """It ignores `dtype`."""
     for made, one in (layers.IntegerLookup, 1), (layers.StringLookup, "a"):
         layer = made(vocabulary=[one], output_mode="multi_hot", dtype="mixed_bfloat16")
         assert layer.dtype_policy.name == "float32"
@@ -173,7 +182,7 @@ def test_a_lookup_ignores_its_dtype():
     "name", ["MaxPooling3D", "AveragePooling3D", "AdaptiveMaxPooling3D", "AdaptiveAveragePooling3D"]
 )
 def test_pooling_over_three_axes_has_no_kernel_on_a_cpu(name):
-    """Neither in float64 nor in float16."""
+    """It has no kernel for a CPU in float64 or float16."""
     for dtype in "float64", "float16", "mixed_float16":
         with pytest.raises((tf.errors.InvalidArgumentError, tf.errors.NotFoundError), match=r"(Max|Avg)Pool3D"):
             getattr(layers, name)(2, dtype=dtype)(np.ones((1, 4, 4, 4, 1)))
@@ -181,6 +190,8 @@ def test_pooling_over_three_axes_has_no_kernel_on_a_cpu(name):
 
 @fact("each_dtype", "layers.CategoryEncoding")
 def test_category_encoding_in_16_bits():
+    """It gives float32 under a mixed policy, and raises in float16 and bfloat16."""
+
     def called(dtype: str) -> Any:
         return layers.CategoryEncoding(num_tokens=3, output_mode="multi_hot", dtype=dtype)(np.array([[0, 1]]))
 
@@ -192,12 +203,14 @@ def test_category_encoding_in_16_bits():
 
 @fact("each_dtype", "layers.MelSpectrogram")
 def test_mel_spectrogram_in_float64():
+    """It raises in float64."""
     with pytest.raises(tf.errors.InvalidArgumentError, match="expected to be a double tensor"):
         layers.MelSpectrogram(dtype="float64")(np.ones((1, 8000)))
 
 
 @fact("each_dtype", "layers.STFTSpectrogram")
 def test_stft_spectrogram_in_bfloat16():
+    """It raises in bfloat16."""
     for dtype in "bfloat16", "mixed_bfloat16":
         with pytest.raises(TypeError, match="bfloat16"):
             layers.STFTSpectrogram(frame_length=64, frame_step=32, dtype=dtype)(np.ones((1, 400, 1)))
@@ -205,6 +218,7 @@ def test_stft_spectrogram_in_bfloat16():
 
 @fact("each_dtype", "layers.TFSMLayer")
 def test_a_saved_model_takes_the_dtype_that_it_was_saved_with():
+    """It takes the dtype that it was saved with, and no other."""
     for dtype in "float64", "mixed_float16", "mixed_bfloat16":
         with pytest.raises(TypeError, match="Can not cast"):
             builtin.saved_model(dtype=dtype)(TABLE)
@@ -212,6 +226,7 @@ def test_a_saved_model_takes_the_dtype_that_it_was_saved_with():
 
 @fact("each_dtype", "layers.CutMix")
 def test_cut_mix_in_bfloat16():
+    """It raises in bfloat16."""
     assert layers.CutMix(dtype="mixed_float16")(PHOTOS).dtype == tf.float16
     for dtype in "bfloat16", "mixed_bfloat16":
         with pytest.raises(ValueError, match="requested dtype float32"):
@@ -220,6 +235,7 @@ def test_cut_mix_in_bfloat16():
 
 @fact("each_dtype", "layers.MixUp")
 def test_mix_up_takes_labels_in_float32_only():
+    """With labels it raises in each dtype but float32."""
     assert layers.MixUp()(dict(LABELLED))["labels"].dtype == tf.float32
     for dtype in "float64", "float16", "mixed_float16", "bfloat16", "mixed_bfloat16":
         assert layers.MixUp(dtype=dtype)(PHOTOS).dtype == keras.DTypePolicy(dtype).compute_dtype
@@ -229,6 +245,7 @@ def test_mix_up_takes_labels_in_float32_only():
 
 @fact("each_dtype", "layers.MaxNumBoundingBoxes")
 def test_bounding_boxes_are_float32_under_any_policy():
+    """Its boxes are float32 under any policy."""
     for dtype in "float64", "float16", "mixed_float16", "bfloat16", "mixed_bfloat16":
         layer = layers.MaxNumBoundingBoxes(2, bounding_box_format="xyxy", dtype=dtype)
         given = {"images": PHOTOS, "bounding_boxes": dict(BOXES)}
@@ -237,6 +254,7 @@ def test_bounding_boxes_are_float32_under_any_policy():
 
 @fact("numbers_in_16_bits", "layers.UnitNormalization")
 def test_unit_normalization_of_large_numbers_in_float16_is_zero():
+    """In float16 it makes zeros of numbers around 300."""
     x = np.full((1, 4), 300.0, "float32")
     np.testing.assert_allclose(layers.UnitNormalization()(x), 0.5, rtol=1e-5)
     assert not np.any(layers.UnitNormalization(dtype="mixed_float16")(x))
@@ -245,6 +263,7 @@ def test_unit_normalization_of_large_numbers_in_float16_is_zero():
 @fact("metric_in_16_bits", "metrics.TopKCategoricalAccuracy", "metrics.top_k_categorical_accuracy")
 @fact("metric_in_16_bits", "metrics.SparseTopKCategoricalAccuracy", "metrics.sparse_top_k_categorical_accuracy")
 def test_top_k_accuracy_takes_no_float16():
+    """It takes no predictions in float16."""
     y_true, y_pred = KNOWN
     classes, half = y_true.argmax(axis=-1), y_pred.astype("float16")
     for call in (
@@ -259,6 +278,7 @@ def test_top_k_accuracy_takes_no_float16():
 
 @fact("regularizer_values", "regularizers.OrthogonalRegularizer")
 def test_the_orthogonal_regularizer_takes_no_float16():
+    """It takes no weights in float16."""
     with pytest.raises(tf.errors.InvalidArgumentError, match="expected to be a float tensor"):
         keras.regularizers.OrthogonalRegularizer()(tf.ones((3, 3), "float16"))
 
@@ -268,6 +288,7 @@ def test_the_orthogonal_regularizer_takes_no_float16():
 
 @fact("symbolic_call", "layers.MaxNumBoundingBoxes")
 def test_labels_of_bounding_boxes_are_declared_as_numbers():
+    """Its labels are declared as float32, and come out as integers."""
     layer = layers.MaxNumBoundingBoxes(2, bounding_box_format="xyxy")
     labels = keras.Input((3,), dtype="int32")
     symbols = {"images": keras.Input((8, 8, 3)), "bounding_boxes": {"boxes": keras.Input((3, 4)), "labels": labels}}
@@ -277,7 +298,10 @@ def test_labels_of_bounding_boxes_are_declared_as_numbers():
 
 @fact("graph_call", "layers.AugMix")
 def test_aug_mix_draws_with_pythons_random():
-    """The seed and the variables decide no more than a part, and a graph keeps what was drawn when it was traced."""
+    """It draws with Python's `random`: a graph keeps what was drawn first.
+
+    The seed and the variables decide no more than a part, and a graph keeps what was drawn when it was traced.
+    """
     layer = layers.AugMix(seed=1)
     layer(PHOTOS)
     state = [np.array(variable) for variable in layer.variables]
@@ -295,6 +319,7 @@ def test_aug_mix_draws_with_pythons_random():
 
 @fact("graph_call", "layers.RandomElasticTransform")
 def test_random_elastic_transform_of_a_batch_of_unknown_size_gives_the_first_image_in_each_place():
+    """In a batch of unknown size each image becomes the first."""
     layer = layers.RandomElasticTransform(factor=(1.0, 1.0))
     brightness = np.float32([0, 50, 100, 150])
     images = np.ones((4, 8, 8, 1), "float32") * brightness[:, None, None, None]
@@ -305,7 +330,10 @@ def test_random_elastic_transform_of_a_batch_of_unknown_size_gives_the_first_ima
 
 @fact("inside_time_distributed", "layers.Equalization")
 def test_equalization_does_nothing_inside_of_time_distributed():
-    """Its `training` is True by default, and TimeDistributed passes another one."""
+    """It does nothing inside `TimeDistributed`.
+
+    Its `training` is True by default, and TimeDistributed passes another one.
+    """
     layer, films = layers.Equalization(), PHOTOS[:, None]
     assert not np.allclose(layer(PHOTOS), PHOTOS)
     assert np.array_equal(layers.TimeDistributed(layer)(films), films)
@@ -313,6 +341,7 @@ def test_equalization_does_nothing_inside_of_time_distributed():
 
 @fact("gradient_at_special_inputs", "layers.AutoContrast", "layers.RandAugment")
 def test_the_gradient_of_contrast_is_nan_for_an_image_of_one_colour():
+    """Its gradient is nan for an image of one colour."""
     for layer in layers.AutoContrast(), layers.RandAugment():
         images = tf.zeros((2, 8, 8, 3))
         with tf.GradientTape() as tape:
@@ -324,7 +353,10 @@ def test_the_gradient_of_contrast_is_nan_for_an_image_of_one_colour():
 
 @fact("loss_per_sample", "losses.Dice", "losses.Tversky", "losses.dice", "losses.tversky")
 def test_dice_and_tversky_have_one_value_for_the_whole_batch():
-    """Unless an axis is given. A weight of 0 for a sample leaves that sample in."""
+    """It gives one value for the batch: a sample of weight 0 counts.
+
+    Unless an axis is given. A weight of 0 for a sample leaves that sample in.
+    """
     for made, function in (losses.Dice, losses.dice), (losses.Tversky, losses.tversky):
         assert function(*BITS).shape == made(reduction=None)(*BITS).shape == ()
         weights = np.float32([1, 0, 0, 0, 0, 0, 0, 0])
