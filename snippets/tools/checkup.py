@@ -2616,7 +2616,7 @@ def special_predictions(y_true: np.ndarray, y_pred: np.ndarray) -> dict[str, tup
             places["the opposite of a perfect prediction"] = (1 - y_true, clip)
             places[CONFIDENT] = (np.where(y_true == 1, 0.02, 0.98), clip)
     if binary and not within:
-        fix = "Use ops.log_softmax, ops.log_sigmoid or ops.softplus: log of exp overflows."
+        fix = "Use ops.log_softmax, ops.log_sigmoid or ops.softplus: exp of a large number overflows."
         places["logits 100 times larger"] = (100 * y_pred, fix)
     zeros = y_pred.copy()
     columns = zeros.reshape(len(zeros), -1)
@@ -2875,8 +2875,8 @@ def metric_over_batches(case: Case) -> Iterator[Told]:
                 f"{rows} samples in batches of 1, {rows // 2 - 1} and {rows - rows // 2}{name}, and at once.",
                 f"In batches {show(got)}, at once {show(whole(case))}.",
                 "The number depends on the batches: a small last batch counts too much, or earlier ones are lost.",
-                "Add up numerator and denominator over the batches, and divide in result; take a maximum of the "
-                "variable and the batch.",
+                "Add up numerator and denominator over the batches, and divide in result. For a maximum: "
+                "ops.maximum(self.top, ops.max(…)).",
             )
             return
 
@@ -2905,7 +2905,7 @@ def metric_weights(case: Case) -> Iterator[Told]:
             yield tried, words(error), "weighted_metrics raises.", "Return one number for each sample."
             return
         if not near(got, expected := result_of(updated(case, metric_of(case), rows=counted))):
-            found = f"{show(got)} and {show(expected)}; all samples give {show(whole(case))}."
+            found = f"{show(got)}, where {show(expected)} is right; all samples give {show(whole(case))}."
             yield tried, found, why, fix
             return
 
@@ -3119,7 +3119,7 @@ def optimizer_rate(case: Case) -> Iterator[Told]:
         yield tried, f"With a schedule as learning_rate: {words(error)}", why, fix
         return
     if not np.isfinite(losses[:3]).all():
-        found = f"At a learning rate of 0 the loss goes from {losses[0]:.5g} to {losses[2]:.5g}: it is divided by."
+        found = f"At a learning rate of 0, which a step is divided by, the loss becomes {losses[2]:.5g}."
         yield tried, found, "A warm-up starts at 0.", "Multiply by the learning rate instead."
     elif not np.allclose(losses[:3], losses[0], rtol=1e-4):
         yield tried, f"The learning rate is ignored: the loss goes from {losses[0]:.5g} to {losses[2]:.5g}.", why, fix
@@ -3589,7 +3589,7 @@ def activation_values(case: Case) -> Iterator[Told]:
     """It keeps the dtype, gives finite numbers and gradients for large inputs and in 16 bits."""
     x, function = case.inputs, case.subject
     if noise := noise_of(function, x):
-        why = "A row's output hangs on its place in the batch: by noise of a fixed seed, or by axis 0."
+        why = "A row's output depends on its place in the batch: by noise of a fixed seed, or by axis 0."
         fix = "For noise write a layer that draws with a keras.random.SeedGenerator, in training only."
         yield "Rows that are equal.", f"Their outputs differ: {noise}.", why, fix
         return
@@ -3631,7 +3631,7 @@ def activation_at(function: Callable, name: str, value: Any) -> Iterator[Told]:
         return
     exact = as64(function(tf.cast(value, "float64")))
     fix = "Choose a formula that doesn't overflow, such as ops.softplus, ops.log_sigmoid and ops.log_softmax."
-    fix = fix if name != "zeros" else "Keep sqrt, log and divisions away from 0: ops.maximum(x, epsilon)."
+    fix = fix if "100" in name else "Keep sqrt, log and divisions away from 0: ops.maximum(x, epsilon)."
     small = np.abs(exact).max() < 6e4
     if not np.isfinite(as64(out)).all():
         if small or np.isnan(exact).any():
