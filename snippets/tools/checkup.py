@@ -461,11 +461,22 @@ class Case:
 
 
 def fresh(value: Any, policy: str) -> Any:
-    """Return an argument as it is, and a layer as a new one of the same config under a policy."""
+    """Return a layer as a new one of the same config under a policy, containers as copies, all else as it is."""
+    if isinstance(value, keras.optimizers.Optimizer):  # its slots belong to the weights of one training
+        return type(value).from_config(value.get_config())
     if not isinstance(value, keras.layers.Layer):
-        return value
+        return copied(value)
     with policy_scope(policy):
         return type(value).from_config(with_policy(value.get_config(), value.dtype_policy.name, policy))
+
+
+def copied(value: Any) -> Any:
+    """Return lists, dicts and sets as new ones, with what they hold: a constructor may change them."""
+    if type(value) is list:
+        return [copied(one) for one in value]
+    if type(value) is dict:
+        return {key: copied(one) for key, one in value.items()}
+    return set(value) if type(value) is set else value
 
 
 def holds_layers(config: Any) -> bool:
@@ -1056,7 +1067,8 @@ EFFECTS: dict[str, tuple[str, Callable[[Case, str, str], bool]]] = {
 
 ROUND_TRIP = "Loading a file makes the object from its config: with another config it computes something else."
 HOLD_ALL = "Let get_config return every argument of __init__ together with super().get_config()."
-ALL = (*LAYERS, "loss", "metric", "optimizer", "schedule", "initializer", "regularizer", "constraint")
+PLAIN = ("loss", "metric", "optimizer", "schedule", "initializer", "regularizer", "constraint")
+ALL = (*LAYERS, *PLAIN)
 
 
 def own_class(case: Case) -> type:
@@ -1069,7 +1081,7 @@ def own_class(case: Case) -> type:
     return cls
 
 
-@check("loss", "metric", "optimizer", "schedule", "initializer", "regularizer", "constraint")
+@check(*PLAIN)
 def can_be_made(case: Case) -> Iterator[Told]:
     """It can be made."""
     try:
@@ -1116,7 +1128,7 @@ def base_arguments(case: Case) -> Iterator[Told]:
                 return
 
 
-@check(*ALL, after=("base_arguments",))
+@check(*ALL, after=("base_arguments", "can_be_made"))
 def config_round_trip(case: Case) -> Iterator[Told]:
     """An object made from the config has the same config, name and dtype."""
     own_class(case)
@@ -1128,38 +1140,54 @@ def config_round_trip(case: Case) -> Iterator[Told]:
         if case.kind == "model" and isinstance(error, NotImplementedError) and not case.arguments:
             raise DoesNotApply(f"it has no config: {words(error)}") from None
         fix = "Keep plain Python values in the config; keras.saving.serialize_keras_object for objects."
-        yield (
-            "get_config, as JSON.",
-            words(error),
-            "The object can't be saved.",
-            fix,
-            "errors/saving.html#non-serializable-arguments",
-        )
+        link = "errors/saving.html#non-serializable-arguments"
+        yield "get_config, as JSON.", words(error), "The object can't be saved.", fix, link
         return
     before = json.dumps(keras.saving.serialize_keras_object(config), default=str)
     try:
-        again = keras.saving.deserialize_keras_object(
-            json.loads(json.dumps(keras.saving.serialize_keras_object(thing))),
-            custom_objects={type(thing).__name__: type(thing)},
-        )
+        other = json.dumps(keras.saving.serialize_keras_object(reloaded(thing).get_config()), default=str)
     except Exception as error:
+        fix = fix_of_config(config, str(error))
         link = link_of(error) or "errors/saving.html#could-not-be-deserialized"
-        yield ("from_config(get_config()).", words(error), ROUND_TRIP, HOLD_ALL, link)
+        yield "from_config(get_config()).", words_of_cause(error), ROUND_TRIP, fix, link
         return
-    other = json.dumps(keras.saving.serialize_keras_object(again.get_config()), default=str)
-    if before != other:
-        a, b = json.loads(before), json.loads(other)
-        keys = [f"{key} ({a[key]!r:.60} became {b.get(key)!r:.60})" for key in a if a[key] != b.get(key)]
-        if keys:
-            yield ("from_config(get_config()).", f"Changed: {', '.join(keys)}.", ROUND_TRIP, HOLD_ALL)
-    changed = [key for key, value in config.items() if json.loads(before).get(key) is None and value is not None]
+    yield from config_changes(config, json.loads(before), json.loads(other))
+
+
+def reloaded(thing: Any) -> Any:
+    """Return the object that is made from the config, as it stands in a file."""
+    saved = json.loads(json.dumps(keras.saving.serialize_keras_object(thing)))
+    return keras.saving.deserialize_keras_object(saved, custom_objects={type(thing).__name__: type(thing)})
+
+
+def words_of_cause(error: BaseException) -> str:
+    """Return what an error of Keras says of its cause, without Keras's own words around it."""
+    cause = re.search(r"Exception encountered: (.*?)(\n\n|$)", str(error), re.DOTALL)
+    return f"{type(error).__name__}: {' '.join(cause.group(1).split())[:300]}" if cause else words(error)
+
+
+def fix_of_config(config: dict[str, Any], said: str) -> str:
+    """Return how to fix a config that no object can be made from."""
+    arrays = [key for key, value in config.items() if tf.is_tensor(value) or isinstance(value, np.ndarray)]
+    if arrays:
+        return f"Return plain numbers for {', '.join(arrays)}: float(…), or .tolist()."
+    if refused := re.search(r"unexpected keyword argument '(\w+)'", said):
+        name = refused.group(1)
+        return f"get_config holds {name!r}: take **kwargs in __init__, and pass it to super().__init__(**kwargs)."
+    if any(isinstance(value, dict) for value in config.values()):
+        return "Write from_config: there, make inner objects with keras.saving.deserialize_keras_object(config[…])."
+    return HOLD_ALL
+
+
+def config_changes(config: dict[str, Any], before: dict[str, Any], after: dict[str, Any]) -> Iterator[Told]:
+    """Yield what differs between a config, what it was when it was read, and that of the object made from it."""
+    keys = [f"{k} ({v!r:.60} became {after.get(k)!r:.60})" for k, v in before.items() if v != after.get(k)]
+    if keys:
+        yield "from_config(get_config()).", f"Changed: {', '.join(keys)}.", ROUND_TRIP, HOLD_ALL
+    changed = [key for key, value in config.items() if before.get(key) is None and value is not None]
     if changed:
-        yield (
-            "get_config, called twice.",
-            f"{', '.join(changed)} changed.",
-            ROUND_TRIP,
-            "Return a new dict each time.",
-        )
+        found, fix = f"{', '.join(changed)} changed.", "Return a new dict each time."
+        yield "get_config, called twice.", found, ROUND_TRIP, fix
 
 
 @check(*ALL)
@@ -1182,15 +1210,24 @@ def config_is_complete(case: Case) -> Iterator[Told]:
         yield (f"The parameters of {cls.__name__}.__init__.", found, ROUND_TRIP, HOLD_ALL)
     for parameter in given:
         name = parameter.name
-        value = config.get(name, parameter.default)
-        if (other := varied(value)) is None or name in missing:
+        other = varied(config.get(name, parameter.default))
+        if other is None or name in missing:
             continue
         shown = comes_back(functools.partial(cls.from_config, {**config, name: other}), name, other)
-        if shown and inspect.isclass(case.subject):  # a config may hold what another argument has priority over
-            shown = comes_back(functools.partial(case.make, **{name: other}), name, other)
+        for arguments in ways_to_make(case, cls, name) if shown else ():
+            shown = shown and comes_back(functools.partial(cls, **{**arguments, name: other}), name, other)
         if shown:
             found = f"{name}={other!r} comes back as {shown}."
             yield (f"{cls.__name__} with {name}={other!r}, and get_config.", found, ROUND_TRIP, HOLD_ALL)
+
+
+def ways_to_make(case: Case, cls: type, name: str) -> Iterator[dict[str, Any]]:
+    """Yield arguments of a class: those given, and those that it needs; another may have priority over `name`."""
+    if case.subject is cls:
+        arguments = {key: fresh(value, "float32") for key, value in case.arguments.items()}
+        yield arguments
+        needs = {p.name for p in parameters(cls) if p.default is p.empty}
+        yield {key: value for key, value in arguments.items() if key in needs}
 
 
 def source_of(thing: Any) -> str:
@@ -1215,19 +1252,76 @@ def comes_back(make: Callable[[], Any], name: str, value: Any) -> str:
 def arguments_unchanged(case: Case) -> Iterator[Told]:
     """Making an object changes neither the arguments given to it nor the defaults of its parameters."""
     cls = own_class(case)
-    held = {**{p.name: p.default for p in parameters(cls)}, **case.arguments}
+    given = {name: fresh(value, "float32") for name, value in case.arguments.items()}
+    held = {**{p.name: p.default for p in parameters(cls)}, **given}
     mutable = {name: value for name, value in held.items() if isinstance(value, list | dict | set)}
     before = {name: repr(value) for name, value in mutable.items()}
     for _ in range(2):
-        case.make()
+        if callable_maker(case.subject, case.kind):
+            case.subject(
+                **{name: value if name in mutable else fresh(value, "float32") for name, value in given.items()}
+            )
+        else:
+            case.make()
     for name, value in mutable.items():
         if repr(value) != before[name]:
-            yield (
-                "Two new objects.",
-                f"{name} was {before[name]} and is {value!r}.",
-                "One object changes what the next one is made with.",
-                "Copy what you are given: self.sizes = list(sizes); use None as a default.",
-            )
+            found = f"{name} was {before[name]} and is {value!r}."
+            fix = "Copy what you are given: self.sizes = list(sizes); use None as a default."
+            yield "Two new objects.", found, "One object changes what the next one is made with.", fix
+
+
+@check("loss", "schedule", "regularizer", "constraint", after=("can_be_made",))
+def python_values(case: Case) -> Iterator[Told]:
+    """A call changes no Python value of it."""
+    if is_builtin(own_class(case)):
+        raise DoesNotApply("it is Keras's own")
+    thing = case.make()
+    given_by(case, thing)  # which may keep what it made for later calls
+    before = {name: plain(value) for name, value in vars(thing).items()}
+    given_by(case, thing)
+    changed = [name for name, value in vars(thing).items() if plain(value) != before.get(name)]
+    if changed:
+        yield (
+            "The attributes before and after a call.",
+            f"{', '.join(changed)} changed.",
+            "In fit the code runs once, while the graph is traced: the value is frozen there.",
+            "Compute from the arguments alone, or keep the state in a keras.Variable and assign it.",
+        )
+
+
+@check(*PLAIN, after=("can_be_made", "config_round_trip", "config_is_complete", "python_values"))
+def config_gives_the_same(case: Case) -> Iterator[Told]:
+    """An object made from the config can be used, and gives the same numbers."""
+    own_class(case)
+    thing = case.make()
+    try:
+        again = reloaded(thing)
+    except Exception as error:
+        raise Blocked(f"none can be made from the config: {words_of_cause(error)}") from error
+    expected, repeated = given_by(case, thing), given_by(case, case.make())
+    if differ(expected, repeated):
+        raise DoesNotApply("two objects give different numbers: they draw at random")
+    tried = "A call on an object made from the config."
+    try:
+        got = given_by(case, again)
+    except Exception as error:
+        yield tried, words(error), ROUND_TRIP, fix_of_config(thing.get_config(), str(error)), link_of(error)
+        return
+    if found := differ(got, expected):
+        yield tried, f"Another result than that of the first object: {found}.", ROUND_TRIP, HOLD_ALL
+
+
+def given_by(case: Case, thing: Any) -> Any:
+    """Return what an object gives, whatever its kind but a layer or a model."""
+    if case.kind in LOSSES:
+        return thing(*pair(case))
+    if case.kind in METRICS:
+        return result_of(updated(case, thing))
+    if case.kind == "optimizer":
+        return quadratic(thing, 4)[0]
+    if case.kind == "schedule":
+        return [tf.convert_to_tensor(thing(step)) for step in (0, 1, 10, 100, 1000)]
+    return thing(tuple(case.inputs) if case.kind == "initializer" else tf.convert_to_tensor(case.inputs))
 
 
 # --- file -------------------------------------------------------------------------------------------------------------
@@ -2723,6 +2817,7 @@ def train_step_findings(model: Any, far: list[float], near_it: float, zero: floa
 
 LOSSES = ("loss", "loss function")
 PER_SAMPLE = "Reduce over the last axis only: ops.mean(…, axis=-1). Keras reduces the rest."
+CONFIDENT = "predictions of 0.02 and 0.98 that are the opposite of the targets"
 
 
 @keras.saving.register_keras_serializable("checkup")
@@ -2767,81 +2862,100 @@ def samples(case: Case) -> np.ndarray:
     return as64(case.once("the loss of each sample", lambda: loss_of(case, reduction=None)(*pair(case))))
 
 
+def steady_loss(case: Case) -> Any:
+    """Return one loss that checks share, if it can be made and gives the same number twice."""
+    loss = case.once("a new object", lambda: loss_of(case))
+    case.once("two calls", lambda: [loss(*pair(case)) for _ in range(2)])
+    if differ(*case.memory["two calls"]):
+        raise DoesNotApply("two calls give different numbers: it draws at random, or keeps state in Python")
+    return loss
+
+
+def fix_of(error: BaseException, otherwise: str = "Fix what raises.") -> str:
+    """Return how to fix what an error says."""
+    for pattern, fix in {
+        "'?(float|double|half|bfloat16|int)(16|32|64)?'? tensor|dtype|to Tensor of type": CAST,
+        "shape|dimension|broadcast|rank": "Keep the axes in sums and means: keepdims=True.",
+        "attribute '_?assign": "Assign nothing: return a new tensor.",
+        "numpy|array|bool": "Use keras.ops on tensors.",
+    }.items():
+        if re.search(pattern, str(error), re.IGNORECASE):
+            return fix
+    return otherwise
+
+
 @check(*LOSSES)
 def loss_value(case: Case) -> Iterator[Told]:
-    """It gives one finite number, eagerly and inside `tf.function`."""
+    """It gives one finite number, eagerly and inside `tf.function`, with an unknown batch size too."""
     y_true, y_pred = pair(case)
     tried = f"The loss of y_true {describe(case.inputs[0])} and y_pred {describe(case.inputs[1])}."
     loss = case.once("a new object", lambda: loss_of(case))
     try:
         value = as64(loss(y_true, y_pred))
     except Exception as error:
-        case.memory["the loss of each sample"] = Blocked("the loss raises, see loss_value")
-        yield (tried, words(error), "Nothing else can be tried.", "Fix what raises.", link_of(error))
+        for name in ("two calls", "the loss of each sample"):
+            case.memory[name] = Blocked("the loss raises, see loss_value")
+        yield tried, words(error), "Nothing else can be tried.", fix_of(error), link_of(error)
         return
     if value.shape or not np.isfinite(value):
-        yield (
-            tried,
-            f"{value} of shape {value.shape}.",
-            "fit minimizes one number.",
-            "Bound logarithms and divisions.",
-        )
+        found, fix = f"{value} of shape {value.shape}.", "Bound logarithms and divisions."
+        yield tried, found, "fit minimizes one number.", fix
+    steady_loss(case)
+    yield from loss_in_graph(loss, y_true, y_pred, value)
+
+
+def loss_in_graph(loss: Any, y_true: Any, y_pred: Any, value: np.ndarray) -> Iterator[Told]:
+    """Yield what is wrong inside `tf.function`, first with an unknown batch size, as `fit` traces it."""
+    given, why = (y_true, y_pred), "fit runs a graph."
+    specs = tree.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), given)
     try:
-        graph = as64(tf.function(lambda a, b: loss(a, b), autograph=False)(y_true, y_pred))
+        graph = as64(tf.function(lambda a, b: loss(a, b), autograph=False, input_signature=specs)(*given))
     except Exception as error:
-        yield (
-            "The loss inside tf.function.",
-            words(error),
-            "fit runs a graph.",
-            "Use keras.ops on tensors.",
-            link_of(error),
-        )
+        try:
+            tf.function(lambda a, b: loss(a, b), autograph=False)(*given)
+        except Exception as other:
+            yield "The loss inside tf.function.", words(other), why, fix_of(other, "Use keras.ops."), link_of(other)
+            return
+        fix = "Take the number of rows from ops.shape(y_pred)[0], or reshape to (-1, …)."
+        yield "The loss inside tf.function, the batch size unknown.", words(error), why, fix, link_of(error)
         return
     if not np.allclose(graph, value, rtol=1e-4, atol=1e-6, equal_nan=True):
-        yield (
-            "The loss inside tf.function.",
-            f"{graph:.5g}, eagerly {value:.5g}.",
-            "fit runs a graph.",
-            "Use keras.ops.",
-        )
+        fix = "Give one formula for both: no tf.executing_eagerly, no Python value that a call changes."
+        yield "The loss inside tf.function.", f"{graph:.5g}, eagerly {value:.5g}.", why, fix
 
 
-@check(*LOSSES, after=("loss_value",))
+@check(*LOSSES, after=("loss_value", "python_values"))
 def loss_per_sample(case: Case) -> Iterator[Told]:
     """Without reduction there is one value for each sample, and weights and reductions act on these."""
+    steady_loss(case)
     y_true, y_pred = pair(case)
     rows = len(tree.flatten(case.inputs[1])[0])
     each = samples(case)
     why = "sample_weight, class_weight and masks then have nothing to act on: samples of weight 0 still count."
+    own = "__call__" in vars(type(case.memory["a new object"]))
+    fix = "Write call(y_true, y_pred), not __call__: Loss.__call__ weighs and reduces." if own else PER_SAMPLE
     if not each.shape or each.shape[0] != rows:
-        yield (
-            f"The loss with reduction=None, for {rows} samples.",
-            f"With reduction=None a result of shape {each.shape}.",
-            why,
-            PER_SAMPLE,
-        )
+        found = f"With reduction=None a result of shape {each.shape}."
+        yield f"The loss with reduction=None, for {rows} samples.", found, why, fix
         return
     for reduction, expected in (("sum", each.sum()), ("sum_over_batch_size", each.mean())):
         got = as64(loss_of(case, reduction=reduction)(y_true, y_pred))
         if got.shape or not np.isclose(got, expected, rtol=1e-4, atol=1e-6):
             fix = "Write call(y_true, y_pred) and leave the reduction to Loss.__call__."
-            yield (f"reduction={reduction!r}.", f"{got} where the values of the samples give {expected:.5g}.", why, fix)
+            yield f"reduction={reduction!r}.", f"{got} where the values of the samples give {expected:.5g}.", why, fix
             return
     weights = np.linspace(0.0, 1.5, rows).astype("float32")
     got = as64(loss_of(case, reduction="sum")(y_true, y_pred, sample_weight=weights))
     expected = (each.reshape(rows, -1) * weights[:, None]).sum()
     if got.shape or not np.isclose(got, expected, rtol=1e-3, atol=1e-5):
-        yield (
-            "sample_weight from 0 to 1.5.",
-            f"{got}, where the weighted values give {expected:.5g}.",
-            why,
-            PER_SAMPLE,
-        )
+        found = f"{got}, where the weighted values give {expected:.5g}."
+        yield "sample_weight from 0 to 1.5.", found, why, fix
 
 
-@check(*LOSSES, after=("loss_value",))
+@check(*LOSSES, after=("loss_value", "python_values"))
 def loss_shapes(case: Case) -> Iterator[Told]:
     """Targets of shape (n,) and (n, 1) give the same loss, or an error."""
+    steady_loss(case)
     y_true, y_pred = case.inputs
     if not (isinstance(y_true, np.ndarray) and isinstance(y_pred, np.ndarray)) or y_pred.size != len(y_pred):
         raise DoesNotApply("y_pred doesn't have one number for each sample")
@@ -2861,42 +2975,69 @@ def loss_shapes(case: Case) -> Iterator[Told]:
         )
 
 
-@check(*LOSSES, after=("loss_value",))
+@check(*LOSSES, after=("loss_value", "python_values"))
 def loss_gradients(case: Case) -> Iterator[Told]:
-    """The gradient is finite, also for a perfect prediction and for predictions of 0 and 1, and it is true."""
+    """The gradient is finite, also for a perfect prediction and for predictions of 0 and 1, and isn't 0 everywhere."""
+    loss = steady_loss(case)
     y_true, y_pred = pair(case)
     if not isinstance(y_pred, tf.Tensor) or not isinstance(y_true, tf.Tensor) or not is_float(y_pred.dtype):
         raise DoesNotApply("y_true or y_pred is a structure, or isn't of floating numbers")
-    loss = loss_of(case)
-    places = {"the example": (y_true, y_pred)}
-    if y_true.shape == y_pred.shape:
-        places["a perfect prediction"] = (y_true, tf.cast(y_true, y_pred.dtype))
-        if np.isin(as64(y_true), (0, 1)).all() and as64(y_pred).min() >= 0 and as64(y_pred).max() <= 1:
-            places["the opposite of a perfect prediction"] = (y_true, 1 - tf.cast(y_true, y_pred.dtype))
-    if np.isin(as64(y_true), (0, 1)).all() and (as64(y_pred).min() < 0 or as64(y_pred).max() > 1):
-        places["logits 100 times larger"] = (y_true, 100 * y_pred)
-    for name, (a, b) in places.items():
-        with tf.GradientTape() as tape:
-            tape.watch(b)
-            value = loss(a, b)
-        gradient = tape.gradient(value, b)
+    found = {}
+    for name, (b, fix) in special_predictions(as64(y_true), as64(y_pred)).items():
+        value, gradient = value_and_gradient(lambda b: loss(y_true, b), tf.cast(b, y_pred.dtype))
         if gradient is None:
-            why, fix = (
-                "Nothing can be trained.",
-                "Use operations that have a gradient: no argmax, round or comparison.",
-            )
-            yield "The gradient for y_pred.", "None.", why, fix
+            fix = "Use operations that have a gradient: no argmax, round or comparison."
+            yield "The gradient for y_pred.", "None.", "Nothing can be trained.", fix
             return
-        if not np.isfinite(as64(value)) or not np.isfinite(as64(gradient)).all():
-            found = f"The loss is {float(as64(value)):.4g}, its gradient holds nan or inf."
-            fix = "Clip what goes into log; add an epsilon inside of sqrt and norm."
-            yield (f"Loss and gradient at {name}.", found, "One such sample makes every weight nan.", fix)
+        if not np.isfinite(value) or not np.isfinite(gradient).all():
+            told = f"The loss is {value:.4g}, its gradient holds nan or inf."
+            yield f"Loss and gradient at {name}.", told, "One such sample makes every weight nan.", fix
             return
+        found[name] = value, gradient
+    if CONFIDENT in found and no_way_down(found[CONFIDENT], found["the example"]):
+        fix = "Clip by keras.config.epsilon(), not further inside of 0 and 1."
+        why = "Nothing is learnt from the samples that are predicted worst."
+        yield f"The gradient at {CONFIDENT}.", "The gradient is 0 for each of them.", why, fix
 
 
-@check(*LOSSES, after=("loss_value", "loss_gradients"))
+def no_way_down(worst: tuple, usual: tuple) -> bool:
+    """Whether a loss is higher at one place than at another, with a gradient of 0 there and not here."""
+    return bool(worst[0] > usual[0] and not worst[1].any() and usual[1].any())
+
+
+def value_and_gradient(function: Callable[[Any], Any], x: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return a value in float64 and its gradient for x, which may be None."""
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = tf.convert_to_tensor(function(x))
+    gradient = tape.gradient(value, x)
+    return as64(value), None if gradient is None else as64(gradient)
+
+
+def special_predictions(y_true: np.ndarray, y_pred: np.ndarray) -> dict[str, tuple[np.ndarray, str]]:
+    """Return predictions at which losses fail, by name, each with what helps there."""
+    clip = "Clip what goes into log; add an epsilon inside of sqrt and norm."
+    places = {"the example": (y_pred, clip)}
+    binary, within = np.isin(y_true, (0, 1)).all(), y_pred.min() >= 0 and y_pred.max() <= 1
+    if y_true.shape == y_pred.shape:
+        places["a perfect prediction"] = (np.where(np.isfinite(y_true), y_true, y_pred), clip)  # nan: not known
+        if binary and within:
+            places["the opposite of a perfect prediction"] = (1 - y_true, clip)
+            places[CONFIDENT] = (np.where(y_true == 1, 0.02, 0.98), clip)
+    if binary and not within:
+        fix = "Use ops.log_softmax, ops.log_sigmoid or ops.softplus: exp of a large number overflows."
+        places["logits 100 times larger"] = (100 * y_pred, fix)
+    zeros = y_pred.copy()
+    columns = zeros.reshape(len(zeros), -1)
+    columns[0, (columns.min(axis=0) < 0) & (columns.max(axis=0) > 0)] = 0
+    places["a prediction of zeros"] = (zeros, "Add an epsilon to what is divided by, and inside of sqrt and norm.")
+    return places
+
+
+@check(*LOSSES, after=("loss_value", "loss_gradients", "python_values"))
 def loss_gradient_is_true(case: Case) -> Iterator[Told]:
     """The gradient for y_pred is the slope that is measured, in float64."""
+    steady_loss(case)
     y_true, y_pred = pair(case, "float64")
     if not isinstance(y_pred, tf.Tensor) or not is_float(y_pred.dtype):
         raise DoesNotApply("y_pred is a structure, or isn't of floating numbers")
@@ -2927,9 +3068,10 @@ def loss_gradient_is_true(case: Case) -> Iterator[Told]:
         )
 
 
-@check(*LOSSES, after=("loss_value",))
+@check(*LOSSES, after=("loss_value", "python_values"))
 def loss_in_16_bits(case: Case) -> Iterator[Told]:
     """For predictions in 16 bits the loss is near that of the same numbers in float32."""
+    steady_loss(case)
     for dtype in ("float64", "float16") if case.kind == "loss" and accepts(case.subject, "dtype") else ():
         try:
             loss_of(case, dtype=dtype)(*pair(case))
@@ -2944,12 +3086,12 @@ def loss_in_16_bits(case: Case) -> Iterator[Told]:
         try:
             got = float(as64(loss_of(case)(y_true, y_pred)))
         except Exception as error:
-            yield (f"y_pred in {dtype}.", words(error), "Mixed precision hands on such predictions.", CAST)
+            yield f"y_pred in {dtype}.", words(error), "Mixed precision hands on such predictions.", CAST
             return
         if np.isfinite(exact) and not np.isclose(got, exact, rtol=0.1, atol=20 * ROUNDING[dtype]):
             found = f"{got:.4g}, in float32 {exact:.4g}."
             fix = "Compute in float32: y_pred = ops.cast(y_pred, 'float32')."
-            yield (f"y_pred in {dtype}.", found, "Mixed precision hands on such predictions.", fix)
+            yield f"y_pred in {dtype}.", found, "Mixed precision hands on such predictions.", fix
             return
 
 
@@ -2993,132 +3135,208 @@ def show(values: np.ndarray) -> str:
 
 @check(*METRICS)
 def metric_value(case: Case) -> Iterator[Told]:
-    """It gives the same finite result eagerly and inside `tf.function`."""
-    metric = case.once("a new object", lambda: metric_of(case))
+    """It gives a finite result, which follows the data."""
+    case.once("a new object", lambda: metric_of(case))
     try:
         value = whole(case)
     except Blocked as error:
         case.memory["the result"] = Blocked("update_state or result raises, see metric_value")
-        yield (
-            "update_state and result.",
-            words(error.__cause__ or error),
-            "Nothing else can be tried.",
-            "Fix what raises.",
-        )
+        raised = error.__cause__ or error
+        yield "update_state and result.", words(raised), "Nothing else can be tried.", fix_of(raised), link_of(raised)
         return
     if not np.isfinite(value).all():
-        yield ("update_state and result.", f"{show(value)}.", "The log shows nan.", "Divide by ops.divide_no_nan.")
-    flat = [tf.convert_to_tensor(a) for a in tree.flatten(case.inputs)]
-    specs = [tf.TensorSpec([None, *a.shape[1:]], a.dtype) for a in flat]
-    metric = metric_of(case)
+        yield "update_state and result.", f"{show(value)}.", "The log shows nan.", "Divide by ops.divide_no_nan."
+    elif never_moves(case):
+        fix = "Start a minimum at infinity, also in reset_state: initializer=keras.initializers.Constant(np.inf)."
+        found = f"For five other predictions too, result stays {show(value)}, and no variable moves."
+        yield "update_state with other predictions.", found, "The log shows one number for ever.", fix
 
-    def update(*flat: Any) -> None:
-        nonlocal metric
-        metric.update_state(*tree.pack_sequence_as(case.inputs, flat))
 
-    try:
-        function = tf.function(update, autograph=False, input_signature=specs)
-        function(*flat)
-        once = result_of(metric)
+def never_moves(case: Case) -> bool:
+    """Whether no variable and no result moves from its start, for several predictions."""
+    y_true, y_pred = case.inputs
+    arrays = all(
+        isinstance(y, np.ndarray) and y.dtype.kind in "fiu" and len(np.unique(y)) > 1 for y in (y_true, y_pred)
+    )
+    if not arrays or not metric_of(case).variables:
+        return False
+    for other in (y_pred, y_pred[::-1], 1 - y_pred, -y_pred, 100 * y_pred):
         metric = metric_of(case)
-        function = tf.function(update, autograph=False, input_signature=specs)
-        function(*(x[:2] for x in flat))
-        function(*(x[2:] for x in flat))
-        twice = result_of(metric)
-    except Exception as error:
-        yield "update_state inside tf.function, the batch size unknown.", words(error), "evaluate runs a graph.", \
-            "Keep state in self.add_variable, and compute with keras.ops.", link_of(error)  # fmt: skip
-        return
-    parts = metric_of(case)
-    updated(case, updated(case, parts, slice(0, 2)), slice(2, None))
-    if not near(once, value) or not near(twice, result_of(parts)):
-        found = f"{show(once)} and, in two batches, {show(twice)}; eagerly {show(value)} and {show(result_of(parts))}."
-        fix = "Keep state in self.add_variable: a Python value is frozen in the graph."
-        yield ("update_state inside tf.function.", found, "evaluate and fit run a graph.", fix)
+        try:
+            before = [as64(v) for v in metric.variables], result_of(metric)
+            metric.update_state(tf.convert_to_tensor(y_true), tf.convert_to_tensor(other))
+            after = [as64(v) for v in metric.variables], result_of(metric)
+        except Exception:
+            return False
+        if differ(before, after, 0.0):
+            return False
+    return True
 
 
 @check(*METRICS, after=("metric_value",))
+def metric_in_graph(case: Case) -> Iterator[Told]:
+    """It gives the same result inside `tf.function`, where `fit` calls `update_state` and `result`."""
+    value, flat = whole(case), [tf.convert_to_tensor(a) for a in tree.flatten(case.inputs)]
+    specs = [tf.TensorSpec([None, *a.shape[1:]], a.dtype) for a in flat]
+
+    def in_graph(*batches: slice) -> np.ndarray:
+        metric = metric_of(case)
+
+        def update(*flat: Any) -> Any:
+            metric.update_state(*tree.pack_sequence_as(case.inputs, flat))
+            return metric.result()
+
+        function = tf.function(update, autograph=False, input_signature=specs)
+        results = [function(*(x[batch] for x in flat)) for batch in batches]
+        return np.concatenate([as64(one).ravel() for one in tree.flatten(results[-1])])
+
+    try:
+        once, twice = in_graph(slice(None)), in_graph(slice(0, 2), slice(2, None))
+    except Exception as error:
+        fix = "Keep state in self.add_variable, and compute with keras.ops: no float(), no NumPy."
+        tried = "update_state and result inside tf.function, the batch size unknown."
+        yield tried, words(error), "fit and evaluate run a graph.", fix, link_of(error)
+        return
+    parts = updated(case, metric_of(case), slice(0, 2))
+    result_of(parts)  # read after each batch, as in the graph
+    updated(case, parts, slice(2, None))
+    if not near(once, value) or not near(twice, result_of(parts)):
+        found = f"{show(once)} and, in two batches, {show(twice)}; eagerly {show(value)} and {show(result_of(parts))}."
+        fix = "Keep state in self.add_variable: a Python value is frozen in the graph."
+        yield "update_state inside tf.function.", found, "evaluate and fit run a graph.", fix
+
+
+@check(*METRICS, after=("metric_value", "metric_in_graph"))
 def metric_resets(case: Case) -> Iterator[Told]:
     """After `reset_state` it starts again, and two objects share nothing."""
-    metric = metric_of(case)
     with contextlib.suppress(Exception):  # it may need a batch to know its shapes
-        if not np.isfinite(empty := result_of(metric)).all():
+        if not np.isfinite(empty := result_of(metric_of(case))).all():
             fix = "Divide by ops.divide_no_nan, or return 0 if nothing was counted."
-            yield (
-                "result before the first batch.",
-                f"With no data it is {show(empty)}, not finite.",
-                "A log shows nan.",
-                fix,
-            )
+            found = f"With no data it is {show(empty)}, not finite."
+            yield "result before the first batch.", found, "A log shows nan.", fix
             return
-    updated(case, metric)
-    held = [as64(v) for v in metric.variables]
-    pair_of = result_of(metric), result_of(metric)
-    if not near(*pair_of) or any(not np.array_equal(a, as64(v)) for a, v in zip(held, metric.variables, strict=False)):
-        found = f"result gives {show(pair_of[0])}, then {show(pair_of[1])}; its variables changed."
-        yield (
-            "result, called twice.",
-            found,
-            "fit calls result after each batch.",
-            "Compute in result, and assign nothing.",
-        )
+    for findings in (shared_state, reads_twice, starts_again):
+        told = list(findings(case))
+        yield from told
+        if told:
+            return
+
+
+def shared_state(case: Case) -> Iterator[Told]:
+    """Yield whether an update of one object changes the result of another."""
+    one, other = metric_of(case), metric_of(case)
+    try:
+        before = result_of(other)
+        updated(case, one, slice(0, 1))
+        after = result_of(other)
+    except Exception:
         return
+    if differ(before, after, 1e-7):
+        found = f"The result of the second goes from {show(before)} to {show(after)}: they share their state."
+        fix = "Make inner metrics and variables in __init__, not with the class."
+        yield "Two objects, one of them updated.", found, "The results of two outputs are mixed.", fix
+
+
+def reads_twice(case: Case) -> Iterator[Told]:
+    """Yield whether `result` changes the state."""
+    metric = updated(case, metric_of(case))
+    held = [as64(v) for v in metric.variables]
+    one, two = result_of(metric), result_of(metric)
+    changed = [v.name for a, v in zip(held, metric.variables, strict=False) if not np.array_equal(a, as64(v))]
+    if changed or not near(one, two):
+        found = f"result changed {', '.join(changed)}." if changed else f"{show(one)}, then {show(two)}."
+        fix = "Compute in result, and assign nothing."
+        yield "result, called twice.", found, "fit calls result after each batch.", fix
+
+
+def starts_again(case: Case) -> Iterator[Told]:
+    """Yield what `reset_state` leaves."""
+    metric = updated(case, metric_of(case))
+    known, start = ids_of(metric.variables), [as64(v) for v in metric_of(case).variables]
     metric.reset_state()
-    start = [as64(v) for v in metric_of(case).variables]
+    why = "The result of one epoch counts in the next, and that of training in validation."
+    fix = "Assign the first value to each variable in reset_state, or make them with add_variable(initializer='zeros')."
+    if new := [v.name for v in metric.variables if id(v) not in known]:
+        found = f"{', '.join(new)}: new variables, beside those before."
+        yield "reset_state.", found, "A graph goes on with the old ones.", "In reset_state, assign: make nothing."
+        return
     left = [v.name for v, s in zip(metric.variables, start, strict=False) if not np.array_equal(as64(v), s)]
     again = result_of(updated(case, metric))
-    fresh = result_of(updated(case, metric_of(case)))
-    fix = "Assign the first value to each variable in reset_state, or make them with add_variable(initializer='zeros')."
-    why = "The result of one epoch counts in the next, and that of training in validation."
-    if left or not near(again, whole(case)) or not near(fresh, whole(case)):
+    if left or not near(again, whole(case)) or not near(result_of(updated(case, metric_of(case))), whole(case)):
         found = f"The same batch gives {show(again)} after reset_state, {show(whole(case))} before."
-        if left:
-            found += f" {', '.join(left)} isn't reset."
+        found += f" {', '.join(left)} isn't reset." if left else ""
         yield "update_state, reset_state, update_state.", found, why, fix
 
 
-@check(*METRICS, after=("metric_value", "metric_resets"))
+@check(*METRICS, after=("metric_value", "metric_in_graph", "metric_resets"))
 def metric_over_batches(case: Case) -> Iterator[Told]:
-    """Several batches of different sizes give the result of all samples at once."""
+    """Several batches of different sizes, in any order, give the result of all samples at once."""
     rows = len(tree.flatten(case.inputs)[0])
     if rows < 4:
         raise DoesNotApply("under 4 samples given")
-    metric = metric_of(case)
     cuts = [slice(0, 1), slice(1, rows // 2), slice(rows // 2, rows)]
-    for cut in cuts:
-        updated(case, metric, cut)
-    got = result_of(metric)
-    if not near(got, whole(case)):
-        yield (
-            f"{rows} samples in batches of 1, {rows // 2 - 1} and {rows - rows // 2}, and at once.",
-            f"{show(got)} and {show(whole(case))}.",
-            "The number depends on the batch size, and the small last batch counts as much as the others.",
-            "Add up numerator and denominator over the batches, and divide in result.",
-        )
+    for order, name in ((cuts, ""), (cuts[::-1], ", the last one first")):
+        metric = metric_of(case)
+        for cut in order:
+            updated(case, metric, cut)
+        if not near(got := result_of(metric), whole(case)):
+            yield (
+                f"{rows} samples in batches of 1, {rows // 2 - 1} and {rows - rows // 2}{name}, and at once.",
+                f"In batches {show(got)}, at once {show(whole(case))}.",
+                "The number depends on the batches: a small last batch counts too much, or earlier ones are lost.",
+                "Add up numerator and denominator over the batches, and divide in result. For a maximum: "
+                "ops.maximum(self.top, ops.max(…)).",
+            )
+            return
 
 
 @check(*METRICS, after=("metric_value", "metric_resets"))
 def metric_weights(case: Case) -> Iterator[Told]:
     """A sample of weight 0 doesn't count, one of weight 2 counts twice."""
-    rows = len(tree.flatten(case.inputs)[0])
     if not accepts(metric_of(case).update_state, "sample_weight"):
-        raise DoesNotApply("update_state doesn't take sample_weight")
+        yield from without_weights(case)
+        return
+    rows = len(tree.flatten(case.inputs)[0])
     keep = np.arange(rows) < (rows + 1) // 2
+    twice = np.where(np.arange(rows) % 3 == 0, 2.0, 1.0)
+    why = "weighted_metrics, class_weight and padding are ignored without an error, or count wrong."
+    fix = "Bring weights and values to one shape, (n,); multiply once, and divide by the sum of the weights."
+    for weights, counted, name in (
+        (keep, np.arange(rows)[keep], "0 for half of the samples, beside those samples left out"),
+        (twice, np.repeat(np.arange(rows), twice.astype(int)), "2 for a third of the samples, beside those twice"),
+    ):
+        tried = f"sample_weight of {name}."
+        try:
+            got = result_of(updated(case, metric_of(case), sample_weight=tf.constant(weights, "float32")))
+        except Exception as error:
+            if isinstance(error, NotImplementedError) or "weight" in str(error):
+                raise DoesNotApply(words(error)) from None
+            yield tried, words(error), "weighted_metrics raises.", "Return one number for each sample."
+            return
+        if not near(got, expected := result_of(updated(case, metric_of(case), rows=counted))):
+            found = f"{show(got)}, where {show(expected)} is right; all samples give {show(whole(case))}."
+            yield tried, found, why, fix
+            return
+
+
+def without_weights(case: Case) -> Iterator[Told]:
+    """Yield whether `evaluate` raises, because `update_state` doesn't take the weights that Keras hands it."""
+    if not all(isinstance(y, np.ndarray) for y in case.inputs):
+        raise DoesNotApply("update_state doesn't take sample_weight")
+    y_true, y_pred = case.inputs
+    same = keras.layers.Lambda(lambda x: x)
+    model = keras.Sequential([keras.Input(y_pred.shape[1:], dtype=y_pred.dtype.name), same])
+    model.compile(loss=lambda y_true, y_pred: ops.cast(y_pred, "float32") * 0, metrics=[metric_of(case)])
     try:
-        got = result_of(updated(case, metric_of(case), sample_weight=tf.constant(keep, "float32")))
-    except NotImplementedError as error:
-        raise DoesNotApply(words(error)) from None
-    expected = result_of(updated(case, metric_of(case), rows=keep))
-    if not near(got, expected):
-        yield (
-            "sample_weight of 0 for half of the samples, beside those samples left out.",
-            f"{show(got)} and {show(expected)}; all samples give {show(whole(case))}.",
-            "weighted_metrics, class_weight and padding are ignored without an error.",
-            "Multiply each sample's value by its weight, and divide by the sum of the weights.",
-        )
+        model.evaluate(y_pred, y_true, verbose=0)
+    except TypeError as error:
+        fix = "Write update_state(self, y_true, y_pred, sample_weight=None)."
+        yield "A model with metrics=[…], evaluated.", words(error), "fit and evaluate raise.", fix, link_of(error)
+        return
+    raise DoesNotApply("update_state doesn't take sample_weight")
 
 
-@check(*METRICS, after=("metric_value",))
+@check(*METRICS, after=("metric_value", "metric_resets"))
 def metric_shapes(case: Case) -> Iterator[Told]:
     """Targets of shape (n,) and (n, 1) give the same result, or an error."""
     y_true, y_pred = case.inputs
@@ -3138,7 +3356,7 @@ def metric_shapes(case: Case) -> Iterator[Told]:
         yield "The same numbers as (n,) and as (n, 1).", f"{told}.", why, fix
 
 
-@check(*METRICS, after=("metric_value",))
+@check(*METRICS, after=("metric_value", "metric_in_graph"))
 def metric_state(case: Case) -> Iterator[Told]:
     """Its state is in variables: no Python value changes, and each variable is listed."""
     metric = metric_of(case)
@@ -3158,9 +3376,15 @@ def metric_state(case: Case) -> Iterator[Told]:
         )
 
 
-@check(*METRICS, after=("metric_value",))
+@check(*METRICS, after=("metric_value", "metric_in_graph"))
 def metric_in_16_bits(case: Case) -> Iterator[Told]:
-    """For predictions in 16 bits, and 4,000 of them, the result is that of float32."""
+    """It counts in 32 bits: 4,000 predictions in float16 give the result of float32."""
+    narrow = [v.name for v in metric_of(case).variables if is_float(v.dtype) and tf.as_dtype(v.dtype).size < 4]
+    if narrow and "dtype" not in case.arguments:
+        fix = "Leave out dtype: add_variable makes float32."
+        why = "In float16 a count stops at 2048, in bfloat16 at 256."
+        yield "The dtypes of its variables.", f"{', '.join(narrow)}: of 16 bits, not float32.", why, fix
+        return
     y_pred = case.inputs[1]
     if not isinstance(y_pred, np.ndarray) or y_pred.dtype.kind != "f" or not isinstance(case.inputs[0], np.ndarray):
         raise DoesNotApply("y_pred isn't one array of floating numbers")
@@ -3174,13 +3398,13 @@ def metric_in_16_bits(case: Case) -> Iterator[Told]:
             metric.update_state(tf.convert_to_tensor(y_true), rounded)
         except Exception as error:
             fix = "Cast in update_state: y_pred = ops.cast(y_pred, self.dtype)."
-            yield ("y_pred in float16.", words(error), "Mixed precision hands on such predictions.", fix)
+            yield "y_pred in float16.", words(error), "Mixed precision hands on such predictions.", fix
             return
         results.append(result_of(metric))
     if not near(*results, 0.02):
         found = f"{show(results[0])}, in float32 {show(results[1])}."
         fix = "Cast to self.dtype before sums and counts."
-        yield (f"{len(y_pred)} predictions in float16.", found, "float16 ends at 65504 and keeps 3 digits.", fix)
+        yield f"{len(y_pred)} predictions in float16.", found, "float16 ends at 65504 and keeps 3 digits.", fix
 
 
 # --- optimizers and schedules -----------------------------------------------------------------------------------------
@@ -3201,9 +3425,9 @@ def quadratic(optimizer: Any, steps: int, jit: bool = False, start: float = 1.0)
     return [float(function()) for _ in range(steps)], weights
 
 
-@check("optimizer")
+@check("optimizer", after=("can_be_made",))
 def optimizer_minimizes(case: Case) -> Iterator[Told]:
-    """It lowers a sum of squares, in a graph."""
+    """It lowers a sum of squares, in a graph, and counts its steps once."""
     try:
         losses, _ = case.once("a step of the optimizer", lambda: quadratic(case.make(), 30))
     except Blocked as error:
@@ -3218,21 +3442,30 @@ def optimizer_minimizes(case: Case) -> Iterator[Told]:
             link_of(raised),
         )
         return
-    if not np.isfinite(losses).all() or losses[-1] >= losses[0]:
-        found = f"The loss went from {losses[0]:.4g} to {losses[-1]:.4g}."
+    tried, why = "30 steps on a sum of squares.", "It trains nothing."
+    if not np.isfinite(losses).all():
+        fix = "Add an epsilon to what is divided by, and inside of sqrt."
+        yield tried, f"The loss went from {losses[0]:.4g} to {losses[-1]:.4g}.", why, fix
+    elif losses[-1] >= losses[0]:
+        fix = "Check the sign: ops.subtract, self.assign_sub."
+        yield tried, f"The loss went from {losses[0]:.4g} to {losses[-1]:.4g}.", why, fix
+    optimizer = case.make()
+    quadratic(optimizer, 3)
+    if (count := int(as64(optimizer.iterations))) > 3:
+        why = "Schedules and bias corrections run ahead."
         yield (
-            "30 steps on a sum of squares.",
-            found,
-            "It trains nothing.",
-            "Check the sign: ops.subtract, self.assign_sub.",
+            "3 steps with two weights.",
+            f"iterations is {count}.",
+            why,
+            "Leave iterations to apply of the base class.",
         )
 
 
-@check("optimizer", after=("optimizer_minimizes",))
+@check("optimizer", after=("can_be_made", "optimizer_minimizes"))
 def optimizer_xla(case: Case) -> Iterator[Told]:
     """Compiled with XLA, as `fit` does by default, it takes the same steps."""
     plainly, again = (quadratic(case.make(), 5)[0] for _ in range(2))
-    if not np.allclose(plainly, again, rtol=1e-6):
+    if not np.allclose(plainly, again, rtol=1e-6) or draws(case.make()):
         raise DoesNotApply("its steps are random")
     try:
         compiled, _ = quadratic(case.make(), 5, jit=True)
@@ -3241,10 +3474,17 @@ def optimizer_xla(case: Case) -> Iterator[Told]:
     if not np.allclose(compiled, plainly, rtol=1e-3, atol=1e-6, equal_nan=True):
         found = f"After 5 steps the loss is {compiled[-1]:.5g}, without XLA {plainly[-1]:.5g}."
         fix = "Look for Python values, and for numbers that overflow."
-        yield ("5 steps compiled with XLA, beside 5 without.", found, "fit compiles with XLA by default.", fix)
+        yield "5 steps compiled with XLA, beside 5 without.", found, "fit compiles with XLA by default.", fix
 
 
-@check("optimizer", after=("optimizer_minimizes",))
+def draws(optimizer: Any) -> bool:
+    """Whether a weight of zeros moves though its gradient is zero: by noise, which XLA draws otherwise."""
+    weight = keras.Variable(np.zeros((3, 2), "float32"))
+    optimizer.apply([tf.zeros((3, 2))], [weight])
+    return bool(np.any(as64(weight)))
+
+
+@check("optimizer", after=("can_be_made", "optimizer_minimizes"))
 def optimizer_state(case: Case) -> Iterator[Told]:
     """What it remembers is in `variables`: a copy with the same state takes the same steps, no Python value changes."""
     optimizer = case.make()
@@ -3274,16 +3514,11 @@ def optimizer_state(case: Case) -> Iterator[Told]:
         yield ("Steps of an optimizer and of a new one with the same variables.", told.strip(), why, fix)
 
 
-@check("optimizer", after=("optimizer_minimizes",))
+@check("optimizer", after=("can_be_made", "optimizer_minimizes", "optimizer_state"))
 def optimizer_rate(case: Case) -> Iterator[Told]:
     """The learning rate acts: at 0 nothing moves, and a schedule is followed."""
-    if not accepts(case.subject if callable_maker(case.subject, "") else type(case.subject), "learning_rate"):
-        raise DoesNotApply("it takes no learning_rate")
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay([2], [0.0, 0.1])
-    try:
-        optimizer = case.subject(**{**case.arguments, "learning_rate": schedule})
-    except Exception as error:
-        raise DoesNotApply(f"it can't be made with a schedule: {words(error)}") from None
+    optimizer = with_schedule(case, schedule)
     why = "A schedule is what long trainings use."
     fix = "Multiply the step by the learning_rate given to update_step, not by a number kept in __init__."
     tried = "12 steps with a schedule as learning_rate, which is 0 at first, and 0.1 from step 3 on."
@@ -3292,39 +3527,171 @@ def optimizer_rate(case: Case) -> Iterator[Told]:
     except Exception as error:
         yield tried, f"With a schedule as learning_rate: {words(error)}", why, fix
         return
-    if not np.allclose(losses[:3], losses[0], rtol=1e-4):
+    if not np.isfinite(losses[:3]).all():
+        found = f"At a learning rate of 0, which a step is divided by, the loss becomes {losses[2]:.5g}."
+        yield tried, found, "A warm-up starts at 0.", "Multiply by the learning rate instead."
+    elif not np.allclose(losses[:3], losses[0], rtol=1e-4):
         yield tried, f"The learning rate is ignored: the loss goes from {losses[0]:.5g} to {losses[2]:.5g}.", why, fix
     elif np.allclose(losses, losses[0], rtol=1e-6):
         yield tried, "The learning rate stays at that of step 0: nothing moves when the schedule rises.", why, fix
 
 
-@check("optimizer", after=("optimizer_minimizes",))
+def with_schedule(case: Case, schedule: Any) -> Any:
+    """Make the optimizer with a schedule as its learning rate."""
+    if not accepts(case.subject if callable_maker(case.subject, "") else type(case.subject), "learning_rate"):
+        raise DoesNotApply("it takes no learning_rate")
+    try:
+        return made_with(case, learning_rate=schedule)
+    except Exception as error:
+        raise DoesNotApply(f"it can't be made with a schedule: {words(error)}") from None
+
+
+def made_with(case: Case, **options: Any) -> Any:
+    """Make the object with the arguments given and some more."""
+    if callable_maker(case.subject, case.kind):
+        return case.subject(**{**{name: fresh(value, "float32") for name, value in case.arguments.items()}, **options})
+    return type(case.subject)(**options)
+
+
+@check(
+    "optimizer", after=("can_be_made", "optimizer_minimizes", "optimizer_state", "optimizer_rate", "config_round_trip")
+)
+def schedule_in_config(case: Case) -> Iterator[Told]:
+    """A schedule as learning rate comes back from the config."""
+    optimizer = with_schedule(case, keras.optimizers.schedules.PiecewiseConstantDecay([2], [0.5, 0.125]))
+    try:
+        again = reloaded(optimizer)
+        rates = []
+        for one in (optimizer, again):
+            one.build([keras.Variable(np.ones(2, "float32"))])
+            rates.append([])
+            for step in (0, 5):
+                one.iterations.assign(step)
+                rates[-1].append(float(as64(one.learning_rate)))
+    except Exception as error:
+        raise DoesNotApply(f"it can't be made again with a schedule: {words(error)}") from None
+    if not np.allclose(*rates) and np.allclose(rates[0], [0.5, 0.125]):
+        found = f"At steps 0 and 5 the rate is {rates[1][0]:.4g} and {rates[1][1]:.4g}, not 0.5 and 0.125."
+        fix = "Leave learning_rate to super().get_config()."
+        yield "An optimizer with a schedule, made again from its config.", found, ROUND_TRIP, fix
+
+
+@check("optimizer", after=("can_be_made", "optimizer_minimizes"))
 def optimizer_separates(case: Case) -> Iterator[Told]:
-    """Two weights of one shape are trained together as each is alone."""
-    if any(value for key, value in safe_config(case.make()).items() if "clip" in key):
-        raise DoesNotApply("it clips gradients over several weights")
-    starts = (np.full((2, 2), 1.0, "float32"), np.full((2, 2), -3.0, "float32"))
+    """The steps of one weight are no others if another weight of its shape was trained before."""
+    for first, name in ((0, "first"), (1, "second")):
+        runs = [one_after_other(case, first, pull) for pull in (0.0, 0.0, 1.0)]
+        if differ(runs[1][1 - first], runs[0][1 - first], 0.0):
+            raise DoesNotApply("two trainings come out differently: its steps are random")
+        if found := differ(runs[2][1 - first], runs[0][1 - first], 1e-4):
+            yield (
+                f"Two weights of one shape, one after the other: the {name} of them with gradients at first, or not.",
+                f"The other weight's later steps differ, as if they shared a slot: {found}.",
+                "One weight's history moves the other.",
+                "Create one slot for each variable: self.add_variable_from_reference(variable, …) in build.",
+            )
+            return
 
-    def trained(values: list[np.ndarray]) -> list[np.ndarray]:
-        weights = [keras.Variable(value, name=f"w{n}") for n, value in enumerate(values)]
+
+def one_after_other(case: Case, first: int, pull: float) -> list[Any]:
+    """Train two weights: 4 steps with gradients of the first, times `pull`, then 4 with those of the other one.
+
+    All numbers that the optimizer keeps, and that aren't of the weights' shape, start anew: they may be meant for all.
+    """
+    weights = [keras.Variable(np.full((3, 2), start, "float32"), name=f"w{start}") for start in (1, -3)]
+    optimizer = case.make()
+    optimizer.build(weights)
+    common = [(v, value_of(v)) for v in optimizer.variables if v.shape != (3, 2) and v is not optimizer.iterations]
+    for step in range(8):
+        now, by = (first, pull) if step < 4 else (1 - first, 1.0)
+        gradients = [tf.zeros((3, 2)), tf.zeros((3, 2))]
+        gradients[now] = tf.convert_to_tensor(weights[now]) * by * (1.0 + step)
+        if step == 4:
+            restore(common)
+        optimizer.apply_gradients(zip(gradients, weights, strict=True))
+    return [tf.convert_to_tensor(w) for w in weights]
+
+
+@check("optimizer", after=("can_be_made", "optimizer_minimizes"))
+def optimizer_dtypes(case: Case) -> Iterator[Told]:
+    """It steps weights of each floating dtype, and a scalar, which keep dtype and shape."""
+    for dtype in ("float32", "float64", "bfloat16", "float16"):
+        weights = [keras.Variable(np.ones(shape), dtype=dtype, name=f"w{len(shape)}") for shape in ((3, 2), (2,), ())]
+        tried = f"Steps on weights of {dtype}, of shapes (3, 2), (2,) and ()."
         optimizer = case.make()
-        optimizer.build(weights)
-        for step in range(4):
-            pull = [tf.convert_to_tensor(w) * (1.0 + step) for w in weights]
-            optimizer.apply_gradients(zip(pull, weights, strict=True))
-        return [tf.convert_to_tensor(w) for w in weights]
+        try:
+            for _ in range(2):
+                optimizer.apply([0.1 * tf.convert_to_tensor(w) for w in weights], weights)
+        except Exception as error:
+            name = "float32" if dtype == "float32" else "variable.dtype"
+            fix = "Make each slot by self.add_variable_from_reference(variable, …), which has its dtype and shape."
+            fix += "" if dtype == "float32" else f" Cast the rest: ops.cast(learning_rate, {name})."
+            yield tried, words(error), "A layer with such weights can't be trained.", fix, link_of(error)
+            return
+        changed = [w.name for w, shape in zip(weights, ((3, 2), (2,), ()), strict=True) if tuple(w.shape) != shape]
+        if changed:
+            yield tried, f"The shape of {', '.join(changed)} changes.", "The layer raises.", "Keep the shape."
+            return
 
-    together, alone = trained(list(starts)), [trained([value])[0] for value in starts]
-    if found := differ(together, alone, 1e-4):
-        yield (
-            "Two weights of one shape, trained together and each alone.",
-            f"Trained together they come out otherwise than alone: {found}.",
-            "One weight's history moves the other.",
-            "Create one slot for each variable: self.add_variable_from_reference(variable, …) in build.",
-        )
+
+@check("optimizer", after=("can_be_made", "optimizer_minimizes"))
+def optimizer_at_zero(case: Case) -> Iterator[Told]:
+    """With gradients of zero no weight becomes nan, and no noise repeats itself."""
+    for start in (1.0, 0.0):
+        weight, optimizer = keras.Variable(np.full((4, 3), start, "float32")), case.make()
+        values = [as64(weight)]
+        for _ in range(5):
+            optimizer.apply([tf.zeros((4, 3))], [weight])
+            values.append(as64(weight))
+        tried = f"5 steps with a gradient of zeros, for a weight of {'ones' if start else 'zeros'}."
+        if not np.isfinite(values[-1]).all():
+            why = "A unit that is off has such gradients: a ReLU, or an embedding that isn't looked up."
+            yield tried, "The weight is nan.", why, "Add an epsilon: g / (ops.sqrt(v) + epsilon)."
+            return
+        steps = np.diff(values, axis=0).reshape(5, -1)
+        sizes = np.linalg.norm(steps, axis=1)
+        if not start and sizes.min() > 0 and np.all(steps @ steps[0] > 0.9999 * sizes * sizes[0]):
+            found = "The weight moves in one direction, the same at each step."
+            why = "Noise that is the same at each step doesn't average out: weights drift."
+            fix = "Draw with other seeds at each step: by a keras.random.SeedGenerator, or by self.iterations."
+            yield tried, found, why, fix
 
 
-@check("optimizer", after=("optimizer_minimizes",))
+@check("optimizer", after=("can_be_made", "optimizer_minimizes", "optimizer_at_zero"))
+def optimizer_base_arguments(case: Case) -> Iterator[Told]:
+    """`clipnorm` and `weight_decay`, which Keras's base class takes, have an effect."""
+    cls = type(case.once("a new object", case.make))
+    given = [
+        name for name in case.arguments if "clip" in name or name in ("weight_decay", "gradient_accumulation_steps")
+    ]
+    if given:
+        raise DoesNotApply(f"it is made with {given[0]}")
+    fix = "Pass **kwargs to super().__init__. If apply is written: call super().apply(gradients, variables)."
+    for name, value in (("clipnorm", 1e-3), ("weight_decay", 0.5)):
+        if not accepts(cls.__init__, name):
+            continue
+        try:
+            plainly, again, smaller = after_steps(case.make()), after_steps(case.make()), after_steps(case.make(), 1e-3)
+            got = after_steps(made_with(case, **{name: value}))
+        except Exception:
+            continue
+        same = np.allclose(got, plainly, rtol=1e-6, atol=1e-9) and np.array_equal(plainly, again)
+        scales = not np.allclose(smaller, plainly, rtol=1e-3, atol=1e-9) and not np.allclose(plainly, 1.0)
+        if same and (scales or name == "weight_decay"):
+            why = "compile and fit take it without an error."
+            yield f"Steps with {name}={value}, and without.", f"{name} has no effect.", why, fix
+
+
+def after_steps(optimizer: Any, size: float = 1.0) -> np.ndarray:
+    """Return a weight of ones after 3 steps with gradients of some size."""
+    weight = keras.Variable(np.ones((3, 2), "float32"))
+    gradient = tf.constant(np.arange(1.0, 7.0).reshape(3, 2) * size, "float32")
+    for _ in range(3):
+        optimizer.apply([gradient], [weight])
+    return as64(weight)
+
+
+@check("optimizer", after=("can_be_made", "optimizer_minimizes"))
 def optimizer_in_model(case: Case) -> Iterator[Told]:
     """It trains a model, leaves frozen weights alone, and comes back from a file with its state."""
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dense(1)])
@@ -3371,39 +3738,52 @@ def customs(case: Case) -> dict[str, Any]:
     return {cls.__name__: cls}
 
 
-@check("schedule")
+@check("schedule", after=("python_values",))
 def schedule_value(case: Case) -> Iterator[Told]:
     """For Python integers and for tensors, in a graph too, it gives the same rate: one finite number, not negative."""
     schedule = case.once("a new object", case.make)
     steps = [0, 1, 2, 5, 10, 50, 100, 1000, 10000]
+    function = tf.function(lambda step: schedule(step), autograph=False)
     try:
-        by_int = [float(as64(schedule(step))) for step in steps]
-        by_tensor = [float(as64(schedule(tf.constant(step, "int64")))) for step in steps]
-        function = tf.function(lambda step: schedule(step), autograph=False)
-        by_graph = [float(as64(function(tf.constant(step, "int64")))) for step in steps]
+        rates = {
+            "an int": [as64(schedule(step)) for step in steps],
+            "a tensor": [as64(schedule(tf.constant(step, "int64"))) for step in steps],
+            "a tensor in a graph": [as64(function(tf.constant(step, "int64"))) for step in steps],
+        }
     except Exception as error:
         fix = "Use ops.where or ops.cond instead of if, and cast the step: ops.cast(step, 'float32')."
-        yield ("Steps as an int, as a tensor, and in a graph.", words(error), "fit runs a graph.", fix, link_of(error))
+        yield "Steps as an int, as a tensor, and in a graph.", words(error), "fit runs a graph.", fix, link_of(error)
         return
-    for name, rates in (("a tensor", by_tensor), ("a tensor in a graph", by_graph)):
-        if not np.allclose(rates, by_int, rtol=1e-4, atol=1e-9):
-            at = int(np.argmax(np.abs(np.subtract(rates, by_int))))
-            found = f"At step {steps[at]}: {rates[at]:.5g}, for an int {by_int[at]:.5g}."
-            yield (
-                f"The step as {name}.",
-                found,
-                "fit hands over a tensor.",
-                "Keep no Python state, and cast the step.",
-            )
+    if shape := next((rate.shape for told in rates.values() for rate in told if rate.shape), None):
+        yield "Steps up to 10,000.", f"A rate of shape {shape}.", "The optimizer takes one number.", "Return a scalar."
+        return
+    by_int = rates.pop("an int")
+    for name, told in rates.items():
+        if not np.allclose(told, by_int, rtol=1e-4, atol=1e-9, equal_nan=True):
+            at = int(np.nanargmax(np.abs(np.subtract(told, by_int))))
+            found = f"At step {steps[at]}: {told[at]:.5g}, for an int {by_int[at]:.5g}."
+            fix = "Keep no Python state, and cast the step: ops.cast(step, 'float32')."
+            yield f"The step as {name}.", found, "fit hands over a tensor.", fix
             return
-    if not np.isfinite(by_int).all() or min(by_int) < 0:
-        at = int(np.argmin(np.where(np.isfinite(by_int), by_int, -np.inf)))
-        yield (
-            "Steps up to 10,000.",
-            f"At step {steps[at]} the rate is {by_int[at]:.5g}: {'negative' if by_int[at] < 0 else 'not finite'}.",
-            "Training climbs.",
-            "Bound it: ops.maximum(rate, 0.0).",
-        )
+    for step in (100_000, 1_000_000):
+        with contextlib.suppress(Exception):  # a table of rates may end before
+            steps, by_int = [*steps, step], [*by_int, as64(schedule(tf.constant(step, "int64")))]
+    yield from rate_is_usable(steps, by_int)
+
+
+def rate_is_usable(steps: list[int], rates: list[Any]) -> Iterator[Told]:
+    """Yield at which of some steps a rate isn't finite, or negative."""
+    for step, rate in zip(steps, rates, strict=False):
+        tried = f"Steps up to {steps[-1]:,}."
+        if not np.isfinite(rate):
+            fix = "Bound it: ops.minimum(rate, …), with the step in float32."
+            fix = "Divide by step + 1, or by ops.maximum(step, 1)." if step == 0 else fix
+            yield tried, f"At step {step} the rate is {rate:.5g}: not finite.", "Every weight becomes nan.", fix
+            return
+        if rate < -1e-12:
+            fix = "Bound it: ops.maximum(rate, 0.0)."
+            yield tried, f"At step {step} the rate is {rate:.5g}: negative.", "Training climbs.", fix
+            return
 
 
 # --- initializers, regularizers, constraints, activations -------------------------------------------------------------
@@ -3411,66 +3791,56 @@ def schedule_value(case: Case) -> Iterator[Told]:
 
 @check("initializer")
 def initializer_values(case: Case) -> Iterator[Told]:
-    """It returns finite numbers of the shape and dtype that it is asked for, and new ones without a seed."""
+    """It returns finite numbers of the shape and dtype that it is asked for."""
     shape = tuple(case.inputs)
     for dtype in ("float32", "float16", "float64"):
-        initializer = case.make()
+        tried = f"initializer({shape}, dtype={dtype!r})."
         try:
-            value = tf.convert_to_tensor(initializer(shape, dtype=dtype))
+            value = tf.convert_to_tensor(case.make()(shape, dtype=dtype))
         except Exception as error:
-            yield (
-                f"initializer({shape}, dtype={dtype!r}).",
-                words(error),
-                "add_weight asks for both.",
-                "Take shape and dtype.",
-            )
+            yield tried, words(error), "add_weight asks for both.", "Take shape and dtype, and shapes of any length."
             return
         if value.shape != shape or value.dtype.name != dtype:
             found = f"Shape {tuple(value.shape)} and dtype {value.dtype.name} come out."
-            yield (
-                f"initializer({shape}, dtype={dtype!r}).",
-                found,
-                "add_weight raises or casts.",
-                "Use shape and dtype.",
-            )
+            yield tried, found, "add_weight raises or casts.", "Use shape and dtype."
             return
         if not np.isfinite(as64(value)).all():
-            yield (
-                f"initializer({shape}, dtype={dtype!r}).",
-                "nan or inf.",
-                "Training starts at nan.",
-                "Draw in float32, then cast.",
-            )
+            fix = "Bound what goes into log, and what is divided by."
+            fix = "Draw in float32, then cast." if dtype == "float16" else fix
+            yield tried, "nan or inf.", "Training starts at nan.", fix
             return
-    initializer = case.make()
+
+
+@check("initializer", after=("initializer_values",))
+def initializer_seeds(case: Case) -> Iterator[Told]:
+    """It gives new numbers without a seed, and the same with one."""
+    shape, initializer = tuple(case.inputs), case.make()
     one, two, third = (as64(made(shape)) for made in (initializer, case.make(), initializer))
-    if accepts(case.subject, "seed") and "seed" not in case.arguments and len(np.unique(one)) > 3:
+    if len(np.unique(one)) <= 3:
+        raise DoesNotApply("it gives three numbers at most")
+    again, repeat = "A run can't be repeated.", "Pass self.seed to keras.random."
+    if accepts(case.subject, "seed") and "seed" not in case.arguments:
         first, second = (as64(case.make(seed=7)(shape)) for _ in range(2))
         if not np.array_equal(first, second):
-            found = "Different numbers: they don't repeat under a seed."
-            yield "Two initializers with seed=7.", found, "A run can't be repeated.", "Pass self.seed to keras.random."
-    seeded = "seed" in safe_config(initializer) and isinstance(case.arguments.get("seed"), int)
-    if len(np.unique(one)) > 3 and "seed" in safe_config(initializer) and not seeded and np.array_equal(one, two):
-        yield (
-            "Two initializers without a seed.",
-            "Equal numbers.",
-            "Weights start alike.",
-            "seed = seed or keras.random.make_default_seed().",
-        )
-    if seeded and not np.array_equal(one, two):
-        yield (
-            "Two initializers with one seed.",
-            "Different numbers.",
-            "A run can't be repeated.",
-            "Pass self.seed to keras.random.",
-        )
-    if seeded and not np.array_equal(one, third):
-        yield (
-            "Two calls with one integer seed.",
-            "Different numbers.",
-            "Keras's initializers repeat.",
-            "Pass self.seed to keras.random.",
-        )
+            yield "Two initializers with seed=7.", "Different numbers: they don't repeat under a seed.", again, repeat
+    takes_seed = "seed" in safe_config(initializer)
+    given = case.arguments if inspect.isclass(case.subject) else safe_config(initializer)
+    seeded = [name for name, value in given.items() if isinstance(value, int)]
+    if takes_seed and "seed" in seeded:
+        if not np.array_equal(one, two):
+            yield "Two initializers with one seed.", "Different numbers.", again, repeat
+        elif not np.array_equal(one, third):
+            yield "Two calls with one integer seed.", "Different numbers.", "Keras's initializers repeat.", repeat
+    elif np.array_equal(one, two) and (takes_seed or (not seeded and draws_numbers(type(initializer)))):
+        fix = "seed=None in __init__, and there: self.used = random.randint(1, 10**9) if seed is None else seed."
+        yield "Two initializers without a seed.", "Equal numbers.", "Weights of one shape start alike.", fix
+
+
+def draws_numbers(cls: type) -> bool:
+    """Whether the source of a class draws random numbers."""
+    own = [base for base in cls.__mro__ if base is not object and not is_builtin(base)]
+    drawn = r"random\.(stateless_)?(uniform|normal|truncated_normal|randint|standard_normal|shuffle)|default_rng"
+    return any(re.search(drawn, source_of(base)) for base in own)
 
 
 @check(*ALL, *FUNCTIONS)
@@ -3514,85 +3884,108 @@ def call_once(case: Case) -> None:
         thing(tuple(case.inputs) if case.kind == "initializer" else tf.convert_to_tensor(case.inputs))
 
 
-@check("regularizer")
+@check("regularizer", after=("python_values",))
 def regularizer_values(case: Case) -> Iterator[Told]:
     """It returns one finite number that isn't negative, with a finite gradient, also at zero and in 16 bits."""
     regularizer = case.once("a new object", case.make)
     x = tf.convert_to_tensor(case.inputs)
-    for name, value in (
-        ("the example", x),
-        ("zeros", tf.zeros_like(x)),
-        ("the example in float16", tf.cast(x, "float16")),
-    ):
-        with tf.GradientTape() as tape:
-            tape.watch(value)
-            try:
-                loss = tf.convert_to_tensor(regularizer(value))
-            except Exception as error:
-                yield (f"A call on {name}.", words(error), "The loss of a model adds it.", CAST)
-                return
-        gradient = tape.gradient(loss, value)
-        if loss.shape.rank:
-            yield (
-                f"A call on {name}.",
-                f"A result of shape {tuple(loss.shape)}.",
-                "It is added to the loss.",
-                "Return ops.sum(…).",
-            )
+    places = {"the example": x, "zeros": tf.zeros_like(x), "the example in float16": tf.cast(x, "float16")}
+    for name, value in places.items():
+        tried = f"A call on {name}."
+        try:
+            loss, gradient = value_and_gradient(regularizer, value)
+        except Exception as error:
+            yield tried, words(error), "The loss of a model adds it.", fix_of(error), link_of(error)
             return
-        number = float(as64(loss))
-        if not np.isfinite(number) or number < -1e-6:
-            yield (
-                f"A call on {name}.",
-                f"{number:.5g}, negative or not finite.",
-                "A penalty below zero rewards what it should punish.",
-                "Check the sign.",
-            )
+        epsilon = "Add an epsilon inside of log, sqrt and norm, and to what is divided by."
+        if loss.shape:
+            yield tried, f"A result of shape {loss.shape}.", "It is added to the loss.", "Return ops.sum(…)."
             return
-        if gradient is not None and not np.isfinite(as64(gradient)).all():
-            fix = "Add an epsilon inside of sqrt and norm."
-            yield (f"The gradient at {name}.", "nan or inf.", "One step makes the weight nan.", fix)
+        if not np.isfinite(loss):
+            fix = epsilon if "16" not in name else "Sum up in float32: ops.cast(x, 'float32')."
+            yield tried, f"{loss:.5g}: not finite.", "The loss of the model isn't finite either.", fix
+            return
+        if loss < -1e-6:
+            why = "A penalty below zero rewards what it should punish."
+            yield tried, f"{loss:.5g}: negative.", why, "Check the sign."
+            return
+        if gradient is not None and not np.isfinite(gradient).all():
+            yield f"The gradient at {name}.", "nan or inf.", "One step makes the weight nan.", epsilon
             return
 
 
-@check("constraint")
+@check("regularizer", after=("python_values", "regularizer_values"))
+def regularizer_acts(case: Case) -> Iterator[Told]:
+    """It gives the same number in a graph, and pulls at the weights by a gradient."""
+    regularizer, x = case.once("a new object", case.make), tf.convert_to_tensor(case.inputs)
+    told = list(in_graph(regularizer, x))
+    yield from told
+    if told:
+        return
+    _, gradient = value_and_gradient(regularizer, x)
+    others = [as64(regularizer(x * factor)) for factor in (0.5, 1.5)]
+    if (gradient is None or not gradient.any()) and not np.isclose(*others, rtol=1e-3):
+        found = (
+            f"It is {'None' if gradient is None else '0 everywhere'}, though the value goes from {others[0]:.4g} to "
+        )
+        fix = "Look for ops.stop_gradient, rounding and NumPy."
+        yield "The gradient at the example.", f"{found}{others[1]:.4g}.", "It pulls at no weight.", fix
+
+
+def in_graph(function: Callable[[Any], Any], x: Any) -> Iterator[Told]:
+    """Yield what is otherwise inside `tf.function`."""
+    eagerly, why, fix = function(x), "fit runs a graph.", "Use keras.ops on tensors: no NumPy, no float()."
+    if differ(function(x), eagerly, 0.0):
+        raise DoesNotApply("two calls give different numbers: it draws at random")
+    try:
+        graph = tf.function(lambda x: function(x), autograph=False)(x)
+    except Exception as error:
+        yield "A call inside tf.function.", words(error), why, fix, link_of(error)
+        return
+    if found := differ(graph, eagerly, 1e-4):
+        yield "A call inside tf.function.", f"{found}.", why, fix
+
+
+@check("constraint", after=("python_values",))
 def constraint_values(case: Case) -> Iterator[Told]:
-    """It keeps shape and dtype, gives finite numbers, and changes nothing when it is applied again."""
+    """It keeps shape and dtype, in a graph too, gives finite numbers, and changes nothing if it is applied again."""
     constraint = case.once("a new object", case.make)
     x = tf.convert_to_tensor(case.inputs)
-    for name, value in (
-        ("the example", x),
-        ("zeros", tf.zeros_like(x)),
-        ("the example in float16", tf.cast(x, "float16")),
-    ):
+    places = {"the example": x, "zeros": tf.zeros_like(x), "the example in float16": tf.cast(x, "float16")}
+    for name, w in places.items():
+        tried = f"A call on {name}."
         try:
-            once = tf.convert_to_tensor(constraint(value))
-            twice = tf.convert_to_tensor(constraint(once))
+            once = tf.convert_to_tensor(constraint(w))
         except Exception as error:
-            yield (f"A call on {name}.", words(error), "The optimizer applies it after each step.", CAST)
+            yield tried, words(error), "The optimizer applies it after each step.", fix_of(error), link_of(error)
             return
-        if once.shape != value.shape or once.dtype != value.dtype:
+        if once.shape != w.shape or once.dtype != w.dtype:
             found = f"Shape {tuple(once.shape)} and dtype {once.dtype.name} come out."
-            yield (f"A call on {name}.", found, "The optimizer assigns the result to the weight.", CAST)
+            fix = CAST if once.dtype != w.dtype else "Return all of the weight: keepdims=True, where(…), w * mask."
+            yield tried, found, "The optimizer assigns the result to the weight.", fix
             return
         if not np.isfinite(as64(once)).all():
-            yield (
-                f"A call on {name}.",
-                "nan or inf.",
-                "The weight is lost.",
-                "Add keras.config.epsilon() to what is divided by.",
-            )
+            fix = "Add keras.config.epsilon() to what is divided by."
+            yield tried, "nan or inf.", "The weight is lost.", fix
             return
-        limit = 0.02 if name.endswith("float16") else 1e-4
-        if not is_partial(constraint) and (found := differ(twice, once, limit)):
-            why = "The weight keeps moving while the optimizer stands still."
-            yield (
-                f"Applied twice, to {name}.",
-                f"Applied again it changes: {found}.",
-                why,
-                "Map onto the allowed set: what is allowed has to stay.",
-            )
-            return
+    told = list(applied_again(constraint, x))
+    yield from told or in_graph(constraint, x)
+
+
+def applied_again(constraint: Any, w: Any) -> Iterator[Told]:
+    """Yield whether a weight that is allowed is moved again; one that is moved by parts may not come to nothing."""
+    once = tf.convert_to_tensor(constraint(w))
+    twice = tf.convert_to_tensor(constraint(once))
+    again = twice
+    for _ in range(200 if is_partial(constraint) else 5):  # a random one may leave a weight alone once
+        again = tf.convert_to_tensor(constraint(again))
+    fix = "Map onto the allowed set: what is allowed has to stay."
+    if is_partial(constraint):
+        if np.abs(as64(again)).max() < 1e-3 * np.abs(as64(once)).max():
+            yield "Applied 200 times.", "Nothing is left of the weight.", "Training fights against it.", fix
+    elif found := differ(twice, once, 1e-4) or differ(again, once, 1e-3):
+        why = "The weight keeps moving while the optimizer stands still."
+        yield "Applied to what it returned.", f"Applied again it changes: {found}.", why, fix
 
 
 def is_partial(constraint: Any) -> bool:
@@ -3602,100 +3995,115 @@ def is_partial(constraint: Any) -> bool:
 
 @check("activation")
 def activation_values(case: Case) -> Iterator[Told]:
-    """It keeps the dtype, gives finite numbers and gradients for large inputs and in 16 bits, in a graph too."""
-    x = case.inputs
-    function = case.subject
-    for dtype in ("float32", "float64", "float16", "bfloat16"):
+    """It keeps the dtype, gives finite numbers and gradients for large inputs and in 16 bits."""
+    x, function = case.inputs, case.subject
+    if noise := noise_of(function, x):
+        why = "A row's output depends on its place in the batch: by noise of a fixed seed, or by axis 0."
+        fix = "For noise write a layer that draws with a keras.random.SeedGenerator, in training only."
+        yield "Rows that are equal.", f"Their outputs differ: {noise}.", why, fix
+        return
+    for dtype in ("float64", "float32", "float16", "bfloat16"):
         for name, values in (("the example", x), ("inputs of ±100", 100 * np.sign(x)), ("zeros", 0 * x)):
-            value = tf.cast(values, dtype)
-            with tf.GradientTape() as tape:
-                tape.watch(value)
-                try:
-                    out = tf.convert_to_tensor(function(value))
-                except Exception as error:
-                    yield (
-                        f"A call on {name} in {dtype}.",
-                        words(error),
-                        "A policy changes the dtype.",
-                        CAST,
-                        link_of(error),
-                    )
-                    return
-                total = tf.reduce_sum(tf.cast(out, "float32"))
-            if out.dtype != value.dtype:
-                yield (
-                    f"A call on {name} in {dtype}.",
-                    f"The dtype {out.dtype.name} comes out.",
-                    "The next layer gets it.",
-                    CAST,
-                )
+            told = list(activation_at(function, name, tf.cast(values, dtype)))
+            yield from told
+            if told:
                 return
-            exact = as64(function(tf.cast(value, "float64"))) if dtype != "float64" else as64(out)
-            fix = "Choose a formula that doesn't overflow, such as ops.softplus and ops.log_sigmoid."
-            if not np.isfinite(as64(out)).all() and np.abs(exact).max() < 6e4:
-                yield (f"A call on {name} in {dtype}.", "nan or inf.", "Every loss becomes nan.", fix)
-                return
-            gap = np.abs(as64(out) - exact).max() if exact.shape == out.shape and np.abs(exact).max() < 6e4 else 0
-            if gap > 32 * ROUNDING[dtype] * max(1.0, np.abs(exact).max()):
-                found = f"Off by {gap:.4g} from float64."
-                yield (f"A call on {name} in {dtype}.", found, "Mixed precision computes something else.", fix)
-                return
-            gradient = tape.gradient(total, value)
-            if gradient is not None and not np.isfinite(as64(gradient)).all() and np.isfinite(as64(out)).all():
-                yield (f"The gradient at {name} in {dtype}.", "nan or inf.", "One step makes every weight nan.", fix)
-                return
+
+
+def noise_of(function: Callable, x: np.ndarray) -> str:
+    """Say how the outputs of equal rows differ, or nothing."""
+    alike = tf.convert_to_tensor(np.repeat(x[:1], 2, axis=0))
+    try:
+        one, other = (tf.convert_to_tensor(function(alike)) for _ in range(2))
+        found = differ(one[:1], one[1:], 1e-4)
+    except Exception:
+        return ""  # activation_at reports it
+    if differ(one, other, 0.0):
+        raise DoesNotApply("two calls give different numbers: it draws at random")
+    return found
+
+
+def activation_at(function: Callable, name: str, value: Any) -> Iterator[Told]:
+    """Yield what is wrong with values and gradient at one place, in one dtype."""
+    dtype = value.dtype.name
+    tried = f"A call on {name} in {dtype}."
+    try:
+        with tf.GradientTape() as tape:
+            tape.watch(value)
+            out = tf.convert_to_tensor(function(value))
+            total = tf.reduce_sum(tf.cast(out, "float32"))
+    except Exception as error:
+        yield tried, f"In {dtype}: {words(error)}", "No layer can use it.", fix_of(error), link_of(error)
+        return
+    if out.dtype != value.dtype:
+        yield tried, f"The dtype {out.dtype.name} comes out.", "The next layer gets it.", CAST
+        return
+    exact = as64(function(tf.cast(value, "float64")))
+    fix = "Choose a formula that doesn't overflow, such as ops.softplus, ops.log_sigmoid and ops.log_softmax."
+    fix = fix if "100" in name else "Keep sqrt, log and divisions away from 0: ops.maximum(x, epsilon)."
+    small = np.abs(exact).max() < 6e4
+    if not np.isfinite(as64(out)).all():
+        if small or np.isnan(exact).any():
+            yield tried, "nan or inf.", "Every loss becomes nan.", fix
+        return
+    gap = np.abs(as64(out) - exact).max() if exact.shape == out.shape and small else 0
+    if gap > 32 * ROUNDING[dtype] * max(1.0, np.abs(exact).max()):
+        yield tried, f"Off by {gap:.4g} from float64.", "Mixed precision computes something else.", fix
+        return
+    gradient = tape.gradient(total, value)
+    if gradient is not None and not np.isfinite(as64(gradient)).all():
+        yield f"The gradient at {name} in {dtype}.", "nan or inf.", "One step makes every weight nan.", fix
 
 
 @check("activation", after=("activation_values",))
-def activation_gradient(case: Case) -> Iterator[Told]:
-    """The gradient is the slope that is measured, in float64, and a graph gives the numbers of an eager call."""
+def activation_in_graph(case: Case) -> Iterator[Told]:
+    """A graph gives the numbers of an eager call, and no row depends on the others."""
     function, x = case.subject, tf.cast(case.inputs, "float64")
+    if differ(function(x), function(x), 0.0):
+        raise DoesNotApply("two calls give different numbers: it draws at random")
+    spec, why, fix = tf.TensorSpec([None, *x.shape[1:]], x.dtype), "fit runs a graph.", "Use keras.ops on tensors."
     try:
-        graph = tf.function(
-            lambda v: function(v), input_signature=[tf.TensorSpec([None, *x.shape[1:]], x.dtype)], autograph=False
-        )(x)
+        graph = tf.function(lambda v: function(v), input_signature=[spec], autograph=False)(x)
     except Exception as error:
-        yield (
-            "A call inside tf.function.",
-            words(error),
-            "fit runs a graph.",
-            "Use keras.ops on tensors.",
-            link_of(error),
-        )
-        return
-    if x.shape.rank > 1 and x.shape[0] > 1 and (found := differ(function(x[:1]), function(x)[:1], 1e-6)):
-        fix = "Reduce over the last axis, not over axis 0."
-        yield "The first row alone.", f"It depends on the other rows of the batch: {found}.", "predict then does.", fix
+        yield "A call inside tf.function.", words(error), why, fix_of(error, fix), link_of(error)
         return
     if found := differ(graph, function(x), 1e-6):
-        yield ("A call inside tf.function.", f"{found}.", "fit runs a graph.", "Use keras.ops on tensors.")
+        yield "A call inside tf.function.", f"{found}.", why, fix
+    for rows, name in ((slice(0, 1), "first"), (slice(-1, None), "last")) if x.shape.rank > 1 and len(x) > 1 else ():
+        if found := differ(function(x[rows]), function(x)[rows], 1e-6):
+            fix = "Reduce over the last axis, not over axis 0 or over everything."
+            found = f"It depends on the other rows of the batch: {found}."
+            yield f"The {name} row alone.", found, "predict then depends on the batch.", fix
+            return
+
+
+@check("activation", after=("activation_values", "activation_in_graph"))
+def activation_gradient(case: Case) -> Iterator[Told]:
+    """The gradient is the slope that is measured, in float64."""
+    function, x = case.subject, tf.cast(case.inputs, "float64")
+    out = tf.convert_to_tensor(function(x))
+    if not differ(out, x, 0.0):
+        raise DoesNotApply("it returns its input: another gradient than 1 is its purpose")
     wrong = []
     for seed in (1, 2):
         rng = np.random.default_rng(seed)
-        direction, weights = (rng.normal(size=x.shape), rng.normal(size=graph.shape))
+        direction, weights = rng.normal(size=x.shape), rng.normal(size=out.shape)
         with tf.GradientTape() as tape:
             tape.watch(x)
             total = tf.reduce_sum(function(x) * weights)
         gradient = tape.gradient(total, x)
         told = 0.0 if gradient is None else float(np.sum(as64(gradient) * direction))
-        pairs = [
+        slopes = [
             float(tf.reduce_sum((function(x + s * direction) - function(x - s * direction)) * weights)) / (2 * s)
             for s in (1e-5, 1e-6)
         ]
-        if (
-            np.isclose(*pairs, rtol=1e-3, atol=1e-7)
-            and pairs[1]
-            and not np.isclose(pairs[1], told, rtol=1e-2, atol=1e-5)
-        ):
-            wrong.append((pairs[1], told))
+        steady = np.isclose(*slopes, rtol=1e-3, atol=1e-7) and slopes[1]
+        if steady and not np.isclose(slopes[1], told, rtol=1e-2, atol=1e-5):
+            wrong.append((slopes[1], told))
     if len(wrong) == 2:
         found = f"The outputs move by {wrong[0][0]:.5g} per unit, the gradient says {wrong[0][1]:.5g}."
-        yield (
-            "Inputs moved a little, in float64.",
-            found,
-            "Training follows the gradient.",
-            "Correct the custom gradient.",
-        )
+        fix = "Correct the custom gradient."
+        yield "Inputs moved a little, in float64.", found, "Training follows the gradient.", fix
 
 
 # --- checkup ----------------------------------------------------------------------------------------------------------

@@ -9,10 +9,12 @@ from typing import Any
 
 import keras
 import pytest
+import tensorflow as tf
 import yaml
 from checkup import CHECKS, Report, checkup
 
 from tests.tools.forms import FORMS, OBJECTS, Form
+from tests.tools.forms.form import normal
 from tests.tools.forms.unusual import UNUSUAL
 
 MISSED = {
@@ -65,3 +67,49 @@ def test_a_right_form_is_found_right(form):
 @pytest.mark.parametrize(("name", "make", "inputs", "keywords"), UNUSUAL, ids=[name for name, *_ in UNUSUAL])
 def test_what_is_unusual_is_found_right(name, make, inputs, keywords):
     checkup(make, inputs, keywords=keywords or None).assert_clean()
+
+
+class Sorting(keras.losses.Loss):
+    """Wrong: sorts the list that it is given."""
+
+    def __init__(self, levels, **kwargs):
+        super().__init__(**kwargs)
+        levels.sort()
+        self.levels = levels
+
+    def call(self, y_true, y_pred):
+        return keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1) * self.levels[0]
+
+    def get_config(self):
+        return {**super().get_config(), "levels": self.levels}
+
+
+def test_a_list_that_the_constructor_changes_is_found_and_stays_with_the_caller():
+    levels = [3.0, 1.0, 2.0]
+    report = checkup(Sorting, (normal(8, 3), normal(8, 3, seed=1)), levels=levels)
+    assert [one.check for one in report.findings] == ["arguments_unchanged"]
+    assert levels == [3.0, 1.0, 2.0]
+
+
+@keras.saving.register_keras_serializable("forms")
+def reversed_gradient(x):
+    """Passes on what it is given, and the gradient with the other sign."""
+
+    @tf.custom_gradient
+    def function(x):
+        return tf.identity(x), lambda upstream: -upstream
+
+    return function(tf.convert_to_tensor(x))
+
+
+def noisy(x):
+    """Adds other noise in each call."""
+    return x + keras.random.normal(keras.ops.shape(x), dtype=x.dtype)
+
+
+@pytest.mark.parametrize(
+    "make", [reversed_gradient, noisy, keras.optimizers.Adam(global_clipnorm=0.1), keras.initializers.HeNormal(seed=3)]
+)
+def test_right_functions_and_objects_are_found_right(make):
+    kind = "activation" if callable(make) and not isinstance(make, keras.initializers.Initializer) else None
+    checkup(make, normal(8, 3) if kind else None, kind=kind).assert_clean()

@@ -220,11 +220,58 @@ class HalfSquares(keras.losses.Loss):
         return 0.5 * ops.mean(ops.square(y_pred - y_true), axis=-1)
 
 
+@register
+class StaticSquares(Squares):
+    """Wrong: reshapes to the number of rows, which a graph doesn't know."""
+
+    def call(self, y_true, y_pred):
+        rows = y_pred.shape[0]
+        return ops.mean(ops.square(ops.reshape(y_pred, (rows, -1)) - ops.reshape(y_true, (rows, -1))), axis=-1)
+
+
+@register
+class Angle(keras.losses.Loss):
+    """1 - the cosine between target and prediction, which is 0 for zeros."""
+
+    def call(self, y_true, y_pred):
+        sizes = ops.sqrt(ops.sum(ops.square(y_true), axis=-1) * ops.sum(ops.square(y_pred), axis=-1) + 1e-3)
+        return 1 - ops.sum(y_true * y_pred, axis=-1) / sizes
+
+
+@register
+class BareAngle(Angle):
+    """Wrong: 0 / 0 for a prediction of zeros."""
+
+    def call(self, y_true, y_pred):
+        sizes = ops.sqrt(ops.sum(ops.square(y_true), axis=-1) * ops.sum(ops.square(y_pred), axis=-1))
+        return 1 - ops.sum(y_true * y_pred, axis=-1) / sizes
+
+
+@register
+class Clipped(keras.losses.Loss):
+    """Binary cross-entropy of probabilities, clipped a little inside of 0 and 1."""
+
+    bound = 1e-3
+
+    def call(self, y_true, y_pred):
+        y_true, y_pred = aligned(y_true, y_pred)
+        share = ops.clip(y_pred, self.bound, 1 - self.bound)
+        return -ops.mean(y_true * ops.log(share) + (1 - y_true) * ops.log(1 - share), axis=-1)
+
+
+@register
+class WideClipped(Clipped):
+    """Wrong: clips at 0.1 and 0.9, so that nothing is learnt from what is predicted worst."""
+
+    bound = 0.1
+
+
 Y = (normal(8, 3, seed=1), normal(8, 3, seed=2))
 ONE = (normal(8, 1, seed=1), normal(8, 1, seed=2))
 BINARY = ((uniform(8, 3, seed=1) > 0.5).astype("float32"), 3 * normal(8, 3, seed=2))
 CLASSES = (np.eye(4, dtype="float32")[[0, 1, 2, 3, 0, 1, 2, 3]], uniform(8, 4, seed=2))
 CLASSES[1][0] = [0, 0.5, 0.25, 0.25]
+SHARES = ((uniform(8, 3, seed=1) > 0.5).astype("float32"), uniform(8, 3, low=0.2, high=0.8, seed=2))
 
 FORMS = [
     Form("a scalar for the batch", ScalarSquares, Squares, Y, "loss", r"(?i)sample|weight|reduc|scalar", "loss"),
@@ -257,6 +304,9 @@ FORMS = [
     Form("a loss with an if", BranchedSquares, ChosenSquares, Y, "loss", r"(?i)\bbool\b|graph|symbolic", "loss"),
     Form("rounded predictions", Detached, Squares, Y, "loss", r"(?i)gradient", "loss"),
     Form("a float32 constant in a loss", ConstantHuber, HalfSquares, Y, "loss", r"float16|float64", "loss"),
+    Form("a loss for one batch size", StaticSquares, Squares, Y, "loss", r"(?i)loss_value .*(None|shape)", "loss"),
+    Form("0 / 0 for a prediction of zeros", BareAngle, Angle, Y, "loss", r"(?i)nan|inf", "loss"),
+    Form("no gradient for the worst", WideClipped, Clipped, SHARES, "loss", r"(?i)gradient is 0", "loss"),
     Form(
         "a loss with the wrong formula",
         Discounted,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 from keras import ops
 
 from tests.tools.forms.form import Form, aligned, normal, register, uniform
@@ -207,9 +208,123 @@ class BatchPrecise(Precise):
         self.predicted.assign_add(1.0)
 
 
+@register
+class TwiceWeighted(Missed):
+    """Wrong: weighs the errors twice."""
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        errors = self.errors(ops.cast(y_true, self.dtype), ops.cast(y_pred, self.dtype))
+        weights = ops.ones_like(errors) if sample_weight is None else self.spread(sample_weight, errors)
+        self.add(ops.sum(errors * weights * weights), ops.sum(weights))
+
+
+@register
+class FloatMissed(Missed):
+    """Wrong: its result is a Python number, which a graph hasn't."""
+
+    def result(self):
+        return float(self.total) / max(float(self.count), 1.0)
+
+
+@register
+class WeightlessMissed(Missed):
+    """Wrong: doesn't take the weights that Keras hands on."""
+
+    def update_state(self, y_true, y_pred):
+        super().update_state(y_true, y_pred)
+
+
+@register
+class NarrowMissed(Missed):
+    """Wrong: counts in float16, which ends at 2048."""
+
+    def __init__(self, name="narrow_missed", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.count = self.add_weight(name="narrow", initializer="zeros", dtype="float16")
+
+    def add(self, total, count):
+        super().add(total, ops.cast(count, "float16"))
+
+    def result(self):
+        return ops.divide_no_nan(self.total, ops.cast(self.count, self.dtype))
+
+
+@register
+class SmallestError(keras.metrics.Metric):
+    """The smallest error, which starts at infinity."""
+
+    start = 1e9
+
+    def __init__(self, name="smallest_error", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.smallest = self.add_weight(name="smallest", initializer=keras.initializers.Constant(self.start))
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        errors = ops.mean(ops.abs(ops.cast(y_pred, self.dtype) - ops.cast(y_true, self.dtype)), axis=-1)
+        if sample_weight is not None:
+            kept = ops.reshape(ops.cast(sample_weight, self.dtype), (-1,)) > 0
+            errors = ops.where(kept, errors, ops.full_like(errors, 1e9))
+        self.smallest.assign(ops.minimum(self.smallest, ops.min(errors)))
+
+    def result(self):
+        return ops.convert_to_tensor(self.smallest)
+
+    def reset_state(self):
+        self.smallest.assign(ops.full((), self.start, self.smallest.dtype))
+
+
+@register
+class ZeroSmallest(SmallestError):
+    """Wrong: starts at 0, and stays there."""
+
+    start = 0.0
+
+
+@register
+class LastLargest(LargestError):
+    """Wrong: keeps the largest error of the last batch."""
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.largest.assign(-1e9)
+        super().update_state(y_true, y_pred, sample_weight)
+
+
+@register
+class MeanMissed(keras.metrics.Metric):
+    """The mean size of the errors, by a metric inside."""
+
+    def __init__(self, name="mean_missed", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.inner = self.make()
+
+    def make(self):
+        return keras.metrics.Mean(name="inner")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        errors = ops.mean(ops.abs(ops.cast(y_pred, self.dtype) - ops.cast(y_true, self.dtype)), axis=-1)
+        self.inner.update_state(errors, sample_weight)
+
+    def result(self):
+        return self.inner.result()
+
+    def reset_state(self):
+        self.inner.reset_state()
+
+
+@register
+class SharedMissed(MeanMissed):
+    """Wrong: all objects share one metric."""
+
+    shared = keras.metrics.Mean(name="shared")
+
+    def make(self):
+        return self.shared
+
+
 Y = (normal(9, 3, seed=1), normal(9, 3, seed=2))
 ONE = (normal(9, 1, seed=1), normal(9, 1, seed=2))
 BELOW = (normal(9, 3, seed=1) + 5, normal(9, 3, seed=2))
+LAST = (np.concatenate([normal(8, 3, seed=1), np.full((1, 3), -9, "float32")]), normal(9, 3, seed=2))
 BINARY = ((uniform(9, 3, seed=1) > 0.5).astype("float32"), uniform(9, 3, seed=2))
 RESET = r"(?i)reset"
 SPLIT = r"(?i)batch|split"
@@ -252,4 +367,11 @@ FORMS = [
     ),
     Form("a maximum reset to 0", ZeroLargest, LargestError, BELOW, "metric", RESET, "metric"),
     Form("a mean of the batches' precision", BatchPrecise, Precise, BINARY, "metric", SPLIT, "metric"),
+    Form("sample weights applied twice", TwiceWeighted, Missed, Y, "metric", WEIGHTS, "metric"),
+    Form("a result that is a Python number", FloatMissed, Missed, Y, "metric", r"(?i)in_graph|symbolic", "metric"),
+    Form("a metric that takes no weights", WeightlessMissed, Missed, Y, "metric", r"sample_weight", "metric"),
+    Form("a count in float16", NarrowMissed, Missed, Y, "metric", r"(?i)16 bits", "metric"),
+    Form("a minimum that starts at 0", ZeroSmallest, SmallestError, Y, "metric", r"(?i)stays", "metric"),
+    Form("the largest error of the last batch", LastLargest, LargestError, LAST, "metric", SPLIT, "metric"),
+    Form("one metric inside of all objects", SharedMissed, MeanMissed, Y, "metric", r"(?i)share", "metric"),
 ]

@@ -125,6 +125,91 @@ class Ascent(Momentum):
         return -ops.cast(learning_rate, variable.dtype)
 
 
+@register
+class FloatMomentum(Momentum):
+    """Wrong: velocities of float32, whatever the weights are."""
+
+    def make(self, variables):
+        return [self.add_variable(shape=v.shape, dtype="float32", name="velocity") for v in variables]
+
+
+@register
+class FlatMomentum(Momentum):
+    """Wrong: has velocities of one axis at least, also for a scalar."""
+
+    def make(self, variables):
+        return [
+            self.add_variable(shape=tuple(v.shape) or (1,), initializer="zeros", dtype=v.dtype, name="velocity")
+            for v in variables
+        ]
+
+
+@register
+class Scaled(Momentum):
+    """Divides by the root of the mean square of the gradients (RMSprop)."""
+
+    epsilon = 1e-3
+
+    def update_step(self, gradient, variable, learning_rate):
+        gradient, square = ops.cast(gradient, variable.dtype), self.velocity(variable)
+        self.assign(square, 0.9 * square + 0.1 * ops.square(gradient))
+        step = self.rate(learning_rate, variable) * gradient / (ops.sqrt(square) + self.epsilon)
+        self.assign_sub(variable, step)
+
+
+@register
+class BareScaled(Scaled):
+    """Wrong: 0 / 0 for a gradient of 0."""
+
+    epsilon = 0.0
+
+
+@register
+class NoisyMomentum(Momentum):
+    """Adds noise to the gradients, other noise at each step and for each weight."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        noise = tf.random.stateless_normal(gradient.shape, self.seed(variable), dtype="float32")
+        super().update_step(gradient + ops.cast(0.01 * noise, gradient.dtype), variable, learning_rate)
+
+    def seed(self, variable):
+        step = tf.cast(tf.convert_to_tensor(self.iterations), "int32")
+        return tf.stack([tf.constant(self._get_variable_index(variable), "int32"), step])
+
+
+@register
+class SameNoiseMomentum(NoisyMomentum):
+    """Wrong: the same noise at each step."""
+
+    def seed(self, variable):
+        return tf.constant([7, 7], "int32")
+
+
+@register
+class DeafMomentum(Momentum):
+    """Wrong: leaves out what the base class takes, such as `clipnorm`."""
+
+    def __init__(self, learning_rate=0.05, momentum=0.9, name="deaf", **kwargs):
+        super().__init__(learning_rate=learning_rate, momentum=momentum, name=name)
+
+
+@register
+class FloatRateMomentum(Momentum):
+    """Wrong: a schedule becomes a number in its config."""
+
+    def get_config(self):
+        return {**super().get_config(), "learning_rate": float(self.learning_rate)}
+
+
+@register
+class EagerCount(Momentum):
+    """Wrong: counts a step for each weight."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(gradient, variable, learning_rate)
+        self.iterations.assign_add(1)
+
+
 Schedule = keras.optimizers.schedules.LearningRateSchedule
 
 
@@ -210,6 +295,69 @@ class NegativeLinear(Linear):
 
 
 @register
+class Decayed(Schedule):
+    """Falls with the step, counted in float32."""
+
+    dtype = "float32"
+
+    def __call__(self, step):
+        step = ops.cast(step, self.dtype)
+        return ops.cast(0.1 * (1 - step / (step + 5000)), "float32")
+
+    def get_config(self):
+        return {}
+
+
+@register
+class NarrowDecayed(Decayed):
+    """Wrong: counts in float16, which ends at 65504."""
+
+    dtype = "float16"
+
+
+@register
+class CountedFalling(Falling):
+    """Wrong: counts its calls in Python."""
+
+    calls = 0
+
+    def __call__(self, step):
+        self.calls += 1
+        return super().__call__(self.calls)
+
+
+@register
+class Warmed(Schedule):
+    """Rises at first, to another schedule, which its config holds."""
+
+    def __init__(self, after=None, steps=10):
+        self.after = Falling() if after is None else after
+        self.steps = steps
+
+    def __call__(self, step):
+        return ops.minimum(1.0, (ops.cast(step, "float32") + 1) / self.steps) * self.after(step)
+
+    def get_config(self):
+        return {"after": keras.saving.serialize_keras_object(self.after), "steps": self.steps}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.saving.deserialize_keras_object(config["after"]), config["steps"])
+
+
+@register
+class DictWarmed(Warmed):
+    """Wrong: the other schedule comes back as a dict."""
+
+    def get_config(self):
+        return {"after": dict(self.after.get_config()), "steps": self.steps}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+@register
 class Drawn(keras.initializers.Initializer):
     """Uniform numbers of the scale, repeated under a seed."""
 
@@ -248,6 +396,20 @@ class AlikeSpread(Drawn):
     def __init__(self, scale=0.5, seed=None):
         super().__init__(scale, seed)
         self.used = 7 if seed is None else seed
+
+
+@register
+class SeededSpread(Drawn):
+    """Wrong: takes no seed, and draws from one that is fixed."""
+
+    def __init__(self, scale=0.5):
+        super().__init__(scale)
+
+    def __call__(self, shape, dtype=None):
+        return keras.random.uniform(shape, -self.scale, self.scale, dtype=dtype or "float32", seed=42)
+
+    def get_config(self):
+        return {"scale": self.scale}
 
 
 @register
@@ -331,6 +493,33 @@ class NarrowRidge(Ridge):
 
 
 @register
+class NumPyRidge(Ridge):
+    """Wrong: computes by NumPy, which has no gradient and fails in a graph."""
+
+    def __call__(self, x):
+        return self.strength * np.sum(np.square(x))
+
+
+@register
+class StoppedRidge(Ridge):
+    """Wrong: stops the gradient."""
+
+    def __call__(self, x):
+        return super().__call__(ops.stop_gradient(x))
+
+
+@register
+class CountedRidge(Ridge):
+    """Wrong: grows with a Python counter of its calls."""
+
+    calls = 0
+
+    def __call__(self, x):
+        self.calls += 1
+        return self.calls * super().__call__(x)
+
+
+@register
 class Bounded(keras.constraints.Constraint):
     """Keeps weights within a bound."""
 
@@ -350,6 +539,48 @@ class ShrinkingBounded(Bounded):
 
     def __call__(self, w):
         return 0.9 * super().__call__(w)
+
+
+@register
+class NumPyBounded(Bounded):
+    """Wrong: computes by NumPy, which fails in a graph."""
+
+    def __call__(self, w):
+        return ops.convert_to_tensor(np.clip(w, -self.bound, self.bound))
+
+
+@register
+class DroppingBounded(Bounded):
+    """Wrong: drops weights at random, others at each step."""
+
+    def __call__(self, w):
+        kept = keras.random.uniform(w.shape, dtype="float32") > 0.1
+        return super().__call__(w) * ops.cast(kept, w.dtype)
+
+
+@register
+class Slow(keras.constraints.Constraint):
+    """Goes a part of the way into a bound."""
+
+    def __init__(self, rate=0.5):
+        self.rate = rate
+
+    def __call__(self, w):
+        return (1 - self.rate) * w + self.rate * self.target(w)
+
+    def target(self, w):
+        return ops.clip(w, -0.5, 0.5)
+
+    def get_config(self):
+        return {"rate": self.rate}
+
+
+@register
+class SlowToNothing(Slow):
+    """Wrong: each step takes a part of all weights."""
+
+    def target(self, w):
+        return ops.zeros_like(w)
 
 
 @register
@@ -428,6 +659,31 @@ def batch_shares(x):
     return ops.softmax(x, axis=0)
 
 
+def leaky_root(x):
+    """The root of what is positive, with a finite slope."""
+    return ops.sqrt(ops.maximum(x, 1e-2))
+
+
+def bare_root(x):
+    """Wrong: the slope of the root is infinite at 0."""
+    return ops.sqrt(ops.relu(x))
+
+
+def batch_scaled(x):
+    """Wrong: divides by the largest number of the batch."""
+    return ops.tanh(x / (1 + ops.max(ops.abs(x))))
+
+
+def row_scaled(x):
+    """Divides by the largest number of each row."""
+    return ops.tanh(x / (1 + ops.max(ops.abs(x), axis=-1, keepdims=True)))
+
+
+def still_noise(x):
+    """Wrong: adds the same noise in each call, in predict too."""
+    return ops.relu(x) + 0.1 * keras.random.normal(ops.shape(x), dtype=x.dtype, seed=7)
+
+
 @register
 class Trainer(keras.Model):
     """A training step of its own, which does what `fit` does."""
@@ -499,6 +755,8 @@ W = normal(6, 4)
 WITH_ZEROS = normal(6, 4)
 WITH_ZEROS[:, 1] = 0
 X = normal(8, 5)
+FIRST = normal(8, 5)
+FIRST[0, 0] = 9
 LARGE = uniform(6, 4, low=50, high=90)
 
 FORMS = [
@@ -660,4 +918,48 @@ FORMS = [
         "model",
     ),
     Form("a step that reports 0", LastLossTrainer, Trainer, X, "other", r"(?i)loss|train_step|report", "model"),
+    Form("velocities of float32", FloatMomentum, Momentum, None, "other", r"(?i)dtypes .*(float|double)", "optimizer"),
+    Form("velocities without scalars", FlatMomentum, Momentum, None, "other", r"(?i)shape", "optimizer"),
+    Form("0 / 0 for a gradient of 0", BareScaled, Scaled, None, "other", r"(?i)nan", "optimizer"),
+    Form(
+        "the same noise at each step",
+        SameNoiseMomentum,
+        NoisyMomentum,
+        None,
+        "other",
+        r"(?i)same at each step",
+        "optimizer",
+    ),
+    Form("clipnorm without effect", DeafMomentum, Momentum, None, "other", r"(?i)clipnorm has no effect", "optimizer"),
+    Form(
+        "a schedule that becomes a number",
+        FloatRateMomentum,
+        Momentum,
+        None,
+        "other",
+        r"(?i)not 0.5 and 0.125",
+        "optimizer",
+    ),
+    Form("a step counted for each weight", EagerCount, Momentum, None, "other", r"(?i)iterations", "optimizer"),
+    Form("steps in float16", NarrowDecayed, Decayed, None, "other", r"(?i)not finite", "schedule"),
+    Form("a schedule with a counter", CountedFalling, Falling, None, "other", r"(?i)calls changed", "schedule"),
+    Form("a schedule inside that becomes a dict", DictWarmed, Warmed, None, "other", r"(?i)dict", "schedule"),
+    Form("a seed in the code of an initializer", SeededSpread, Drawn, None, "other", r"(?i)equal", "initializer"),
+    Form("a penalty by NumPy", NumPyRidge, Ridge, W, "other", r"(?i)numpy", "regularizer"),
+    Form("a penalty that pulls at nothing", StoppedRidge, Ridge, W, "other", r"(?i)None", "regularizer"),
+    Form("a penalty with a counter", CountedRidge, Ridge, W, "other", r"(?i)calls changed", "regularizer"),
+    Form("a constraint by NumPy", NumPyBounded, Bounded, W, "other", r"(?i)numpy", "constraint"),
+    Form("a constraint that drops weights", DroppingBounded, Bounded, W, "other", r"(?i)random|again", "constraint"),
+    Form("a constraint that leaves nothing", SlowToNothing, Slow, W, "other", r"(?i)nothing", "constraint"),
+    Form("an activation whose slope is infinite", bare_root, leaky_root, X, "other", r"(?i)nan or inf", "activation"),
+    Form(
+        "scaled by the batch, whose first row is largest",
+        batch_scaled,
+        row_scaled,
+        FIRST,
+        "other",
+        r"(?i)rows",
+        "activation",
+    ),
+    Form("noise of one seed in an activation", still_noise, logistic, X, "other", r"(?i)outputs differ", "activation"),
 ]

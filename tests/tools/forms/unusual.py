@@ -703,7 +703,131 @@ class Layerwise(keras.optimizers.Optimizer):
         self.assign_sub(variable, ops.cast(step, variable.dtype))
 
 
+@register
+class KnownSquares(keras.losses.Loss):
+    """Leaves out targets that are nan: they aren't known."""
+
+    def call(self, y_true, y_pred):
+        known = ops.logical_not(ops.isnan(y_true))
+        errors = ops.where(known, ops.where(known, y_true, ops.zeros_like(y_true)) - y_pred, ops.zeros_like(y_pred))
+        counts = ops.sum(ops.cast(known, y_pred.dtype), axis=-1)
+        return ops.sum(ops.square(errors), axis=-1) / ops.maximum(counts, 1)
+
+
+@register
+class Sampled(keras.losses.Loss):
+    """Compares each prediction with its target and with others that are drawn at random."""
+
+    def call(self, y_true, y_pred):
+        others = keras.random.normal((4, y_pred.shape[-1]), dtype=y_pred.dtype)
+        near = ops.sum(y_true * y_pred, axis=-1, keepdims=True)
+        logits = ops.concatenate([near, ops.matmul(y_pred, ops.transpose(others))], axis=-1)
+        return -ops.log_softmax(logits, axis=-1)[:, 0]
+
+
+@register
+class Normed(keras.optimizers.Optimizer):
+    """Divides by the norm of all gradients together."""
+
+    def __init__(self, learning_rate=0.05, name="normed", **kwargs):
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+
+    def apply(self, grads, trainable_variables=None):
+        norm = ops.sqrt(sum(ops.sum(ops.square(ops.cast(grad, "float32"))) for grad in grads))
+        super().apply([grad / ops.cast(norm + 1e-3, grad.dtype) for grad in grads], trainable_variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        step = ops.cast(learning_rate, variable.dtype) * ops.cast(gradient, variable.dtype)
+        self.assign_sub(variable, self.factor(variable) * step)
+
+    def factor(self, variable):
+        return 1.0
+
+
+@register
+class DecayedByLayer(Normed):
+    """Later weights have a smaller rate."""
+
+    def apply(self, grads, trainable_variables=None):
+        keras.optimizers.Optimizer.apply(self, grads, trainable_variables)
+
+    def factor(self, variable):
+        return 0.8 ** self._get_variable_index(variable)
+
+
+@register
+class Langevin(DecayedByLayer):
+    """Adds noise, drawn anew for each weight and step from these two."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        step = tf.cast(tf.convert_to_tensor(self.iterations), "int32")
+        seed = tf.stack([tf.constant(self._get_variable_index(variable), "int32"), step])
+        noise = 0.01 * tf.random.stateless_normal(gradient.shape, seed)
+        super().update_step(gradient + ops.cast(noise, gradient.dtype), variable, learning_rate)
+
+
+@register
+class Fitted(keras.optimizers.Optimizer):
+    """One step size for all weights, which grows with the way that they have gone (D-adaptation)."""
+
+    def __init__(self, learning_rate=1.0, name="fitted", **kwargs):
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self.size = self.add_variable((), initializer=keras.initializers.Constant(0.01), name="size")
+        self.starts = [self.add_variable_from_reference(variable, name="start") for variable in variables]
+        for start, variable in zip(self.starts, variables, strict=True):
+            start.assign(variable)
+
+    def update_step(self, gradient, variable, learning_rate):
+        gradient = ops.cast(gradient, variable.dtype)
+        start = self.starts[self._get_variable_index(variable)]
+        went = ops.sum(gradient * (start - variable)) / (ops.sum(ops.abs(gradient)) + 1e-3)
+        self.assign(self.size, ops.maximum(self.size, ops.minimum(ops.cast(went, "float32"), 0.2)))
+        rate = ops.cast(learning_rate, variable.dtype) * ops.cast(self.size, variable.dtype)
+        self.assign_sub(variable, rate * gradient / (ops.sqrt(ops.sum(ops.square(gradient))) + 1e-3))
+
+
+def scaled_loss():
+    """Keras's optimizer around another one, for float16."""
+    return keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1))
+
+
+def seeded():
+    """An initializer with a seed of its own."""
+    return keras.initializers.GlorotUniform(seed=1)
+
+
+@register
+class Thresholds(keras.metrics.Metric):
+    """Counts errors between edges; their number is that of the edges, if these are given."""
+
+    def __init__(self, bins=3, edges=None, name="thresholds", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.edges = [float(n + 1) for n in range(bins - 1)] if edges is None else list(edges)
+        self.counts = self.add_weight(name="counts", shape=(len(self.edges) + 1,), initializer="zeros")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        errors = ops.max(ops.abs(ops.cast(y_pred, self.dtype) - ops.cast(y_true, self.dtype)), axis=-1)
+        place = ops.sum(ops.cast(errors[:, None] > ops.convert_to_tensor(self.edges, errors.dtype), "int32"), axis=-1)
+        rows = ops.one_hot(place, len(self.edges) + 1, dtype=self.dtype)
+        if sample_weight is not None:
+            rows = rows * ops.reshape(ops.cast(sample_weight, self.dtype), (-1, 1))
+        self.counts.assign_add(ops.sum(rows, axis=0))
+
+    def result(self):
+        return ops.convert_to_tensor(self.counts)
+
+    def get_config(self):
+        return {**super().get_config(), "bins": len(self.edges) + 1, "edges": self.edges}
+
+
 X = normal(8, 5)
+UNKNOWN = normal(8, 5)
+UNKNOWN[1, 0] = UNKNOWN[4, 2] = np.nan
 STEPS = normal(8, 6, 4)
 TOKENS = np.random.default_rng(0).integers(1, 12, size=(8, 6)).astype("int32")
 TOKENS[:3, 4:] = 0
@@ -754,5 +878,14 @@ UNUSUAL: list[tuple[str, Callable[..., Any], Any, dict[str, Any]]] = [
     ("a metric with vectors", ClassRecall, (np.arange(8) % 4, uniform(8, 4, seed=2)), {}),
     ("a cosine with warm-up", WarmCosine, None, {}),
     ("an optimizer with one number for each weight", Layerwise, None, {}),
+    ("targets that aren't known", KnownSquares, (UNKNOWN, normal(8, 5, seed=1)), {}),
+    ("a loss with random negatives", Sampled, (X, normal(8, 5, seed=1)), {}),
+    ("the norm of all gradients", Normed, None, {}),
+    ("a rate that falls from layer to layer", DecayedByLayer, None, {}),
+    ("noise in each step", Langevin, None, {}),
+    ("a step size for all weights", Fitted, None, {}),
+    ("an optimizer inside of another", scaled_loss, None, {}),
+    ("an initializer with a seed", seeded, (6, 4), {}),
+    ("edges that set the number of bins", Thresholds, (X, normal(8, 5, seed=1)), {}),
 ]
 """Of each: its name, what makes it, its inputs and further inputs by keyword."""
