@@ -2618,14 +2618,11 @@ def measured(case: Case, layer: Any, seed: int, before: list) -> Iterator[tuple[
     weights = [weight for weight in layer.trainable_weights if is_float(weight.dtype)]
 
     def total(values: list[Any]) -> Any:
-        whole = list(flat)
-        for n, value in zip(at, values, strict=True):
-            whole[n] = value
-        outputs = case.call(layer, (tree.pack_sequence_as(inputs, whole), keywords))
+        whole = {**dict(enumerate(flat)), **dict(zip(at, values, strict=True))}
+        outputs = case.call(layer, (tree.pack_sequence_as(inputs, list(whole.values())), keywords))
         return scalar_of(outputs, seed, "float64")
 
-    # Of many weights there are many calls, for which tracing pays.
-    compiled = tf.function(total, autograph=False) if len(weights) > 4 else total
+    compiled = tf.function(total, autograph=False) if len(weights) > 4 else total  # for many calls, tracing pays
 
     def loss(values: list[Any]) -> Any:
         restore([(v, value) for v, value in before if id(v) not in ids_of(weights)])
