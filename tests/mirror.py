@@ -17,7 +17,9 @@ from engine.site import Piece, Problem, Site, pieces
 CHAPTERS = ("engine", "browser", "takeaway", "tools")
 """Folders of tests that belong to no page."""
 KERAS = ("keras.Layer", "keras.Model", "keras.Sequential", "keras.layers.", "keras.models.")
-KERAS += tuple(f"keras.{kind}." for kind in ("losses", "metrics", "optimizers", "initializers", "regularizers"))
+KERAS += tuple(
+    f"keras.{kind}." for kind in ("losses", "metrics", "optimizers", "initializers", "regularizers", "constraints")
+)
 
 
 ASSERTS = ("raises", "warns", "fail", "assert_", "check_")

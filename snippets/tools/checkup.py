@@ -1941,6 +1941,32 @@ def inside_time_distributed(case: Case) -> Iterator[Told]:
         yield ("keras.layers.TimeDistributed around it, beside calls step by step.", f"{found}.", why, fix)
 
 
+@check("layer", after=("can_be_called", "symbolic_call", *MOVES))
+def inside_bidirectional(case: Case) -> Iterator[Told]:
+    """Inside `Bidirectional` a recurrent layer reads the steps from both ends."""
+    case.steady()
+    if not case.single or not all(hasattr(case.layer, name) for name in ("go_backwards", "return_sequences")):
+        raise DoesNotApply("Bidirectional takes layers with go_backwards and return_sequences")
+    if case.fixed or is_random(case):
+        raise DoesNotApply("it is random, or keeps state between calls")
+    x = case.of()[0]
+    why = "Bidirectional makes two layers from the config, the second with go_backwards=True."
+    fix = "Read the steps in reverse if self.go_backwards is true, and hold it in the config."
+    try:
+        wrapper = keras.layers.Bidirectional(case.make(), merge_mode=None)
+        wrapper(x)
+        back = wrapper.backward_layer
+        forward = type(back).from_config({**back.get_config(), "go_backwards": False})
+        forward(x)
+        forward.set_weights(back.get_weights())
+        expected, outputs = forward(tf.reverse(x, [1])), back(x)
+    except Exception as error:
+        yield ("keras.layers.Bidirectional around it.", words(error), why, fix, link_of(error))
+        return
+    if found := differ(outputs, expected, 1e-4):
+        yield ("The layer that reads backwards, beside one on reversed steps.", f"{found}.", why, fix)
+
+
 @check("layer", after=("can_be_called", "symbolic_call"))
 def varying_axes(case: Case) -> Iterator[Told]:
     """An axis declared as None may have another length in the next call."""
@@ -4222,10 +4248,10 @@ def run_one(title: str, one: Check, case: Case, report: Report, reason: str | No
         found.extend(Finding(title, *told) for told in one.run(case) or ())
     except DoesNotApply as error:
         why = f"doesn't apply: {error}"
-    except Blocked as error:
-        why = f"can't be run: {error}"
     except Exception as error:
-        why = f"can't be run: {words(error)}"
+        told = error if isinstance(error, Blocked) else words(error)
+        call = case.memory.get("the call")  # where that raises, whatever else is raised follows from it
+        why = f"can't be run: {call if isinstance(call, Blocked) else told}"
         if os.environ.get("CHECKUP_DEBUG"):
             traceback.print_exc()
     report.findings += found

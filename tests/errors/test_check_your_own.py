@@ -198,7 +198,7 @@ def checks_table() -> list[str]:
     for name, one in tool.CHECKS.items():
         holds = inspect.getdoc(one.run).splitlines()[0]
         forms = "; ".join(form for form, by in FOUND.items() if by == name)
-        rows.append(f"`{name}` | {holds} | {forms or 'none'}")
+        rows.append(f"`{name}`: {holds} | {forms or 'none'}")
     return rows
 
 
