@@ -791,6 +791,11 @@ class Fitted(keras.optimizers.Optimizer):
         self.assign_sub(variable, rate * gradient / (ops.sqrt(ops.sum(ops.square(gradient))) + 1e-3))
 
 
+def ignoring():
+    """A loss that leaves a class out by a mask."""
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=1)
+
+
 def scaled_loss():
     """Keras's optimizer around another one, for float16."""
     return keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1))
@@ -880,6 +885,7 @@ UNUSUAL: list[tuple[str, Callable[..., Any], Any, dict[str, Any]]] = [
     ("an optimizer with one number for each weight", Layerwise, None, {}),
     ("targets that aren't known", KnownSquares, (UNKNOWN, normal(8, 5, seed=1)), {}),
     ("a loss with random negatives", Sampled, (X, normal(8, 5, seed=1)), {}),
+    ("a class that doesn't count", ignoring, (np.arange(8) % 4, 3 * normal(8, 4, seed=2)), {}),
     ("the norm of all gradients", Normed, None, {}),
     ("a rate that falls from layer to layer", DecayedByLayer, None, {}),
     ("noise in each step", Langevin, None, {}),
