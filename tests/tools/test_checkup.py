@@ -23,7 +23,6 @@ MISSED = {
     "statistics moved though frozen": "no check tries it",
     "supports_masking not declared": "Keras warns, and the report says that a mask ends there",
     "a mask that ends silently": "the report says that a mask ends there",
-    "the first input's mask only": "masks are tried on one input",
     "a bound lost in float16": "it shows at a bound only",
     "divided by the batch's largest error": "it may be meant",
 }
