@@ -14,6 +14,7 @@ from checkup import CHECKS, Report, checkup
 
 from tests.tools.forms import FORMS, OBJECTS, Form
 from tests.tools.forms.unusual import UNUSUAL
+from tests.tools.forms.unusual_layers import UNUSUAL_LAYERS
 
 MISSED = {
     "an attribute that the recorded config doesn't follow": "it is changed by whoever uses the layer",
@@ -28,6 +29,8 @@ MISSED = {
 }
 """Wrong forms that the checkup doesn't find, and why."""
 FOUND = yaml.safe_load(Path(__file__).with_name("found.yaml").read_text(encoding="utf-8"))
+
+RIGHT = [*UNUSUAL, *UNUSUAL_LAYERS]
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +64,6 @@ def test_a_right_form_is_found_right(form):
     report_on(form, form.right).assert_clean()
 
 
-@pytest.mark.parametrize(("name", "make", "inputs", "keywords"), UNUSUAL, ids=[name for name, *_ in UNUSUAL])
+@pytest.mark.parametrize(("name", "make", "inputs", "keywords"), RIGHT, ids=[name for name, *_ in RIGHT])
 def test_what_is_unusual_is_found_right(name, make, inputs, keywords):
     checkup(make, inputs, keywords=keywords or None).assert_clean()
