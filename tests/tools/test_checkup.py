@@ -16,6 +16,7 @@ from checkup import CHECKS, Report, checkup
 from tests.tools.forms import FORMS, OBJECTS, Form
 from tests.tools.forms.form import normal
 from tests.tools.forms.unusual import UNUSUAL
+from tests.tools.forms.unusual_layers import UNUSUAL_LAYERS
 
 MISSED = {
     "an attribute that the recorded config doesn't follow": "it is changed by whoever uses the layer",
@@ -25,12 +26,13 @@ MISSED = {
     "statistics moved though frozen": "no check tries it",
     "supports_masking not declared": "Keras warns, and the report says that a mask ends there",
     "a mask that ends silently": "the report says that a mask ends there",
-    "the first input's mask only": "masks are tried on one input",
     "a bound lost in float16": "it shows at a bound only",
     "divided by the batch's largest error": "it may be meant",
 }
 """Wrong forms that the checkup doesn't find, and why."""
 FOUND = yaml.safe_load(Path(__file__).with_name("found.yaml").read_text(encoding="utf-8"))
+
+RIGHT = [*UNUSUAL, *UNUSUAL_LAYERS]
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +66,7 @@ def test_a_right_form_is_found_right(form):
     report_on(form, form.right).assert_clean()
 
 
-@pytest.mark.parametrize(("name", "make", "inputs", "keywords"), UNUSUAL, ids=[name for name, *_ in UNUSUAL])
+@pytest.mark.parametrize(("name", "make", "inputs", "keywords"), RIGHT, ids=[name for name, *_ in RIGHT])
 def test_what_is_unusual_is_found_right(name, make, inputs, keywords):
     checkup(make, inputs, keywords=keywords or None).assert_clean()
 

@@ -16,6 +16,7 @@ from keras import tree
 
 from tests.tools.forms import FORMS, OBJECTS, Form
 from tests.tools.forms.unusual import UNUSUAL
+from tests.tools.forms.unusual_layers import UNUSUAL_LAYERS
 
 GROUPS = {
     "weights",
@@ -31,6 +32,8 @@ GROUPS = {
     "metric",
     "other",
 }
+
+RIGHT = [*UNUSUAL, *UNUSUAL_LAYERS]
 
 
 @pytest.fixture(autouse=True)
@@ -164,12 +167,12 @@ def test_the_right_form_takes_each_dtype(name):
         assert is_finite(called(thing, form.inputs, form.keywords)), dtype
 
 
-@pytest.mark.parametrize(("name", "make", "inputs", "keywords"), UNUSUAL, ids=[name for name, *_ in UNUSUAL])
+@pytest.mark.parametrize(("name", "make", "inputs", "keywords"), RIGHT, ids=[name for name, *_ in RIGHT])
 def test_what_is_unusual_is_called_and_finite(name, make, inputs, keywords):
     assert is_finite(tree.map_structure(tf.math.abs, used(make(), inputs, keywords)))
 
 
-LAYERS = [one for one in UNUSUAL if one[3] == {} and one[0] not in ("a stateful RNN", "text in, integers out")]
+LAYERS = [one for one in RIGHT if one[3] == {} and one[0] not in ("a stateful RNN", "text in, integers out")]
 """Those whose file is tried: of the others one has a fixed batch, one takes strings."""
 
 

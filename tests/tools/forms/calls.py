@@ -441,10 +441,153 @@ class KerasJitter(Same):
         return inputs * keras.random.uniform((), 0.9, 1.1, dtype=inputs.dtype, seed=self.seeds)
 
 
+@register
+class Beside(keras.layers.Layer):
+    """Puts the inputs of a dict beside each other, in the order of their names."""
+
+    def call(self, inputs):
+        return ops.concatenate([inputs[name] for name in self.order(inputs)], axis=-1)
+
+    def order(self, inputs):
+        return sorted(inputs)
+
+    def compute_output_shape(self, input_shape):
+        shapes = list(input_shape.values())
+        return (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
+
+
+@register
+class GivenBeside(Beside):
+    """Wrong: in the order in which the dict happens to hold them."""
+
+    def order(self, inputs):
+        return list(inputs)
+
+
+@register
+class Informed(Same):
+    """Adds what a Dense layer makes of a context, which is given by keyword."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(5, activation="tanh", dtype=self.dtype_policy)
+
+    def build(self, inputs_shape, context_shape):
+        self.dense.build(context_shape)
+
+    def call(self, inputs, context):
+        return inputs + self.dense(context)
+
+    def compute_output_shape(self, inputs_shape, context_shape):
+        return inputs_shape
+
+
+@register
+class Uninformed(Informed):
+    """Wrong: takes the context and drops it."""
+
+    def call(self, inputs, context):
+        return inputs + self.dense(inputs)
+
+
+@register
+class Opened(keras.layers.Layer):
+    """Scales the first input by a gate, the second."""
+
+    def call(self, inputs):
+        values, gate = inputs
+        return values * self.share(gate)
+
+    def share(self, gate):
+        return ops.sigmoid(gate)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0]
+
+
+@register
+class AlwaysOpened(Opened):
+    """Wrong: a softmax over one number is 1, whatever the gate says."""
+
+    def share(self, gate):
+        return ops.softmax(gate, axis=-1)
+
+
+@register
+class SampleCentre(Same):
+    """Subtracts the mean over the steps and features of each sample."""
+
+    def call(self, inputs):
+        flat = self.flat(inputs)
+        return ops.reshape(flat - ops.mean(flat, axis=-1, keepdims=True), ops.shape(inputs))
+
+    def flat(self, inputs):
+        return ops.reshape(inputs, (ops.shape(inputs)[0], -1))
+
+
+@register
+class StaticSampleCentre(SampleCentre):
+    """Wrong: multiplies by the number of steps, which is `None` for sequences of any length."""
+
+    def flat(self, inputs):
+        return ops.reshape(inputs, (-1, inputs.shape[1] * inputs.shape[2]))
+
+
+@register
+class StepSum(keras.layers.Layer):
+    """The sum of what a layer makes of each step."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(3, activation="tanh", dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        self.dense.build(input_shape)
+
+    def call(self, inputs):
+        return ops.cast(ops.sum(wide(self.dense(inputs)), axis=1), self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0], 3
+
+
+@register
+class LoopedStepSum(StepSum):
+    """Wrong: a Python loop over the steps, which needs their number."""
+
+    def call(self, inputs):
+        steps = [wide(self.dense(inputs[:, step])) for step in range(inputs.shape[1])]
+        return ops.cast(sum(steps), self.compute_dtype)
+
+
+@register
+class Paired(keras.layers.Layer):
+    """Puts the features into pairs."""
+
+    def call(self, inputs):
+        return ops.reshape(inputs, (-1, inputs.shape[-1] // 2, 2))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0], input_shape[-1] // 2, 2
+
+
+@register
+class BuiltPaired(Paired):
+    """Wrong: its shape is asked for before `build` made what it reads."""
+
+    def build(self, input_shape):
+        self.pairs = input_shape[-1] // 2
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0], self.pairs, 2
+
+
 X = normal(8, 5)
 STEPS = normal(8, 7, 4)
 EVEN = normal(8, 6, 4)
 CONTEXT = {"context": normal(8, 3, 4, seed=1)}
+FIELDS = {"height": normal(8, 3), "age": normal(8, 2, seed=1)}
+INPUT = r"(?i)each_input.*are the same"
 
 FORMS = [
     Form("the mean over the batch", BatchCentre, Centre, X, "calls", ROWS),
@@ -471,4 +614,18 @@ FORMS = [
     Form("another dtype declared", FloatLargest, Largest, X, "calls", r"(?i)dtype|float32|int32"),
     Form("Python's random in call", Jitter, KerasJitter, X, "graph", r"(?i)random|repeat|frozen|python"),
     Form("NumPy's random in call", NumPyJitter, KerasJitter, X, "graph", r"(?i)random|repeat|frozen|python"),
+    Form("a dict read in its order", GivenBeside, Beside, FIELDS, "calls", r"each_input.*differ"),
+    Form(
+        "a keyword that is dropped",
+        Uninformed,
+        Informed,
+        X,
+        "calls",
+        INPUT,
+        keywords={"context": normal(8, 5, seed=1)},
+    ),
+    Form("a second input without effect", AlwaysOpened, Opened, [X, normal(8, 1, seed=1)], "calls", INPUT),
+    Form("None in the arithmetic of shapes", StaticSampleCentre, SampleCentre, STEPS, "calls", r"(?i)None"),
+    Form("a Python loop over the steps", LoopedStepSum, StepSum, STEPS, "calls", r"(?i)None"),
+    Form("a shape that needs build", BuiltPaired, Paired, EVEN[:, 0], "calls", r"(?i)attribute|pairs"),
 ]

@@ -426,6 +426,82 @@ def with_rescaling(name=None) -> keras.Model:
     return keras.Model(inputs, halves, name=name)
 
 
+@register
+class Prepared(keras.layers.Layer):
+    """A Dense layer without a bias, with the arguments that Keras names for it."""
+
+    def __init__(
+        self,
+        activation="tanh",
+        kernel_initializer="glorot_uniform",
+        kernel_regularizer=None,
+        kernel_constraint=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.activation = keras.activations.get(activation)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.kernel_constraint = keras.constraints.get(kernel_constraint)
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(name="kernel", shape=(input_shape[-1], 4), **self.options())
+
+    def options(self):
+        return {
+            "initializer": self.kernel_initializer,
+            "regularizer": self.kernel_regularizer,
+            "constraint": self.kernel_constraint,
+        }
+
+    def call(self, inputs):
+        return self.activation(ops.matmul(inputs, self.kernel))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 4)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "activation": keras.activations.serialize(self.activation),
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
+        }
+
+
+@register
+class LinearPrepared(Prepared):
+    """Wrong: keeps the activation and never applies it."""
+
+    def call(self, inputs):
+        return ops.matmul(inputs, self.kernel)
+
+
+@register
+class UninitializedPrepared(Prepared):
+    """Wrong: keeps the initializer, and starts its kernel by the default."""
+
+    def options(self):
+        return {**super().options(), "initializer": None}
+
+
+@register
+class UnregularizedPrepared(Prepared):
+    """Wrong: keeps the regularizer and doesn't hand it on."""
+
+    def options(self):
+        return {**super().options(), "regularizer": None}
+
+
+@register
+class UnconstrainedPrepared(Prepared):
+    """Wrong: keeps the constraint and doesn't hand it on."""
+
+    def options(self):
+        return {**super().options(), "constraint": None}
+
+
 X = normal(8, 5)
 Y = (uniform(8, 2, seed=1), uniform(8, 2, seed=2))
 
@@ -531,4 +607,8 @@ FORMS = [
         r"(?i)new elements|built|reload|load",
     ),
     Form("a lambda in a Lambda layer", with_lambda, with_rescaling, X, "file", r"(?i)lambda", "model"),
+    Form("an activation that isn't applied", LinearPrepared, Prepared, X, "config", r"\bactivation\b"),
+    Form("an initializer that isn't used", UninitializedPrepared, Prepared, X, "config", "kernel_initializer"),
+    Form("a regularizer that isn't used", UnregularizedPrepared, Prepared, X, "config", "kernel_regularizer"),
+    Form("a constraint that isn't used", UnconstrainedPrepared, Prepared, X, "config", "kernel_constraint"),
 ]

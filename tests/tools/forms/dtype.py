@@ -298,6 +298,15 @@ class BareGrown(Same):
         return ops.log(1 + ops.exp(inputs))
 
 
+@register
+class WideSoftened(Same):
+    """Wrong: softmax in 32 bits without the maximum subtracted, which overflows above 88."""
+
+    def call(self, inputs):
+        powers = ops.exp(wide(inputs))
+        return ops.cast(powers / ops.sum(powers, axis=-1, keepdims=True), inputs.dtype)
+
+
 X = normal(8, 5)
 ROW_OF_ZEROS = normal(8, 5) * (1 - (normal(8, 1, seed=4) > 1))
 ROW_OF_ZEROS[2] = 0
@@ -321,4 +330,5 @@ FORMS = [
     Form("a model that keeps its dtype to itself", PolicylessModel, PolicyModel, X, "dtype", ANY, "model"),
     Form("a mask of -1e9 in float16", BillionAttention, Attention, STEPS, "dtype", F16, keywords=ALLOWED),
     Form("softplus of large inputs", BareGrown, Grown, X, "dtype", r"(?i)large|inf|overflow|float16|16.bits"),
+    Form("softmax in 32 bits without the maximum", WideSoftened, Softened, X, "dtype", r"(?i)nan|overflow"),
 ]

@@ -221,6 +221,36 @@ class DoublyStacked(keras.Sequential):
         super().__init__([keras.layers.Dense(units, activation="relu"), keras.layers.Dense(2)], **kwargs)
 
 
+@register
+class Unbuilt(keras.Model):
+    """Wrong: has no `build`, and Keras builds what it loads by the first argument only."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.left = keras.layers.Dense(3, dtype=self.dtype_policy)
+        self.right = keras.layers.Dense(3, dtype=self.dtype_policy)
+
+    def call(self, inputs, context):
+        return self.left(inputs) + self.right(context)
+
+
+@register
+class BothBuilt(Unbuilt):
+    """Adds what two Dense layers make of two arguments, and builds both."""
+
+    def build(self, inputs_shape, context_shape):
+        self.left.build(inputs_shape)
+        self.right.build(context_shape)
+
+
+@register
+class HalfBuilt(Unbuilt):
+    """Wrong: its `build` knows of one argument, and the weights of the second layer aren't loaded."""
+
+    def build(self, input_shape):
+        self.left.build(input_shape)
+
+
 X = normal(8, 5)
 PAIR = [normal(8, 5), normal(8, 4, seed=1)]
 
@@ -247,4 +277,26 @@ FORMS = [
     Form("a model's build that makes layers", BuildLayers, InitLayers, X, "file", RELOAD, "model", source=BUILD),
     Form("a Sequential model that makes its layers", DoublyStacked, Stacked, X, "file", RELOAD + "|config", "model"),
     Form("weights written and not read", HalfSaved, WholeSaved, X, "file", RELOAD),
+    Form(
+        "a model's build for one of two arguments",
+        HalfBuilt,
+        BothBuilt,
+        X,
+        "file",
+        RELOAD,
+        "model",
+        keywords={"context": PAIR[1]},
+        source=BUILD,
+    ),
+    Form(
+        "a model of two arguments without a build",
+        Unbuilt,
+        BothBuilt,
+        X,
+        "file",
+        RELOAD,
+        "model",
+        keywords={"context": PAIR[1]},
+        source=BUILD,
+    ),
 ]

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from tests.tools.forms.form import Form, Same, Scaled, near_one, normal, register
+from tests.tools.forms.form import Form, Same, Scaled, near_one, normal, register, wide
 
 REACH = r"(?i)gradient"
 FALSE = r"(?i)gradient|finite difference|slope"
@@ -263,6 +263,30 @@ class SilentHead(TwoHeads):
         return self.one(inputs) + ops.stop_gradient(self.other(inputs))
 
 
+@register
+class Nearest(keras.layers.Layer):
+    """Distances to points that start at 0, with a bound away from it."""
+
+    bound = 1e-3
+
+    def build(self, input_shape):
+        self.points = self.add_weight(name="points", shape=(3, input_shape[-1]), initializer="zeros")
+
+    def call(self, inputs):
+        squares = ops.square(wide(inputs[..., None, :] - self.points))
+        return ops.cast(ops.sqrt(ops.sum(squares, axis=-1) + self.bound), inputs.dtype)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 3)
+
+
+@register
+class BareNearest(Nearest):
+    """Wrong: the gradient is nan where an input is at a point, as a row of zeros is at the start."""
+
+    bound = 0.0
+
+
 X = normal(8, 5)
 ZEROS = normal(8, 5)
 ZEROS[2], ZEROS[4, 1] = 0, 0
@@ -289,4 +313,5 @@ FORMS = [
         unseen="A layer may stop the gradient of its input on purpose, as on a frozen backbone or a target.",
     ),
     Form("a layer of a model that gets no gradient", SilentHead, TwoHeads, X, "gradients", REACH, "model"),
+    Form("the distance to weights that start at 0", BareNearest, Nearest, X, "gradients", NAN),
 ]

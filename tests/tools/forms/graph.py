@@ -194,6 +194,18 @@ class WeightRampModel(keras.Model):
         return (1 - share) * one + share * other
 
 
+@register
+class InnerTraced(Scaled):
+    """Wrong: makes its `tf.function` in `call`, which traces it anew each time."""
+
+    def call(self, inputs):
+        @tf.function
+        def times(x):
+            return x + 0
+
+        return times(inputs) * self.scale
+
+
 X = normal(8, 5)
 STEPS = normal(8, 7, 4)
 
@@ -206,4 +218,5 @@ FORMS = [
     Form("the clock read in call", Clocked, Unclocked, X, "graph", r"(?i)repeat|frozen|differ|graph|call"),
     Form("the steps of the example kept", HeldShape, CallShape, STEPS, "calls", r"(?i)steps|axis|length|None"),
     Form("a model's share in Python", RampModel, WeightRampModel, X, "graph", STATE, "model"),
+    Form("a tf.function made in call", InnerTraced, Traced, X, "graph", r"(?i)tf\.function"),
 ]

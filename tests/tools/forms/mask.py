@@ -262,11 +262,74 @@ class UntoldRecurrent(Recurrent):
         return self.lstm(inputs * 1.0)
 
 
+@register
+class DecidedPooled(Pooled):
+    """Wrong: asks in Python whether the mask leaves anything out, which a graph can't answer."""
+
+    def call(self, inputs, mask=None):
+        return super().call(inputs, None if mask is None or np.all(mask) else mask)
+
+
+@register
+class Blocked(Pooled):
+    """Weighs the steps by a softmax, before which the scores of padding are blocked."""
+
+    def call(self, inputs, mask=None):
+        scores = ops.sum(inputs, axis=-1, keepdims=True)
+        if mask is not None:
+            scores = self.blocked(scores, mask[..., None])
+        return ops.sum(ops.softmax(scores, axis=1) * inputs, axis=1)
+
+    def blocked(self, scores, mask):
+        return ops.where(mask, scores, ops.cast(-3e4, scores.dtype))
+
+
+@register
+class BillionBlocked(Blocked):
+    """Wrong: adds -1e9 times what is padding, which is nan in float16."""
+
+    def blocked(self, scores, mask):
+        return scores + (1 - ops.cast(mask, scores.dtype)) * ops.cast(-1e9, scores.dtype)
+
+
+@register
+class Reader(keras.layers.Layer):
+    """An embedding that knows its padding, and an LSTM that is told of it."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.embedding = keras.layers.Embedding(12, 4, mask_zero=True, dtype=self.dtype_policy)
+        self.lstm = keras.layers.LSTM(3, recurrent_initializer="glorot_uniform", dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        self.embedding.build(input_shape)
+        self.lstm.build((*input_shape, 4))
+
+    def call(self, inputs):
+        return self.lstm(ops.tanh(self.embedding(inputs)), mask=self.mask_of(inputs))
+
+    def mask_of(self, inputs):
+        return self.embedding.compute_mask(inputs)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0], 3
+
+
+@register
+class UntoldReader(Reader):
+    """Wrong: the mask of the embedding is lost on the way to the LSTM."""
+
+    def mask_of(self, inputs):
+        return None
+
+
 STEPS = normal(8, 7, 4)
 STEPS[1, 4:] = 0
 STEPS[3, 2:] = 0
 NEGATIVE = -np.abs(STEPS)
 PADDING = r"(?i)mask|padd"
+TOKENS = np.random.default_rng(0).integers(1, 12, size=(8, 6)).astype("int32")
+TOKENS[:3, 4:] = 0
 
 FORMS = [
     Form("a mean that counts padding", IgnoredPooled, Pooled, STEPS, "mask", PADDING, source=LOST),
@@ -282,4 +345,7 @@ FORMS = [
     Form("neighbours that are padding", PaddedNeighbours, Neighbours, STEPS, "mask", PADDING),
     Form("the first input's mask only", FirstJoined, Joined, [STEPS, normal(8, 7, 4, seed=1)], "mask", PADDING),
     Form("an LSTM that isn't told", UntoldRecurrent, Recurrent, STEPS, "mask", PADDING),
+    Form("np.all on a mask", DecidedPooled, Pooled, STEPS, "mask", r"(?i)numpy|symbolic|graph"),
+    Form("-1e9 times a mask in float16", BillionBlocked, Blocked, STEPS, "mask", r"(?i)nan|inf"),
+    Form("an embedding's mask that is lost", UntoldReader, Reader, TOKENS, "mask", r"(?i)mask", source=LOST),
 ]

@@ -7,7 +7,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tests.tools.forms.form import Form, Same, Scaled, normal, register
+from tests.tools.forms.form import Form, Same, Scaled, normal, register, wide
+from tests.tools.forms.other import Trainer
 
 TRAINING = "errors/models.html#training-argument"
 
@@ -246,8 +247,219 @@ class HalfToldModel(NormedModel):
         return self.out(self.dropout(hidden, training=training))
 
 
+@register
+class Penalized(Scaled):
+    """Adds a loss for large activations, in at least 32 bits."""
+
+    def call(self, inputs):
+        outputs = super().call(inputs)
+        self.add_loss(self.penalty(outputs))
+        return outputs
+
+    def penalty(self, outputs):
+        return 0.01 * ops.mean(ops.square(wide(outputs)))
+
+
+@register
+class ListPenalized(Penalized):
+    """Wrong: appends to `self.losses`, which is a new list each time."""
+
+    def call(self, inputs):
+        outputs = Scaled.call(self, inputs)
+        self.losses.append(self.penalty(outputs))
+        return outputs
+
+
+@register
+class VectorPenalized(Penalized):
+    """Wrong: adds a loss for each row, which `fit` sums up over the batch."""
+
+    def penalty(self, outputs):
+        return 0.01 * ops.mean(ops.square(wide(outputs)), axis=-1)
+
+
+@register
+class NarrowPenalized(Penalized):
+    """Wrong: squares in 16 bits, which overflows above 255."""
+
+    def penalty(self, outputs):
+        return 0.01 * ops.mean(ops.square(outputs))
+
+
+@register
+class Regularized(Same):
+    """A Dense layer inside that adds the loss of its regularizer."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(5, kernel_regularizer="l2", dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        self.dense.build(input_shape)
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+
+@register
+class TwiceRegularized(Regularized):
+    """Wrong: adds the loss of the inner layer again, which Keras collects."""
+
+    def call(self, inputs):
+        outputs = super().call(inputs)
+        for loss in self.dense.losses:
+            self.add_loss(loss)
+        return outputs
+
+
+@register
+class Peaked(Same):
+    """Divides by the largest size that it has seen in training."""
+
+    def build(self, input_shape):
+        self.peak = self.add_weight(name="peak", shape=(), initializer="ones", trainable=False)
+
+    def call(self, inputs, training=False):
+        if training and self.trainable:
+            self.see(inputs)
+        return inputs / self.peak
+
+    def see(self, inputs):
+        seen = ops.cast(ops.max(ops.abs(inputs)), self.peak.dtype)
+        self.peak.assign(ops.maximum(ops.convert_to_tensor(self.peak), seen))
+
+
+@register
+class AlwaysPeaked(Peaked):
+    """Wrong: takes larger inputs into account in `predict` too."""
+
+    def call(self, inputs, training=False):
+        self.see(inputs)
+        return inputs / self.peak
+
+
+@register
+class Followed(Same):
+    """Adds the mean of the last batch of training."""
+
+    def build(self, input_shape):
+        self.last = self.add_weight(name="last", shape=(input_shape[-1],), initializer="zeros", trainable=False)
+
+    def call(self, inputs, training=False):
+        outputs = inputs + self.last
+        if training and self.trainable:
+            self.keep(inputs)
+        return outputs
+
+    def keep(self, inputs):
+        self.last.assign(ops.cast(ops.mean(inputs, axis=0), self.last.dtype))
+
+
+@register
+class AlwaysFollowed(Followed):
+    """Wrong: adds the mean of the last batch of `predict` too."""
+
+    def call(self, inputs, training=False):
+        outputs = inputs + self.last
+        self.keep(inputs)
+        return outputs
+
+
+@register
+class DroppedModel(keras.Model):
+    """Takes the training flag, so that `fit` tells it to its layers."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.hidden = keras.layers.Dense(6, activation="relu", dtype=self.dtype_policy)
+        self.inner = self.make()
+        self.out = keras.layers.Dense(2, dtype=self.dtype_policy)
+
+    def make(self) -> keras.layers.Layer:
+        return keras.layers.Dropout(0.5, dtype=self.dtype_policy)
+
+    def call(self, inputs, training=None):
+        return self.out(self.inner(self.hidden(inputs), training=training))
+
+
+@register
+class FlaglessDroppedModel(DroppedModel):
+    """Wrong: `fit` tells it no flag, and its dropout never acts."""
+
+    def call(self, inputs):
+        return self.out(self.inner(self.hidden(inputs)))
+
+
+@register
+class MovingModel(DroppedModel):
+    """The same with batch normalization."""
+
+    def make(self):
+        return keras.layers.BatchNormalization(dtype=self.dtype_policy)
+
+
+@register
+class FlaglessMovingModel(MovingModel):
+    """Wrong: `fit` tells it no flag, and its statistics never move."""
+
+    def call(self, inputs):
+        return self.out(self.inner(self.hidden(inputs)))
+
+
+@register
+class Evaluated(Trainer):
+    """A `test_step` of its own, which runs the model outside of training."""
+
+    def test_step(self, data):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        y_pred = self.tested(x)
+        return self.report(x, y, y_pred, sample_weight, self.loss_of(x, y, y_pred, sample_weight))
+
+    def tested(self, x):
+        return self(x, training=False)
+
+
+@register
+class TrainingEvaluated(Evaluated):
+    """Wrong: `evaluate` runs with dropout."""
+
+    def tested(self, x):
+        return self(x, training=True)
+
+
+@register
+class Tracked(Trainer):
+    """A training step with a metric, an attribute of the model, which `fit` resets."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.keep(keras.metrics.Mean(name="error"))
+
+    def keep(self, metric: keras.metrics.Metric):
+        self.error = metric
+
+    def tracker(self) -> keras.metrics.Metric:
+        return self.error
+
+    def report(self, x, y, y_pred, sample_weight, loss):
+        self.tracker().update_state(ops.abs(y_pred - ops.cast(y, y_pred.dtype)))
+        return super().report(x, y, y_pred, sample_weight, loss) | {"error": self.tracker().result()}
+
+
+@register
+class Untracked(Tracked):
+    """Wrong: Keras doesn't know the metric, so that it is never reset."""
+
+    def keep(self, metric):
+        self.kept = lambda: metric
+
+    def tracker(self):
+        return self.kept()
+
+
 X = normal(16, 5) + 1
 FLAG = r"(?i)training|predict"
+LOUD = 20 * normal(8, 5)
 
 FORMS = [
     Form("dropout whatever the flag", AlwaysDropped, Dropped, X, "training", FLAG),
@@ -292,4 +504,41 @@ FORMS = [
         "model",
         source=TRAINING,
     ),
+    Form("a loss appended to self.losses", ListPenalized, Penalized, X, "training", r"self\.losses"),
+    Form("an added loss that is a vector", VectorPenalized, Penalized, X, "training", r"(?i)has the shape"),
+    Form("an added loss in float16", NarrowPenalized, Penalized, LOUD, "training", r"(?i)nan|inf"),
+    Form("an inner loss added again", TwiceRegularized, Regularized, X, "training", r"(?i)twice"),
+    Form("a peak moved by larger inputs", AlwaysPeaked, Peaked, X, "training", r"peak"),
+    Form("the last batch kept in predict", AlwaysFollowed, Followed, X, "training", r"last"),
+    Form(
+        "dropout in a model without the flag",
+        FlaglessDroppedModel,
+        DroppedModel,
+        X,
+        "training",
+        FLAG,
+        "model",
+        source=TRAINING,
+    ),
+    Form(
+        "normalization in a model without the flag",
+        FlaglessMovingModel,
+        MovingModel,
+        X,
+        "training",
+        FLAG,
+        "model",
+        source=TRAINING,
+    ),
+    Form(
+        "a test_step with training=True",
+        TrainingEvaluated,
+        Evaluated,
+        X,
+        "training",
+        r"test_step.*acts",
+        "model",
+        source=TRAINING,
+    ),
+    Form("a step's metric that isn't reset", Untracked, Tracked, X, "training", r"(?i)reset", "model"),
 ]

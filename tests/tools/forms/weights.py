@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -314,6 +314,32 @@ class HeldHeads(Heads):
         self.heads = Holder(heads)
 
 
+@register
+class RepeatedBlocks(Blocks):
+    """Wrong: `[layer] * 3` is one layer three times."""
+
+    def keep(self):
+        self.blocks = [self.make(0)] * 3
+
+    def build(self, input_shape):
+        self.blocks[0].build(input_shape)
+
+
+@register
+class ClassLayer(InnerLayer):
+    """Wrong: keeps its Dense layer in the class, so that all objects share the weights."""
+
+    made: ClassVar[dict[str, keras.layers.Layer]] = {}
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = self.made.setdefault(self.dtype_policy.name, self.dense)
+
+    def build(self, input_shape):
+        if not self.dense.built:
+            self.dense.build(input_shape)
+
+
 X = normal(8, 5)
 
 FORMS = [
@@ -359,4 +385,6 @@ FORMS = [
     Form(
         "one seed for two weights", SeededAlike, SeededApart, X, "weights", r"(?i)same (random )?(numbers|values)|start"
     ),
+    Form("one layer three times in a list", RepeatedBlocks, Blocks, X, "weights", r"(?i)share|entries are"),
+    Form("weights in a class attribute", ClassLayer, InnerLayer, X, "weights", r"(?i)share"),
 ]
