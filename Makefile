@@ -12,7 +12,7 @@ help:
 	@echo "make page     prove one page: PAGE=layers/custom_layer, its blocks, tests, downloads and look"
 	@echo "make seeds    prove what depends on chance with five other seeds, and print what held"
 	@echo "make releases run every block on other releases of Keras, and record what differs (KERAS=3.14.1 for one)"
-	@echo "make builtins run the checkup on every object that Keras exports, and record what it finds"
+	@echo "make builtins run the checkup on what Keras exports and on the right forms, and record what it finds"
 	@echo "make bench    time a build, a save until it shows, a search and a first visit"
 	@echo "make build    build the site into site/, strictly"
 	@echo "make outputs  run every block and record what it prints (PAGE=layers/custom_layer for those of one page)"

@@ -1,5 +1,7 @@
 """The checkup on what Keras exports: how each object is made and called. `make builtins` runs it, and records.
 
+It runs every check on each right form of the library, too; the tests run the one that finds the wrong form beside it.
+
 An object of two names, such as AvgPool1D and AveragePooling1D, is one case. Its name has that of its namespace before
 it, since keras.losses and keras.metrics both have a BinaryCrossentropy.
 """
@@ -35,6 +37,7 @@ import tensorflow as tf
 import yaml
 from keras import layers
 
+from tests.tools import forms
 from tests.tools.forms.form import normal, uniform
 
 RECORD = Path(__file__).with_suffix(".yaml")
@@ -401,8 +404,8 @@ def cases() -> dict[str, tuple[str, Case]]:
 
 
 def digest() -> str:
-    """Of the checkup and of the cases: the record is of these."""
-    files = Path(tool.__file__), Path(__file__)
+    """Of the checkup, the cases and the forms: the record is of these."""
+    files = Path(tool.__file__), Path(__file__), *sorted(Path(forms.__file__).parent.glob("*.py"))
     return hashlib.sha256(b"\n".join(file.read_bytes() for file in files)).hexdigest()
 
 
@@ -438,6 +441,15 @@ def cpu_seconds() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
+def right_form(form: forms.Form) -> tool.Report:
+    """Run every check on the right form of the library."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(0)
+    kind = form.kind if form.kind == "activation" else None
+    with keras.saving.custom_object_scope(forms.OBJECTS):
+        return tool.checkup(form.right, form.inputs, keywords=form.keywords or None, kind=kind)
+
+
 def main(*only: str) -> int:
     """Run all, or those whose names are given, which records nothing."""
     sha256 = digest()  # a file may change meanwhile
@@ -455,6 +467,7 @@ def main(*only: str) -> int:
             print(report)
     if only:
         return 0
+    called_wrong = {form.name: found_in(report) for form in forms.FORMS if (report := right_form(form)).findings}
     tool.helper().close()
     dearest = max(seconds, key=seconds.get)
     record = {
@@ -467,6 +480,8 @@ def main(*only: str) -> int:
             "median": round(statistics.median(seconds.values()), 2),
             "dearest": f"{dearest}, {seconds[dearest]:.1f}",
         },
+        "right forms": len(forms.FORMS),
+        "right forms called wrong": called_wrong,
         "findings": findings,
     }
     RECORD.write_text(HEAD + yaml.safe_dump(record, sort_keys=False, width=119), encoding="utf-8")
