@@ -1291,24 +1291,40 @@ def python_values(case: Case) -> Iterator[Told]:
 
 @check(*PLAIN, after=("can_be_made", "config_round_trip", "config_is_complete", "python_values"))
 def config_gives_the_same(case: Case) -> Iterator[Told]:
-    """An object made from the config can be used, and gives the same numbers."""
+    """An object made from the config can be used, and gives the same numbers, with other arguments too."""
     own_class(case)
     thing = case.make()
     try:
-        again = reloaded(thing)
+        reloaded(thing)
     except Exception as error:
         raise Blocked(f"none can be made from the config: {words_of_cause(error)}") from error
-    expected, repeated = given_by(case, thing), given_by(case, case.make())
-    if differ(expected, repeated):
+    if differ(given_by(case, thing), given_by(case, case.make())):
         raise DoesNotApply("two objects give different numbers: they draw at random")
-    tried = "A call on an object made from the config."
-    try:
-        got = given_by(case, again)
-    except Exception as error:
-        yield tried, words(error), ROUND_TRIP, fix_of_config(thing.get_config(), str(error)), link_of(error)
-        return
-    if found := differ(got, expected):
-        yield tried, f"Another result than that of the first object: {found}.", ROUND_TRIP, HOLD_ALL
+    for options in ({}, *not_in_config(case, thing)):
+        try:
+            thing = case.make(**options)
+            expected = given_by(case, thing)
+        except Exception:
+            continue  # the other value isn't a valid one
+        told = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        tried = "A call on an object made from the config" + (f" of one with {told}." if told else ".")
+        try:
+            got = given_by(case, reloaded(thing))
+        except Exception as error:
+            yield tried, words(error), ROUND_TRIP, fix_of_config(thing.get_config(), str(error)), link_of(error)
+            return
+        if found := differ(got, expected):
+            yield tried, f"Another result than that of the first object: {found}.", ROUND_TRIP, HOLD_ALL
+            return
+
+
+def not_in_config(case: Case, thing: Any) -> Iterator[dict[str, Any]]:
+    """Yield another value of each argument that the config doesn't hold under its name."""
+    if inspect.isclass(case.subject):
+        config = thing.get_config()
+        for parameter in parameters(case.subject):
+            if parameter.name not in config and (other := varied(parameter.default)) is not None:
+                yield {parameter.name: other}
 
 
 def given_by(case: Case, thing: Any) -> Any:

@@ -119,7 +119,7 @@ def distance(y_true, y_pred):
 KINDS = {
     "a layer": (Standardized, X, {"epsilon": 0.1}),
     "a model": (lambda **kw: keras.Sequential([keras.layers.Dense(2)], **kw), X, {}),
-    "a loss": (keras.losses.Huber, (X[:, 1:], X[:, :3]), {"delta": 0.5}),
+    "a loss": (keras.losses.LogCosh, (X[:, 1:], X[:, :3]), {}),
     "a loss function": (distance, (X[:, 1:], X[:, :3]), {}),
     "a metric": (keras.metrics.MeanSquaredError, (X[:, 1:], X[:, :3]), {}),
     "an activation": (keras.activations.gelu, X, {"kind": "activation"}),

@@ -49,9 +49,7 @@ class Form:
 def register(cls: type) -> type:
     """Register a class with Keras, and keep it for a test that needs it again."""
     if f"forms>{cls.__name__}" in OBJECTS:
-        raise ValueError(
-            f"{cls.__name__} of {cls.__module__}: another form has this name, and would be loaded instead."
-        )
+        raise ValueError(f"{cls.__name__} of {cls.__module__}: another form has this name: it would be loaded.")
     OBJECTS[f"forms>{cls.__name__}"] = cls
     return keras.saving.register_keras_serializable("forms")(cls)
 
