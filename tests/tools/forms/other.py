@@ -210,6 +210,38 @@ class EagerCount(Momentum):
         self.iterations.assign_add(1)
 
 
+@register
+class LateMomentum(Momentum):
+    """Wrong: makes its velocities in the first step, not in `build`: a file is loaded before there are any."""
+
+    def make(self, variables):
+        return [None for _ in variables]
+
+    def velocity(self, variable):
+        index = self._get_variable_index(variable)
+        if self.velocities[index] is None:
+            self.velocities[index] = self.add_variable_from_reference(variable, name="velocity")
+        return self.velocities[index]
+
+
+@register
+class SignDescent(Momentum):
+    """Moves each weight by the rate, against the gradient's sign, which takes 8 bits."""
+
+    bits = "int8"
+
+    def update_step(self, gradient, variable, learning_rate):
+        direction = ops.cast(ops.cast(-ops.sign(gradient), self.bits), "int8")
+        self.assign_add(variable, self.rate(learning_rate, variable) * ops.cast(direction, variable.dtype))
+
+
+@register
+class UnsignedDescent(SignDescent):
+    """Wrong: -1 becomes 255 in unsigned bits, and 0 under XLA."""
+
+    bits = "uint8"
+
+
 Schedule = keras.optimizers.schedules.LearningRateSchedule
 
 
@@ -649,6 +681,54 @@ def constant_swish(x):
     return tf.multiply(tf.constant(1.0), tf.convert_to_tensor(x)) * ops.sigmoid(x)
 
 
+@tf.custom_gradient
+def sloped_tanh(x):
+    """The hyperbolic tangent, with its gradient."""
+    y = tf.tanh(x)
+    return y, lambda upstream: upstream * (1 - y * y)
+
+
+@tf.custom_gradient
+def false_tanh(x):
+    """Wrong: a gradient without the square."""
+    y = tf.tanh(x)
+    return y, lambda upstream: upstream * (1 - y)
+
+
+@tf.custom_gradient
+def sloped_square(x):
+    """The square of what is positive, with its gradient."""
+    positive = tf.nn.relu(x)
+    return positive * positive, lambda upstream: upstream * 2 * positive
+
+
+@tf.custom_gradient
+def false_square(x):
+    """Wrong: a gradient without the factor of 2."""
+    positive = tf.nn.relu(x)
+    return positive * positive, lambda upstream: upstream * positive
+
+
+def own_tanh(x):
+    """The hyperbolic tangent with a gradient of its own."""
+    return sloped_tanh(tf.convert_to_tensor(x))
+
+
+def false_own_tanh(x):
+    """Wrong: the slope is 1 - tanh² and not 1 - tanh."""
+    return false_tanh(tf.convert_to_tensor(x))
+
+
+def own_squared_relu(x):
+    """The square of relu with a gradient of its own."""
+    return sloped_square(tf.convert_to_tensor(x))
+
+
+def false_squared_relu(x):
+    """Wrong: its gradient is half of the true one."""
+    return false_square(tf.convert_to_tensor(x))
+
+
 def shares(x):
     """Softmax over the last axis."""
     return ops.softmax(x, axis=-1)
@@ -962,4 +1042,16 @@ FORMS = [
         "activation",
     ),
     Form("noise of one seed in an activation", still_noise, logistic, X, "other", r"(?i)outputs differ", "activation"),
+    Form("velocities made in the first step", LateMomentum, Momentum, None, "other", r"in_model .*loaded", "optimizer"),
+    Form("a sign in unsigned bits", UnsignedDescent, SignDescent, None, "other", r"xla .*5 steps", "optimizer"),
+    Form(
+        "a false gradient of an activation",
+        false_squared_relu,
+        own_squared_relu,
+        X,
+        "other",
+        r"gradient says",
+        "activation",
+    ),
+    Form("a gradient without a square", false_own_tanh, own_tanh, X, "other", r"gradient says", "activation"),
 ]
