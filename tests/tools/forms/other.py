@@ -145,7 +145,7 @@ class FlatMomentum(Momentum):
 
 
 @register
-class Scaled(Momentum):
+class RootScaled(Momentum):
     """Divides by the root of the mean square of the gradients (RMSprop)."""
 
     epsilon = 1e-3
@@ -158,7 +158,7 @@ class Scaled(Momentum):
 
 
 @register
-class BareScaled(Scaled):
+class BareScaled(RootScaled):
     """Wrong: 0 / 0 for a gradient of 0."""
 
     epsilon = 0.0
@@ -359,7 +359,7 @@ class CountedFalling(Falling):
 
 
 @register
-class Warmed(Schedule):
+class WarmedRate(Schedule):
     """Rises at first, to another schedule, which its config holds."""
 
     def __init__(self, after=None, steps=10):
@@ -378,7 +378,7 @@ class Warmed(Schedule):
 
 
 @register
-class DictWarmed(Warmed):
+class DictWarmed(WarmedRate):
     """Wrong: the other schedule comes back as a dict."""
 
     def get_config(self):
@@ -1000,7 +1000,7 @@ FORMS = [
     Form("a step that reports 0", LastLossTrainer, Trainer, X, "other", r"(?i)loss|train_step|report", "model"),
     Form("velocities of float32", FloatMomentum, Momentum, None, "other", r"(?i)dtypes .*(float|double)", "optimizer"),
     Form("velocities without scalars", FlatMomentum, Momentum, None, "other", r"(?i)shape", "optimizer"),
-    Form("0 / 0 for a gradient of 0", BareScaled, Scaled, None, "other", r"(?i)nan", "optimizer"),
+    Form("0 / 0 for a gradient of 0", BareScaled, RootScaled, None, "other", r"(?i)nan", "optimizer"),
     Form(
         "the same noise at each step",
         SameNoiseMomentum,
@@ -1023,7 +1023,7 @@ FORMS = [
     Form("a step counted for each weight", EagerCount, Momentum, None, "other", r"(?i)iterations", "optimizer"),
     Form("steps in float16", NarrowDecayed, Decayed, None, "other", r"(?i)not finite", "schedule"),
     Form("a schedule with a counter", CountedFalling, Falling, None, "other", r"(?i)calls changed", "schedule"),
-    Form("a schedule inside that becomes a dict", DictWarmed, Warmed, None, "other", r"(?i)dict", "schedule"),
+    Form("a schedule inside that becomes a dict", DictWarmed, WarmedRate, None, "other", r"(?i)dict", "schedule"),
     Form("a seed in the code of an initializer", SeededSpread, Drawn, None, "other", r"(?i)equal", "initializer"),
     Form("a penalty by NumPy", NumPyRidge, Ridge, W, "other", r"(?i)numpy", "regularizer"),
     Form("a penalty that pulls at nothing", StoppedRidge, Ridge, W, "other", r"(?i)None", "regularizer"),
