@@ -582,6 +582,57 @@ class BuiltPaired(Paired):
         return input_shape[0], self.pairs, 2
 
 
+@register
+class Folded(Scaled):
+    """Scales the size of each feature."""
+
+    def call(self, inputs):
+        return super().call(ops.abs(inputs))
+
+
+@register
+class EarlyFolded(Scaled):
+    """Wrong: takes the size in `__call__`, which `TimeDistributed` doesn't use."""
+
+    def __call__(self, inputs, *args, **kwargs):
+        return super().__call__(ops.abs(inputs), *args, **kwargs)
+
+
+@register
+class RunningBothWays(Same):
+    """A running sum over the steps from the first on, or from the last."""
+
+    def __init__(self, return_sequences=True, go_backwards=False, **kwargs):
+        super().__init__(**kwargs)
+        self.return_sequences, self.go_backwards = return_sequences, go_backwards
+        self.return_state = self.stateful = False
+
+    def call(self, sequences, initial_state=None):
+        sums = ops.cumsum(wide(self.directed(sequences)), axis=1)
+        if initial_state is not None:
+            sums = sums + wide(initial_state[0])[:, None]
+        sums = ops.cast(sums, sequences.dtype)
+        return sums if self.return_sequences else sums[:, -1]
+
+    def directed(self, sequences):
+        return ops.flip(sequences, axis=1) if self.go_backwards else sequences
+
+    def compute_output_shape(self, sequences_shape, initial_state_shape=None):
+        return sequences_shape if self.return_sequences else (sequences_shape[0], *sequences_shape[2:])
+
+    def get_config(self):
+        own = {"return_sequences": self.return_sequences, "go_backwards": self.go_backwards}
+        return {**super().get_config(), **own}
+
+
+@register
+class RunningForwards(RunningBothWays):
+    """Wrong: keeps `go_backwards` and doesn't read it."""
+
+    def directed(self, sequences):
+        return sequences
+
+
 X = normal(8, 5)
 STEPS = normal(8, 7, 4)
 EVEN = normal(8, 6, 4)
@@ -628,4 +679,13 @@ FORMS = [
     Form("None in the arithmetic of shapes", StaticSampleCentre, SampleCentre, STEPS, "calls", r"(?i)None"),
     Form("a Python loop over the steps", LoopedStepSum, StepSum, STEPS, "calls", r"(?i)None"),
     Form("a shape that needs build", BuiltPaired, Paired, EVEN[:, 0], "calls", r"(?i)attribute|pairs"),
+    Form("work done in __call__", EarlyFolded, Folded, X, "calls", r"inside_time_distributed .*differ"),
+    Form(
+        "go_backwards that isn't read",
+        RunningForwards,
+        RunningBothWays,
+        STEPS,
+        "calls",
+        r"inside_bidirectional .*differ",
+    ),
 ]

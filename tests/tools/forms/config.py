@@ -502,6 +502,79 @@ class UnconstrainedPrepared(Prepared):
         return {**super().options(), "constraint": None}
 
 
+@register
+class Stairs(Same):
+    """A smooth staircase, whose steps are given in any order."""
+
+    def __init__(self, levels=None, **kwargs):
+        super().__init__(**kwargs)
+        self.levels = self.ordered([0.5, -0.5, 0.0] if levels is None else levels)
+
+    def ordered(self, levels):
+        return sorted(levels)
+
+    def call(self, inputs):
+        return sum((number + 1) * ops.sigmoid(inputs - level) for number, level in enumerate(self.levels))
+
+    def get_config(self):
+        return {**super().get_config(), "levels": list(self.levels)}
+
+
+@register
+class SortingStairs(Stairs):
+    """Wrong: sorts the list that it is given, which the caller still uses."""
+
+    def ordered(self, levels):
+        levels.sort()
+        return levels
+
+
+@register
+class Twofold(keras.losses.Loss):
+    """Twice another loss, which its config holds."""
+
+    def __init__(self, inner=None, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = self.made(keras.losses.MeanSquaredError() if inner is None else inner)
+
+    def made(self, inner):
+        return keras.losses.get(inner)
+
+    def call(self, y_true, y_pred):
+        return 2 * self.inner.call(y_true, y_pred)
+
+    def get_config(self):
+        return {**super().get_config(), "inner": keras.saving.serialize_keras_object(self.inner)}
+
+
+@register
+class DictTwofold(Twofold):
+    """Wrong: the other loss stays the dict that the config holds."""
+
+    def made(self, inner):
+        return inner
+
+
+@register
+class Reduced(keras.losses.Loss):
+    """The mean size of each sample's errors."""
+
+    def __init__(self, reduction="sum_over_batch_size", **kwargs):
+        super().__init__(reduction=reduction, **kwargs)
+
+    def call(self, y_true, y_pred):
+        y_true, y_pred = aligned(y_true, y_pred)
+        return ops.mean(ops.abs(y_pred - y_true), axis=-1)
+
+
+@register
+class AutoReduced(Reduced):
+    """Wrong: `"auto"` was a reduction of Keras 2."""
+
+    def __init__(self, reduction="auto", **kwargs):
+        super().__init__(reduction=reduction, **kwargs)
+
+
 X = normal(8, 5)
 Y = (uniform(8, 2, seed=1), uniform(8, 2, seed=2))
 
@@ -611,4 +684,15 @@ FORMS = [
     Form("an initializer that isn't used", UninitializedPrepared, Prepared, X, "config", "kernel_initializer"),
     Form("a regularizer that isn't used", UnregularizedPrepared, Prepared, X, "config", "kernel_regularizer"),
     Form("a constraint that isn't used", UnconstrainedPrepared, Prepared, X, "config", "kernel_constraint"),
+    Form(
+        "a list that is sorted in place",
+        SortingStairs,
+        Stairs,
+        X,
+        "config",
+        r"arguments_unchanged levels was",
+        arguments={"levels": [1.0, -1.0, 0.25]},
+    ),
+    Form("a loss inside that stays a dict", DictTwofold, Twofold, Y, "config", r"config_gives.*dict", "loss"),
+    Form("a reduction of Keras 2", AutoReduced, Reduced, Y, "config", r"can_be_made.*reduction", "loss", raises=True),
 ]

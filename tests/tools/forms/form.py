@@ -28,6 +28,7 @@ class Form:
         says: A regular expression for check and found text of the finding that names this fault.
         kind: layer, model, loss, metric, optimizer, schedule, initializer, regularizer, constraint or activation.
         keywords: Tensors for further arguments of `call`.
+        arguments: What the constructor is given; without it, both forms are made too.
         source: Page and anchor on the site that explains it.
         unseen: Why it can't be seen from outside, where that is so.
         raises: The fault is that making it, or calling it on its inputs, raises.
@@ -44,6 +45,7 @@ class Form:
     source: str = ""
     unseen: str = ""
     raises: bool = False
+    arguments: dict[str, Any] = field(default_factory=dict)
 
 
 def register(cls: type) -> type:

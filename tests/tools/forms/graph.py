@@ -206,6 +206,48 @@ class InnerTraced(Scaled):
         return times(inputs) * self.scale
 
 
+@register
+class RandomMatrix(Same):
+    """Multiplies by a random matrix, which is drawn once."""
+
+    def build(self, input_shape):
+        size, start = input_shape[-1], keras.initializers.RandomNormal(seed=7)
+        self.matrix = self.add_weight(name="matrix", shape=(size, size), initializer=start, trainable=False)
+
+    def call(self, inputs):
+        return ops.matmul(inputs, self.matrix)
+
+
+@register
+class RedrawnMatrix(Same):
+    """Wrong: draws the matrix in each call from one seed, of which XLA makes other numbers."""
+
+    def call(self, inputs):
+        size = inputs.shape[-1]
+        matrix = keras.random.normal((size, size), stddev=0.05, dtype="float32", seed=7)
+        return ops.matmul(inputs, ops.cast(matrix, inputs.dtype))
+
+
+@register
+class PythonCubed(Scaled):
+    """Calls a Python function, and says which shape it returns."""
+
+    def call(self, inputs):
+        return super().call(self.shaped(tf.py_function(lambda x: x**3, [inputs], inputs.dtype), inputs))
+
+    def shaped(self, outputs, inputs):
+        outputs.set_shape(inputs.shape)
+        return outputs
+
+
+@register
+class ShapelessCubed(PythonCubed):
+    """Wrong: a graph doesn't know which shape `tf.py_function` returns, not even the number of axes."""
+
+    def shaped(self, outputs, inputs):
+        return outputs
+
+
 X = normal(8, 5)
 STEPS = normal(8, 7, 4)
 
@@ -219,4 +261,6 @@ FORMS = [
     Form("the steps of the example kept", HeldShape, CallShape, STEPS, "calls", r"(?i)steps|axis|length|None"),
     Form("a model's share in Python", RampModel, WeightRampModel, X, "graph", STATE, "model"),
     Form("a tf.function made in call", InnerTraced, Traced, X, "graph", r"(?i)tf\.function"),
+    Form("a random matrix of one seed in call", RedrawnMatrix, RandomMatrix, X, "graph", r"xla_call "),
+    Form("a py_function without a shape", ShapelessCubed, PythonCubed, X, "graph", r"fit_and_predict .*rank"),
 ]

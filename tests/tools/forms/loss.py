@@ -266,6 +266,38 @@ class WideClipped(Clipped):
     bound = 0.1
 
 
+@tf.custom_gradient
+def half_square(x):
+    """Half of a square, with its gradient."""
+    return 0.5 * x * x, lambda upstream: upstream * x
+
+
+@tf.custom_gradient
+def false_half_square(x):
+    """Wrong: the gradient is that of the whole square."""
+    return 0.5 * x * x, lambda upstream: upstream * 2 * x
+
+
+@register
+class OwnHalfSquares(keras.losses.Loss):
+    """Half of the mean square of each sample's errors, with a gradient of its own."""
+
+    def call(self, y_true, y_pred):
+        y_true, y_pred = aligned(y_true, y_pred)
+        return ops.mean(self.half(y_pred - y_true), axis=-1)
+
+    def half(self, errors):
+        return half_square(errors)
+
+
+@register
+class FalseHalfSquares(OwnHalfSquares):
+    """Wrong: its gradient is twice the true one."""
+
+    def half(self, errors):
+        return false_half_square(errors)
+
+
 Y = (normal(8, 3, seed=1), normal(8, 3, seed=2))
 ONE = (normal(8, 1, seed=1), normal(8, 1, seed=2))
 BINARY = ((uniform(8, 3, seed=1) > 0.5).astype("float32"), 3 * normal(8, 3, seed=2))
@@ -317,4 +349,5 @@ FORMS = [
         "loss",
         unseen="What a loss is meant to compute stands nowhere but in its formula.",
     ),
+    Form("a false gradient of a loss", FalseHalfSquares, OwnHalfSquares, Y, "loss", r"the gradient says", "loss"),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from tests.tools.forms.form import Form, aligned, normal, register, uniform
@@ -15,8 +16,10 @@ class Missed(keras.metrics.Metric):
 
     def __init__(self, name="missed", **kwargs):
         super().__init__(name=name, **kwargs)
-        self.total = self.add_weight(name="total", initializer="zeros")
-        self.count = self.add_weight(name="count", initializer="zeros")
+        self.total, self.count = self.make("total"), self.make("count")
+
+    def make(self, name):
+        return self.add_weight(name=name, initializer="zeros")
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         errors = self.errors(ops.cast(y_true, self.dtype), ops.cast(y_pred, self.dtype))
@@ -137,6 +140,18 @@ class PythonMissed(keras.metrics.Metric):
     def reset_state(self):
         self.total = 0.0
         self.count = 0.0
+
+
+@register
+class HiddenMissed(Missed):
+    """Wrong: its state is in `tf.Variable`s, which Keras doesn't track."""
+
+    def make(self, name):
+        return tf.Variable(0.0, name=name)
+
+    def reset_state(self):
+        self.total.assign(0.0)
+        self.count.assign(0.0)
 
 
 @register
@@ -374,4 +389,5 @@ FORMS = [
     Form("a minimum that starts at 0", ZeroSmallest, SmallestError, Y, "metric", r"(?i)stays", "metric"),
     Form("the largest error of the last batch", LastLargest, LargestError, LAST, "metric", SPLIT, "metric"),
     Form("one metric inside of all objects", SharedMissed, MeanMissed, Y, "metric", r"(?i)share", "metric"),
+    Form("state in tf.Variables", HiddenMissed, Missed, Y, "metric", r"metric_state .*total, count", "metric"),
 ]

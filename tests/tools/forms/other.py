@@ -145,7 +145,7 @@ class FlatMomentum(Momentum):
 
 
 @register
-class ScaledByPast(Momentum):
+class RootScaled(Momentum):
     """Divides by the root of the mean square of the gradients (RMSprop)."""
 
     epsilon = 1e-3
@@ -158,7 +158,7 @@ class ScaledByPast(Momentum):
 
 
 @register
-class BareScaled(ScaledByPast):
+class BareScaled(RootScaled):
     """Wrong: 0 / 0 for a gradient of 0."""
 
     epsilon = 0.0
@@ -208,6 +208,38 @@ class EagerCount(Momentum):
     def update_step(self, gradient, variable, learning_rate):
         super().update_step(gradient, variable, learning_rate)
         self.iterations.assign_add(1)
+
+
+@register
+class LateMomentum(Momentum):
+    """Wrong: makes its velocities in the first step, not in `build`: a file is loaded before there are any."""
+
+    def make(self, variables):
+        return [None for _ in variables]
+
+    def velocity(self, variable):
+        index = self._get_variable_index(variable)
+        if self.velocities[index] is None:
+            self.velocities[index] = self.add_variable_from_reference(variable, name="velocity")
+        return self.velocities[index]
+
+
+@register
+class SignDescent(Momentum):
+    """Moves each weight by the rate, against the gradient's sign, which takes 8 bits."""
+
+    bits = "int8"
+
+    def update_step(self, gradient, variable, learning_rate):
+        direction = ops.cast(ops.cast(-ops.sign(gradient), self.bits), "int8")
+        self.assign_add(variable, self.rate(learning_rate, variable) * ops.cast(direction, variable.dtype))
+
+
+@register
+class UnsignedDescent(SignDescent):
+    """Wrong: -1 becomes 255 in unsigned bits, and 0 under XLA."""
+
+    bits = "uint8"
 
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
@@ -327,7 +359,7 @@ class CountedFalling(Falling):
 
 
 @register
-class WarmedUp(Schedule):
+class WarmedRate(Schedule):
     """Rises at first, to another schedule, which its config holds."""
 
     def __init__(self, after=None, steps=10):
@@ -346,7 +378,7 @@ class WarmedUp(Schedule):
 
 
 @register
-class DictWarmed(WarmedUp):
+class DictWarmed(WarmedRate):
     """Wrong: the other schedule comes back as a dict."""
 
     def get_config(self):
@@ -649,6 +681,54 @@ def constant_swish(x):
     return tf.multiply(tf.constant(1.0), tf.convert_to_tensor(x)) * ops.sigmoid(x)
 
 
+@tf.custom_gradient
+def sloped_tanh(x):
+    """The hyperbolic tangent, with its gradient."""
+    y = tf.tanh(x)
+    return y, lambda upstream: upstream * (1 - y * y)
+
+
+@tf.custom_gradient
+def false_tanh(x):
+    """Wrong: a gradient without the square."""
+    y = tf.tanh(x)
+    return y, lambda upstream: upstream * (1 - y)
+
+
+@tf.custom_gradient
+def sloped_square(x):
+    """The square of what is positive, with its gradient."""
+    positive = tf.nn.relu(x)
+    return positive * positive, lambda upstream: upstream * 2 * positive
+
+
+@tf.custom_gradient
+def false_square(x):
+    """Wrong: a gradient without the factor of 2."""
+    positive = tf.nn.relu(x)
+    return positive * positive, lambda upstream: upstream * positive
+
+
+def own_tanh(x):
+    """The hyperbolic tangent with a gradient of its own."""
+    return sloped_tanh(tf.convert_to_tensor(x))
+
+
+def false_own_tanh(x):
+    """Wrong: the slope is 1 - tanh² and not 1 - tanh."""
+    return false_tanh(tf.convert_to_tensor(x))
+
+
+def own_squared_relu(x):
+    """The square of relu with a gradient of its own."""
+    return sloped_square(tf.convert_to_tensor(x))
+
+
+def false_squared_relu(x):
+    """Wrong: its gradient is half of the true one."""
+    return false_square(tf.convert_to_tensor(x))
+
+
 def shares(x):
     """Softmax over the last axis."""
     return ops.softmax(x, axis=-1)
@@ -920,7 +1000,7 @@ FORMS = [
     Form("a step that reports 0", LastLossTrainer, Trainer, X, "other", r"(?i)loss|train_step|report", "model"),
     Form("velocities of float32", FloatMomentum, Momentum, None, "other", r"(?i)dtypes .*(float|double)", "optimizer"),
     Form("velocities without scalars", FlatMomentum, Momentum, None, "other", r"(?i)shape", "optimizer"),
-    Form("0 / 0 for a gradient of 0", BareScaled, ScaledByPast, None, "other", r"(?i)nan", "optimizer"),
+    Form("0 / 0 for a gradient of 0", BareScaled, RootScaled, None, "other", r"(?i)nan", "optimizer"),
     Form(
         "the same noise at each step",
         SameNoiseMomentum,
@@ -943,7 +1023,7 @@ FORMS = [
     Form("a step counted for each weight", EagerCount, Momentum, None, "other", r"(?i)iterations", "optimizer"),
     Form("steps in float16", NarrowDecayed, Decayed, None, "other", r"(?i)not finite", "schedule"),
     Form("a schedule with a counter", CountedFalling, Falling, None, "other", r"(?i)calls changed", "schedule"),
-    Form("a schedule inside that becomes a dict", DictWarmed, WarmedUp, None, "other", r"(?i)dict", "schedule"),
+    Form("a schedule inside that becomes a dict", DictWarmed, WarmedRate, None, "other", r"(?i)dict", "schedule"),
     Form("a seed in the code of an initializer", SeededSpread, Drawn, None, "other", r"(?i)equal", "initializer"),
     Form("a penalty by NumPy", NumPyRidge, Ridge, W, "other", r"(?i)numpy", "regularizer"),
     Form("a penalty that pulls at nothing", StoppedRidge, Ridge, W, "other", r"(?i)None", "regularizer"),
@@ -962,4 +1042,16 @@ FORMS = [
         "activation",
     ),
     Form("noise of one seed in an activation", still_noise, logistic, X, "other", r"(?i)outputs differ", "activation"),
+    Form("velocities made in the first step", LateMomentum, Momentum, None, "other", r"in_model .*loaded", "optimizer"),
+    Form("a sign in unsigned bits", UnsignedDescent, SignDescent, None, "other", r"xla .*5 steps", "optimizer"),
+    Form(
+        "a false gradient of an activation",
+        false_squared_relu,
+        own_squared_relu,
+        X,
+        "other",
+        r"gradient says",
+        "activation",
+    ),
+    Form("a gradient without a square", false_own_tanh, own_tanh, X, "other", r"gradient says", "activation"),
 ]

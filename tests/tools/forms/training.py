@@ -457,6 +457,27 @@ class Untracked(Tracked):
         return self.kept()
 
 
+@register
+class Straightened(Scaled):
+    """Keeps the mean of its weights at 1, in training and unless it is frozen."""
+
+    def call(self, inputs, training=False):
+        if training and self.moves():
+            self.scale.assign(self.scale / ops.mean(self.scale))
+        return super().call(inputs)
+
+    def moves(self):
+        return self.trainable
+
+
+@register
+class FrozenStraightened(Straightened):
+    """Wrong: moves its weights though it is frozen."""
+
+    def moves(self):
+        return True
+
+
 X = normal(16, 5) + 1
 FLAG = r"(?i)training|predict"
 LOUD = 20 * normal(8, 5)
@@ -541,4 +562,5 @@ FORMS = [
         source=TRAINING,
     ),
     Form("a step's metric that isn't reset", Untracked, Tracked, X, "training", r"(?i)reset", "model"),
+    Form("weights moved though frozen", FrozenStraightened, Straightened, X, "training", r"frozen_state .*scale"),
 ]

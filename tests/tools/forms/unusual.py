@@ -726,7 +726,7 @@ class Sampled(keras.losses.Loss):
 
 
 @register
-class NormedSteps(keras.optimizers.Optimizer):
+class GloballyNormed(keras.optimizers.Optimizer):
     """Divides by the norm of all gradients together."""
 
     def __init__(self, learning_rate=0.05, name="normed", **kwargs):
@@ -745,7 +745,7 @@ class NormedSteps(keras.optimizers.Optimizer):
 
 
 @register
-class DecayedByLayer(NormedSteps):
+class DecayedByLayer(GloballyNormed):
     """Later weights have a smaller rate."""
 
     def apply(self, grads, trainable_variables=None):
@@ -886,7 +886,7 @@ UNUSUAL: list[tuple[str, Callable[..., Any], Any, dict[str, Any]]] = [
     ("targets that aren't known", KnownSquares, (UNKNOWN, normal(8, 5, seed=1)), {}),
     ("a loss with random negatives", Sampled, (X, normal(8, 5, seed=1)), {}),
     ("a class that doesn't count", ignoring, (np.arange(8) % 4, 3 * normal(8, 4, seed=2)), {}),
-    ("the norm of all gradients", NormedSteps, None, {}),
+    ("the norm of all gradients", GloballyNormed, None, {}),
     ("a rate that falls from layer to layer", DecayedByLayer, None, {}),
     ("noise in each step", Langevin, None, {}),
     ("a step size for all weights", Fitted, None, {}),

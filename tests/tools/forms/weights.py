@@ -340,6 +340,22 @@ class ClassLayer(InnerLayer):
             self.dense.build(input_shape)
 
 
+@register
+class Assisted(InnerLayer):
+    """Adds what a Dense layer says, in training only."""
+
+    def call(self, inputs, training=False):
+        return inputs + self.dense(inputs) if training else inputs
+
+
+@register
+class LateAssisted(Assisted):
+    """Wrong: doesn't build the Dense layer, which makes its weights in the first call in training."""
+
+    def build(self, input_shape):
+        pass
+
+
 X = normal(8, 5)
 
 FORMS = [
@@ -387,4 +403,5 @@ FORMS = [
     ),
     Form("one layer three times in a list", RepeatedBlocks, Blocks, X, "weights", r"(?i)share|entries are"),
     Form("weights in a class attribute", ClassLayer, InnerLayer, X, "weights", r"(?i)share"),
+    Form("weights made in training", LateAssisted, Assisted, X, "weights", r"late_weights .*variables", source=LATE),
 ]
