@@ -1553,18 +1553,19 @@ def answer_requests() -> None:
 def answer_one(path: Path) -> None:
     """Define the class as its module does, load the file, call the model, and write the outputs or the error."""
     request = pickle.loads(path.read_bytes())
-    error, outputs, names, at = "", None, [], "module"
+    error, outputs, names, at, own = "", None, [], "module", {}
     try:
         os.chdir(request["folder"])
         sys.path[:] = request["sys_path"]
         if request["module"] == "__main__":
-            runpy.run_path(request["file"], run_name="__mp_main__")
+            defined = runpy.run_path(request["file"], run_name="__mp_main__")
+            own = {name: one for name, one in defined.items() if inspect.isclass(one)}  # Keras can't import them
         else:
             importlib.import_module(request["module"])
         for name in request["others"]:
             importlib.import_module(name)
         at = "file"
-        model = keras.saving.load_model(request["path"])
+        model = keras.saving.load_model(request["path"], custom_objects=own)
         inputs, keywords = tree.map_structure(tf.convert_to_tensor, (request["inputs"], request["keywords"]))
         outputs = tree.map_structure(np.asarray, model(inputs, **keywords))
         names = [weight.path for weight in model.weights]
@@ -2485,7 +2486,10 @@ def without_padding(outputs: Any, mask: np.ndarray, keeps: list[bool], both: boo
         its = mask_of(out)
         numbers_of = as64(out)
         if its is not None and tuple(its.shape) == numbers_of.shape[:2]:
-            real = np.asarray(its) & mask if both and tuple(its.shape) == mask.shape else np.asarray(its)
+            real = np.asarray(its)
+            # One of as many steps may be the mask in another order; another one may not follow what came in.
+            if both and real.shape == mask.shape and (real.sum(axis=1) != mask.sum(axis=1)).any():
+                real = real & mask
             kept.append(tf.convert_to_tensor(numbers_of[real]))
         elif keeps_steps and numbers_of.shape[:2] == mask.shape:
             kept.append(tf.convert_to_tensor(numbers_of[mask]))
