@@ -764,27 +764,25 @@ def ids(layer: Any) -> set[int]:
 
 @check(*LAYERS)
 def late_weights(case: Case) -> Iterator[Told]:
-    """All state exists after the first call."""
+    """All state exists after the first call, and a second one, in training and with fewer rows, can be made."""
     layer = case.built(move=False)
     before = len(layer.variables)
-    fix = "Create weights in build, and layers in __init__ or build."
+    tried, fix = "A second call, with 2 rows, with training=True.", "Create weights in build, and layers in __init__."
+    training = False
     try:
         for training in (False, True):
             case.call(layer, case.of(rows=slice(0, 2)), training)
     except Exception as error:
-        if not link_of(error):
+        link = link_of(error)
+        if not link and (not training or case.fixed or not case.by_rows):
             raise DoesNotApply(f"a call with 2 rows raises {words(error)[:120]}") from None
-        why = "fit calls the layer many times."
-        yield ("A second call, with 2 rows, with training=True.", words(error), why, fix, link_of(error))
+        fix = fix if link else "Take the batch size from ops.shape(x)[0], not from build or an earlier call."
+        yield (tried, words(error), "fit calls the layer many times, at last on a smaller batch.", fix, link)
         return
     if len(layer.variables) != before:
-        yield (
-            "A second call, with 2 rows, with training=True.",
-            f"{before} variables after the first call, {len(layer.variables)} after the second.",
-            "What is created late isn't in the optimizer, isn't loaded from a file, and raises under tf.function.",
-            fix,
-            "errors/layers.html#state-created-late",
-        )
+        found = f"{before} variables after the first call, {len(layer.variables)} after the second."
+        why = "What is created late isn't in the optimizer, isn't loaded from a file, and raises under tf.function."
+        yield (tried, found, why, fix, "errors/layers.html#state-created-late")
 
 
 def plain(value: Any, depth: int = 0) -> Any:
@@ -923,6 +921,34 @@ def shifted(case: Case, seed: int) -> Any:
     return float_map(lambda a: a + 0.05 * a.std() * rng.normal(size=a.shape), case.inputs)
 
 
+@check(*LAYERS, after=("tracked_weights", "reached_weights"))
+def leaves_its_start(case: Case) -> Iterator[Told]:
+    """No weight starts at a zero from which no gradient leads away."""
+    layer = case.built(move=False)
+    zeros = [weight for weight in layer.trainable_weights if is_float(weight.dtype) and not np.any(as64(weight))]
+    if len(zeros) < 2:
+        raise DoesNotApply("it has no two weights that start at zero")
+    stuck = list(zeros)
+    for seed in (1, 2):
+        with tf.GradientTape() as tape:
+            total = scalar_of(case.call(layer, case.of(values=shifted(case, seed)), True), seed)
+            total += sum((tf.cast(loss, "float32") for loss in layer.losses), 0.0)
+        weights = [weight for weight in layer.trainable_weights if is_float(weight.dtype)]
+        gradients = tape.gradient(total, [weight.value for weight in weights], unconnected_gradients="zero")
+        pairs = [(weight, tf.convert_to_tensor(gradient)) for weight, gradient in zip(weights, gradients, strict=True)]
+        at_rest = {id(weight) for weight, gradient in pairs if not np.any(as64(gradient))}
+        stuck = [weight for weight in stuck if id(weight) in at_rest]
+        for weight, gradient in pairs:
+            weight.assign(weight - 0.01 * gradient)
+    if len(stuck) > 1:
+        yield (
+            "Two steps along the gradient, from the start of a new layer.",
+            f"{', '.join(weight.path for weight in stuck)} stay at zero: their gradient is zero there.",
+            "Weights that are multiplied with each other, all zero, never train.",
+            "Start one of them at random numbers.",
+        )
+
+
 @check(*LAYERS)
 def gradient_at_special_inputs(case: Case) -> Iterator[Told]:
     """The gradient is finite for inputs of zeros and for equal inputs."""
@@ -1002,18 +1028,21 @@ def separate_objects(case: Case) -> Iterator[Told]:
 
 @check(*LAYERS)
 def arguments_act(case: Case) -> Iterator[Told]:
-    """An activation, initializer, regularizer or constraint that is given to it acts."""
+    """An activation, initializer, regularizer, constraint or rate of dropout that is given to it acts."""
     cls = own_class(case)
     if not inspect.isclass(case.subject):
         raise DoesNotApply("a function makes it: its arguments aren't known")
     names = [weight.path.split("/")[-1] for weight in case.layer.weights]
+    kernels = [weight for weight in case.layer.trainable_weights if len(weight.shape) > 1]
     for name in (parameter.name for parameter in parameters(cls)):
         prefix, _, ending = name.rpartition("_")
-        given, acts = EFFECTS.get(ending, ("", None))
+        given, acts = EFFECTS.get(ending, (None, None))
         # Without a weight of that name, as where use_bias is False, it needn't act.
-        if acts is None or (ending != "activation" and not any(prefix in one for one in names)):
+        of_weights = acts in (initializes, regularizes, constrains)
+        there = any(prefix in one for one in names) or (prefix == "kernel" and kernels)
+        if acts is None or (of_weights and not there):
             continue
-        fix = f"Call self.{name} on the outputs." if ending == "activation" else f"Hand it to add_weight as {ending}."
+        fix = f"Hand it to add_weight as {ending}." if of_weights else f"Hand self.{name} to what it is for."
         with contextlib.suppress(Exception):  # it may take other values only
             if not acts(case, name, given):
                 tried = f"{cls.__name__} with {name}={given!r}, and with another, built and called."
@@ -1054,11 +1083,22 @@ def activates(case: Case, name: str, given: str) -> bool:
     return False
 
 
-EFFECTS: dict[str, tuple[str, Callable[[Case, str, str], bool]]] = {
+def drops(case: Case, name: str, given: float) -> bool:
+    """Whether a rate reaches the layers of noise inside, if there are any."""
+    rates = []
+    for value in (0.1, given):
+        inner = inner_layers(case.built(**{name: value}))
+        rates.append([getattr(one, "rate", None) for one in inner if isinstance(one, NOISE)])
+    return not rates[0] or rates[0] != rates[1]
+
+
+EFFECTS: dict[str, tuple[Any, Callable[[Case, str, Any], bool]]] = {
     "initializer": ("ones", initializes),
     "regularizer": ("l2", regularizes),
     "constraint": ("non_neg", constrains),
     "activation": ("exponential", activates),
+    "rate": (0.7, drops),
+    "dropout": (0.7, drops),
 }
 """How the name of an argument ends, with a value for it, and a function that tries whether it acts."""
 
@@ -1709,6 +1749,12 @@ def added_losses(case: Case) -> Iterator[Told]:
     layer = case.layer
     case.run(training=True)
     why, fix = "fit adds them to the loss.", "Add ops.mean(…) or ops.sum(…), computed in float32."
+    new = case.make()
+    counts = [len(new.losses) for _ in range(2) if case.call(new, case.of(), True) is not None]
+    if counts[0] != counts[1]:
+        fix = "Call self.add_loss in call; in build hand a regularizer to add_weight."
+        yield ("Two calls of a new layer.", f"{counts[0]} losses, then {counts[1]}.", "It acts in one step only.", fix)
+        return
     if not layer.losses:
         if re.search(r"self\.losses\.(append|extend)|self\.losses *\+=", source_of(type(layer).call)):
             fix = "Call self.add_loss(…): self.losses is a new list each time."
@@ -2284,6 +2330,9 @@ def training_flag(case: Case) -> Iterator[Told]:
     norms = [one for one in inner_layers(layer) if isinstance(one, keras.layers.BatchNormalization) and one.trainable]
     rates = rates_of(layer)
     own = takes(layer, "training") and rates and not inner_layers(layer)
+    if others := [name for name in ("is_training", "train", "train_mode") if takes(layer, name)]:
+        found, why = f"call takes {others[0]}.", "Keras gives it training, and nothing by another name."
+        yield ("The signature of call.", found, why, "Write call(self, inputs, training=None).", link)
     if not (needs or norms or own):
         raise DoesNotApply("it holds no dropout, noise or batch normalization, and no argument names a rate")
     default = inspect.signature(layer.call).parameters.get("training")
@@ -2771,7 +2820,7 @@ def functions_made(case: Case) -> int:
 @check("model")
 def own_train_step(case: Case) -> Iterator[Told]:
     """A `train_step` of its own calls the model in training, uses weights and the layers' losses, and reports them."""
-    model, given, outputs = with_own_step(case, "train_step")
+    model, given, outputs = with_own_step(case, "train_step", "compute_loss")
     targets, scaled = outputs + 10.0, []
 
     def fitted(x: Any, y: Any, epochs: int = 1, **options: Any) -> dict[str, list[float]]:
@@ -2802,11 +2851,11 @@ def own_train_step(case: Case) -> Iterator[Told]:
         raise DoesNotApply(f"it doesn't call self.optimizer.scale_loss(loss): {why}")
 
 
-def with_own_step(case: Case, name: str) -> tuple[Any, Any, np.ndarray]:
+def with_own_step(case: Case, *names: str) -> tuple[Any, Any, np.ndarray]:
     """Return a model that writes a step of its own, with inputs and its outputs."""
     model = case.built()
-    if not written(model, name):
-        raise DoesNotApply(f"{name} isn't written")
+    if not any(written(model, name) for name in names):
+        raise DoesNotApply(f"it writes no {' and no '.join(names)}")
     given, keywords = case.of()
     outputs = model(given, **keywords)
     if written(model, "compile") or len(flat_tensors(outputs)) != 1 or not case.by_rows or keywords:
@@ -3588,21 +3637,21 @@ def optimizer_state(case: Case) -> Iterator[Told]:
 @check("optimizer", after=("can_be_made", "optimizer_minimizes", "optimizer_state"))
 def optimizer_rate(case: Case) -> Iterator[Told]:
     """The learning rate acts: at 0 nothing moves, and a schedule is followed."""
-    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([2], [0.0, 0.1])
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([6], [0.0, 0.1])
     optimizer = with_schedule(case, schedule)
     why = "A schedule is what long trainings use."
     fix = "Multiply the step by the learning_rate given to update_step, not by a number kept in __init__."
-    tried = "12 steps with a schedule as learning_rate, which is 0 at first, and 0.1 from step 3 on."
+    tried = "16 steps with a schedule as learning_rate, which is 0 at first, and 0.1 from step 7 on."
     try:
-        losses, _ = quadratic(optimizer, 12)
+        losses, _ = quadratic(optimizer, 16)
     except Exception as error:
         yield tried, f"With a schedule as learning_rate: {words(error)}", why, fix
         return
-    if not np.isfinite(losses[:3]).all():
-        found = f"At a learning rate of 0, which a step is divided by, the loss becomes {losses[2]:.5g}."
+    if not np.isfinite(losses[:7]).all():
+        found = f"At a learning rate of 0, which a step is divided by, the loss becomes {losses[6]:.5g}."
         yield tried, found, "A warm-up starts at 0.", "Multiply by the learning rate instead."
-    elif not np.allclose(losses[:3], losses[0], rtol=1e-4):
-        yield tried, f"The learning rate is ignored: the loss goes from {losses[0]:.5g} to {losses[2]:.5g}.", why, fix
+    elif not np.allclose(losses[:7], losses[0], rtol=1e-4):
+        yield tried, f"The learning rate is ignored: the loss goes from {losses[0]:.5g} to {losses[6]:.5g}.", why, fix
     elif np.allclose(losses, losses[0], rtol=1e-6):
         yield tried, "The learning rate stays at that of step 0: nothing moves when the schedule rises.", why, fix
 
