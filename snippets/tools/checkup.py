@@ -924,6 +924,8 @@ def shifted(case: Case, seed: int) -> Any:
 @check(*LAYERS, after=("tracked_weights", "reached_weights"))
 def leaves_its_start(case: Case) -> Iterator[Told]:
     """No weight starts at a zero from which no gradient leads away."""
+    if case.kind == "model" and any(written(case.layer, name) for name in ("train_step", "compute_loss")):
+        raise DoesNotApply("it is trained by a step of its own, which may use more than a call does")
     layer = case.built(move=False)
     zeros = [weight for weight in layer.trainable_weights if is_float(weight.dtype) and not np.any(as64(weight))]
     if len(zeros) < 2:
@@ -1920,14 +1922,18 @@ def rows_are_independent(case: Case) -> Iterator[Told]:
     if is_random(case):
         raise DoesNotApply("it is random")
     whole = case.run(training=False)
-    for rows, name in ((slice(0, 1), "The first row"), (slice(1, 3), "Rows 1 and 2")):
+    for rows, name in (
+        (slice(0, 1), "The first row"),
+        (slice(1, 3), "Rows 1 and 2"),
+        (slice(-1, None), "The last row"),
+    ):
         try:
             part = case.run(training=False, rows=rows)
         except Exception as error:
             fix = "Take the batch size from ops.shape(x)[0], or -1 in a reshape."
             yield (
                 f"{name} alone, after a call with {case.batch} rows.",
-                f"In a batch of {rows.stop - rows.start}: {words(error)}",
+                f"In a batch of {len(range(case.batch)[rows])}: {words(error)}",
                 "The last batch of an epoch is smaller.",
                 fix,
             )
@@ -2414,7 +2420,7 @@ def randomness(case: Case) -> Iterator[Told]:
 
 @check(*LAYERS)
 def frozen_state(case: Case) -> Iterator[Told]:
-    """A call moves no weight of a layer with trainable=False."""
+    """A call with trainable=False moves no weight that is trained otherwise."""
     layer = case.layer
     if not layer.trainable_weights:
         raise DoesNotApply("it has no trainable weights")
@@ -2820,7 +2826,7 @@ def functions_made(case: Case) -> int:
 @check("model")
 def own_train_step(case: Case) -> Iterator[Told]:
     """A `train_step` of its own calls the model in training, uses weights and the layers' losses, and reports them."""
-    model, given, outputs = with_own_step(case, "train_step", "compute_loss")
+    model, given, outputs = with_own_step(case, "train_step")
     targets, scaled = outputs + 10.0, []
 
     def fitted(x: Any, y: Any, epochs: int = 1, **options: Any) -> dict[str, list[float]]:
@@ -2851,11 +2857,11 @@ def own_train_step(case: Case) -> Iterator[Told]:
         raise DoesNotApply(f"it doesn't call self.optimizer.scale_loss(loss): {why}")
 
 
-def with_own_step(case: Case, *names: str) -> tuple[Any, Any, np.ndarray]:
+def with_own_step(case: Case, name: str) -> tuple[Any, Any, np.ndarray]:
     """Return a model that writes a step of its own, with inputs and its outputs."""
     model = case.built()
-    if not any(written(model, name) for name in names):
-        raise DoesNotApply(f"it writes no {' and no '.join(names)}")
+    if not written(model, name):
+        raise DoesNotApply(f"{name} isn't written")
     given, keywords = case.of()
     outputs = model(given, **keywords)
     if written(model, "compile") or len(flat_tensors(outputs)) != 1 or not case.by_rows or keywords:
@@ -4239,7 +4245,14 @@ def kind_of(thing: Any) -> str:
 
 def case_of(subject: Any, inputs: Any, keywords: dict[str, Any] | None, kind: str | None, arguments: dict) -> Case:
     """Find what kind of object a subject is, or makes, and what it is called with."""
+    if kind not in (None, *KINDS, *FUNCTIONS):
+        kinds = ", ".join([*KINDS, *FUNCTIONS])
+        raise ValueError(
+            f"There is no kind {kind!r}: give one of {kinds}; an argument of this name by functools.partial."
+        )
     found = kind or kind_of(subject)
+    if arguments and kind_of(subject) and not inspect.isclass(subject):
+        raise ValueError(f"It is an object already: {', '.join(arguments)} can be given to a class or a function only.")
     if not found and callable(subject) and not inspect.isclass(subject):
         names = list(inspect.signature(subject).parameters)
         if names[:2] == ["y_true", "y_pred"]:
@@ -4264,6 +4277,8 @@ def case_of(subject: Any, inputs: Any, keywords: dict[str, Any] | None, kind: st
     rng = np.random.default_rng(0)
     if inputs is None:
         inputs = (64, 32) if found == "initializer" else rng.normal(size=(6, 4)).astype("float32")
+    if found in LOSSES and not (isinstance(inputs, tuple | list) and len(inputs) == 2):
+        raise ValueError("Give a loss the pair (y_true, y_pred) as its inputs.")
     if found in LAYERS or found in (*LOSSES, *METRICS):
         inputs = tree.map_structure(as_array, inputs)
     elif found in ("activation", "regularizer", "constraint"):
@@ -4330,6 +4345,9 @@ def checkup(
                 bar.show(title)
                 run_one(title, one, case, report, (leave_out or {}).get(title))
         bar.show("")
+    if not report.passed and not report.findings and len(report.left) > len(leave_out or {}):
+        why, fix = "A report without a finding says nothing then.", "Read the reasons beside ○, and give other inputs."
+        report.findings.append(Finding("checkup", "Every check that is for it.", "None could be run.", why, fix))
     return report
 
 

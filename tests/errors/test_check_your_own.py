@@ -169,6 +169,30 @@ def test_further_tensors_are_given_by_their_names():
     assert "graph_call" in report.passed
 
 
+@pytest.mark.proves("Give four rows or more, and three steps of a sequence, of the kind that you will have.")
+def test_how_many_rows_and_steps_are_needed():
+    steps = np.stack([X] * 3, axis=1)
+    assert "one_trace" in checkup(Standardized, X[:4]).passed
+    assert "under 4 rows" in checkup(Standardized, X[:3]).left["one_trace"]
+    assert "3 steps or more" not in checkup(Standardized, steps).left["mask_goes_on"]
+    assert "3 steps or more" in checkup(Standardized, steps[:, :2]).left["mask_goes_on"]
+
+
+def test_what_can_not_be_tried_is_not_clean():
+    class Unmade(keras.layers.Layer):
+        def __init__(self, needed, **kwargs):
+            super().__init__(**kwargs)
+
+    with pytest.raises(AssertionError, match="None could be run"):
+        checkup(Unmade(3), X).assert_clean()
+    with pytest.raises(ValueError, match=r"the pair \(y_true, y_pred\)"):
+        checkup(Squared, X)
+    with pytest.raises(ValueError, match="There is no kind 'activations'"):
+        checkup(keras.activations.relu, X, kind="activations")
+    with pytest.raises(ValueError, match="object already: epsilon"):
+        checkup(Standardized(), X, epsilon=0.1)
+
+
 @pytest.mark.proves("A check that doesn't fit is left out by its name, with a reason that the report repeats:")
 def test_a_check_that_is_left_out():
     report = checkup(Standardized, X, leave_out={"one_trace": "for a reason"})
