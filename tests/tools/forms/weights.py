@@ -356,6 +356,31 @@ class LateAssisted(Assisted):
         pass
 
 
+@register
+class Factored(Same):
+    """Adds a product of two small matrices, of which one starts at zero."""
+
+    def build(self, input_shape):
+        size = input_shape[-1]
+        self.down = self.add_weight(name="down", shape=(size, 2), initializer=self.start())
+        self.up = self.add_weight(name="up", shape=(2, size), initializer="zeros")
+
+    def start(self) -> keras.initializers.Initializer:
+        """How the first one starts."""
+        return keras.initializers.RandomNormal(stddev=0.5)
+
+    def call(self, inputs):
+        return inputs + ops.matmul(ops.matmul(inputs, self.down), self.up)
+
+
+@register
+class StuckFactored(Factored):
+    """Wrong: both start at zero."""
+
+    def start(self):
+        return keras.initializers.Zeros()
+
+
 X = normal(8, 5)
 
 FORMS = [
@@ -402,6 +427,7 @@ FORMS = [
         "one seed for two weights", SeededAlike, SeededApart, X, "weights", r"(?i)same (random )?(numbers|values)|start"
     ),
     Form("one layer three times in a list", RepeatedBlocks, Blocks, X, "weights", r"(?i)share|entries are"),
+    Form("two factors that start at zero", StuckFactored, Factored, X, "weights", r"(?i)zero|start"),
     Form("weights in a class attribute", ClassLayer, InnerLayer, X, "weights", r"(?i)share"),
     Form("weights made in training", LateAssisted, Assisted, X, "weights", r"late_weights .*variables", source=LATE),
 ]
