@@ -1687,6 +1687,7 @@ def each_input_counts(case: Case) -> Iterator[Told]:
             yield ("A call on a structure of inputs.", found, "It is the caller's.", fix)
     case.steady()
     if isinstance(given, dict) and len(given) > 1:
+        restore(case.memory["state"])
         turned = case.call(layer, (dict(reversed(given.items())), keywords))
         restore(case.memory["state"])
         if found := differ(turned, case.outputs, 1e-5):
@@ -2573,26 +2574,37 @@ def mask_of_each_input(case: Case) -> Iterator[Told]:
     layer = case.layer
     if is_random(case) or not (layer.supports_masking or takes(layer, "mask")):
         raise DoesNotApply("it is random, or takes no masks")
+    cut = [np.ones(each.shape[:2], bool) for each in given]
+    for mask in cut:
+        mask[::2, -1] = False
     for number, one in enumerate(given):
-        masks = [np.ones(each.shape[:2], bool) for each in given]
-        masks[number][::2, -1] = False
+        masks = [mask if n == number else np.ones_like(mask) for n, mask in enumerate(cut)]
+        opened = [np.ones_like(mask) if n == number else mask for n, mask in enumerate(cut)]
+        # Where the mask that leaves follows this one, as where any of them is true, its steps needn't be left out.
+        leaving = [mask_of(flat_tensors(called_with(layer, given, each))[0]) for each in (opened, cut)]
+        follows = None not in leaving and not np.array_equal(*leaving) if leaving.count(None) < 2 else True
         other = [each.copy() for each in given]
-        other[number] = np.where(masks[number][..., None], one, one[::-1, ::-1] + 3.0).astype(one.dtype)
+        other[number] = np.where(cut[number][..., None], one, one[::-1, ::-1] + 3.0).astype(one.dtype)
         results = []
         for values in (given, other):
-            tensors = [WithMask(mask)(tf.convert_to_tensor(each)) for mask, each in zip(masks, values, strict=True)]
-            outputs = layer(type(given)(tensors))
+            outputs = called_with(layer, values, masks)
             keeps = [out.shape[:2] == one.shape[:2] for out in flat_tensors(outputs)]
-            results.append(without_padding(outputs, masks[number], keeps, both=False))
+            results.append(without_padding(outputs, cut[number], keeps, both=follows))
         if found := differ(*results, 1e-4):
-            yield (
-                f"Two batches with the same masks, different in the padded steps of input {number} only.",
-                f"The outputs differ, so padding counts: {found}.",
-                "Padding of one of the inputs is counted as data.",
+            tried = f"Two batches with the same masks, different in the padded steps of input {number} only."
+            found = f"The outputs differ, so padding counts: {found}."
+            why, fix = (
+                "It is counted as data.",
                 "call(self, inputs, mask=None) gets a list of masks: use that of each input.",
-                "errors/layers.html#mask-lost",
             )
+            yield (tried, found, why, fix, "errors/layers.html#mask-lost")
             return
+
+
+def called_with(layer: Any, values: Any, masks: list[np.ndarray]) -> Any:
+    """Call a layer on several inputs, each with a mask."""
+    tensors = [WithMask(mask)(tf.convert_to_tensor(each)) for mask, each in zip(masks, values, strict=True)]
+    return layer(type(values)(tensors))
 
 
 def is_sequence(array: Any) -> bool:
@@ -3064,10 +3076,7 @@ def loss_per_sample(case: Case) -> Iterator[Told]:
         found = f"With reduction=None a result of shape {each.shape}."
         yield f"The loss with reduction=None, for {rows} samples.", found, why, fix
         return
-    if (
-        case.kind == "loss"
-        and getattr(case.memory["a new object"].call(y_true, y_pred), "_keras_mask", None) is not None
-    ):
+    if mask_of(case.memory["a new object"].call(y_true, y_pred)) is not None:
         raise DoesNotApply("its values carry a mask, which Keras leaves out of the mean")
     for reduction, expected in (("sum", each.sum()), ("sum_over_batch_size", each.mean())):
         got = as64(loss_of(case, reduction=reduction)(y_true, y_pred))

@@ -147,13 +147,34 @@ def test_the_huber_loss_from_its_config_has_another_delta():
     assert float(remade(loss)(far, zero)) == 4.0 - 0.5  # of a delta of 1
 
 
-@fact("config_gives_the_same", "losses.CosineSimilarity")
+@fact("config_gives_the_same", "losses.CosineSimilarity", "metrics.CosineSimilarity")
 def test_the_cosine_similarity_from_its_config_has_another_axis():
     """From its config it has another `axis`."""
     loss = losses.CosineSimilarity(axis=0)
     one, other = np.float32([[1, 2], [3, 4]]), np.float32([[1, 0], [3, 0]])
     assert float(loss(one, other)) == pytest.approx(-0.5)  # of columns that are equal, and at right angles
     assert float(remade(loss)(one, other)) == pytest.approx(-0.5236, abs=1e-4)  # of rows
+    metric = keras.metrics.CosineSimilarity(axis=0)
+    assert float(metric(one, other)) == pytest.approx(0.5)
+    assert float(remade(metric)(one, other)) == pytest.approx(0.5236, abs=1e-4)
+
+
+@fact("varying_axes", "layers.RandomPerspective", "layers.RandomElasticTransform")
+def test_two_layers_of_images_raise_if_the_height_is_unknown():
+    """In a graph it raises if the height of the images is unknown."""
+    images = tf.TensorSpec((None, None, 8, 3), "float32")
+    for layer in layers.RandomPerspective(), layers.RandomElasticTransform():
+        layer(keras.Input((None, 8, 3)))
+        with pytest.raises(TypeError, match="NoneType"):
+            tf.function(layer).get_concrete_function(images)
+
+
+@fact("optimizer_dtypes", "optimizers.Muon")
+def test_muon_steps_no_weight_of_float64():
+    """It raises for weights of float64."""
+    weight = keras.Variable(np.ones((3, 2)), dtype="float64")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="double"):
+        keras.optimizers.Muon().apply([tf.ones((3, 2), "float64")], [weight])
 
 
 @fact("config_round_trip", "layers.RandomShear")
