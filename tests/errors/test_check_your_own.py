@@ -244,12 +244,93 @@ def shown_table(anchor: str) -> list[str]:
     return [line.strip("| ") for line in lines if line.startswith("| ") and line != "|---"][1:]
 
 
-@pytest.mark.proves(*checks_table())
+@pytest.mark.proves(
+    "`can_be_called`: It can be made and called on the example, with finite numbers. | a weight made in "
+    "call; a kernel sized by the steps; the logarithm of 0",
+    "`leaves_its_start`: No weight starts at a zero from which no gradient leads away. | two factors that"
+    " start at zero",
+    "`gradient_at_special_inputs`: The gradient is finite for inputs of zeros and for equal inputs. | the"
+    " root of 0; the norm of zeros; where behind a division; the distance to weights that start at 0",
+    "`different_starts`: No two weights start with the same random numbers. | one initializer for two "
+    "weights; one seed for two weights",
+    "`separate_objects`: Two objects share no weight, and no list inside holds one layer several times. |"
+    " one layer three times in a list; weights in a class attribute",
+    "`file_round_trip`: Saved and loaded in a new process, inside of models of each kind, it gives equal "
+    "outputs. | a NumPy array in the config; a layer that isn't made from the config again; integer keys "
+    "in the config; a class that isn't registered; an inner layer that is built twice; a lambda in a "
+    "Lambda layer; a random array instead of a weight; weights made in the order of a set; a seed from "
+    "hash(); adapted statistics in an array; a model's build that builds nothing; a model's build that "
+    "makes layers; weights written and not read; a model's build for one of two arguments; a model of two"
+    " arguments without a build",
+    "`graph_call`: A call inside `tf.function` with an unknown batch size gives the numbers of an eager "
+    "call, for any batch. | a reshape to shape[0]; an if on a tensor; NumPy in call; a Python loop over "
+    "the rows; the clock read in call",
+    "`added_losses`: Each loss that it adds is one finite number, in 16 bits too, and counts once. | a "
+    "loss appended to self.losses; an added loss that is a vector; an added loss in float16; an inner "
+    "loss added again",
+    "`numbers_in_16_bits`: In 16 bits the numbers stay near those of float32, for inputs that are large, "
+    "small, constant and long. | softmax without the maximum; squares in float16; an epsilon lost in "
+    "float16; a log of a sum of powers; a running mean in 16 bits; a mask of -1e9 in float16; softplus of"
+    " large inputs",
+    "`numbers_in_32_bits`: In float32 the numbers stay near those of float64, for inputs around 1,000 "
+    "too. | a variance that cancels; softmax in 32 bits without the maximum",
+    "`mask_is_used`: What stands in padded steps doesn't change the outputs for the others, if the layer "
+    "says that it takes masks. | a mean that counts padding; a mean over all steps; an inverted mask; a "
+    "maximum with padding at 0; statistics that count padding; a softmax that counts padding; neighbours "
+    "that are padding; an LSTM that isn't told; np.all on a mask; -1e9 times a mask in float16",
+    "`mask_inside`: Zeros behind integers don't count, if an embedding inside says that 0 is padding. | "
+    "an embedding's mask that is lost",
+    "`mask_goes_on`: The mask leaves a layer that keeps the time axis, with the shape of its output. | a "
+    "mask with a further axis; a mask of all steps for half of them",
+    "`own_train_step`: A `train_step` of its own calls the model in training, uses weights and the "
+    "layers' losses, and reports them. | a step's metric that isn't reset; a step without training=True; "
+    "a step without the layers' losses; a step that drops sample weights; a step that reports 0",
+    "`loss_shapes`: Targets of shape (n,) and (n, 1) give the same loss, or an error. | (n,) against (n, 1)",
+    "`loss_gradients`: The gradient is finite, also for a perfect prediction and for predictions of 0 and"
+    " 1, and isn't 0 everywhere. | the logarithm of a sigmoid; nan at a perfect prediction; rounded "
+    "predictions; 0 / 0 for a prediction of zeros; no gradient for the worst",
+    "`loss_in_16_bits`: For predictions in 16 bits the loss is near that of the same numbers in float32. "
+    "| a float32 constant in a loss",
+    "`metric_value`: It gives a finite result, which follows the data. | a minimum that starts at 0",
+    "`metric_resets`: After `reset_state` it starts again, and two objects share nothing. | not reset; "
+    "half reset; 0 / 0 before the first batch; a result that changes the state; a maximum reset to 0; one"
+    " metric inside of all objects",
+    "`metric_weights`: A sample of weight 0 doesn't count, one of weight 2 counts twice. | sample weights"
+    " ignored by a metric; samples counted without weights; sample weights applied twice; a metric that "
+    "takes no weights",
+    "`metric_shapes`: Targets of shape (n,) and (n, 1) give the same result, or an error. | a metric that broadcasts",
+    "`metric_in_16_bits`: It counts in 32 bits: 4,000 predictions in float16 give the result of float32. "
+    "| a count in float16",
+    "`optimizer_rate`: The learning rate acts: at 0 nothing moves, and a schedule is followed. | the "
+    "learning rate's schedule ignored",
+    "`optimizer_separates`: The steps of one weight are no others if another weight of its shape was "
+    "trained before. | one velocity for two weights",
+    "`optimizer_at_zero`: With gradients of zero no weight becomes nan, and no noise repeats itself. | 0 "
+    "/ 0 for a gradient of 0; the same noise at each step",
+    "`schedule_value`: For Python integers and for tensors, in a graph too, it gives the same rate: one "
+    "finite number, not negative. | a schedule with an if; a schedule that is infinite at 0; a schedule "
+    "below 0; steps in float16",
+    "`regularizer_values`: It returns one finite number that isn't negative, with a finite gradient, also"
+    " at zero and in 16 bits. | a penalty for each column; a negative penalty; a penalty with a nan "
+    "gradient; a penalty in float16",
+    "`constraint_values`: It keeps shape and dtype, in a graph too, gives finite numbers, and changes "
+    "nothing if it is applied again. | a constraint that shrinks again; a constraint in float32; a "
+    "constraint that divides by 0; a constraint of another shape; a constraint by NumPy; a constraint "
+    "that drops weights; a constraint that leaves nothing",
+    "`activation_values`: It keeps the dtype, gives finite numbers and gradients for large inputs and in "
+    "16 bits. | a sigmoid that overflows; an activation in float32; a float32 constant in an activation; "
+    "an activation whose slope is infinite; noise of one seed in an activation",
+)
 def test_the_table_of_checks():
     assert shown_table("checks") == checks_table(), "\n".join(f"| {row} |" for row in checks_table())
 
 
-@pytest.mark.proves(*keras_table(), "It was run on the 325 objects that Keras 3.15.1 exports")
+@pytest.mark.proves(
+    "It was run on the 325 objects that Keras 3.15.1 exports",
+    "`UnitNormalization` | In float16 it makes zeros of numbers around 300.",
+    "`Dice`, `Tversky`, `dice`, `tversky` | It gives one value for the batch: a sample of weight 0 counts.",
+    "`Ftrl` | A warm-up that starts at 0 makes each weight nan.",
+)
 def test_the_table_of_facts_about_keras():
     """`tests/tools/test_builtin.py` has the programs."""
     assert shown_table("keras") == keras_table(), "\n".join(f"| {row} |" for row in keras_table())
