@@ -224,7 +224,7 @@ def checks_table() -> list[str]:
     rows = []
     for name, one in tool.CHECKS.items():
         holds = inspect.getdoc(one.run).splitlines()[0]
-        forms = "; ".join(form.replace("*", r"\*") for form, by in FOUND.items() if by == name)
+        forms = "; ".join(form.replace("**kwargs", "`**kwargs`") for form, by in FOUND.items() if by == name)
         rows.append(f"`{name}`: {holds} | {forms or 'none'}")
     return rows
 
