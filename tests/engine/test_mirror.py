@@ -121,6 +121,20 @@ def test_a_layer_outside_of_the_contract(proved):
     assert problems(proved) == []
 
 
+def test_a_wrong_form_that_no_check_is_said_to_catch(proved):
+    proved.replace("snippets/add.py", "    return a + b\n", f"    return a + b\n{LAYER}")
+    for end in "start", "end":
+        proved.replace("snippets/add.py", f"[{end}:add]", f"[{end}:add_fails]")
+    proved.replace("tests/test_add.py", "add(1, 2)", "add(1, 2) or Doubled")
+    proved.replace("tests/test_add.py", "\n\ndef", '\nCASES = {"Doubled": Doubled}\n\n\ndef')  # that of another section
+    (problem,) = problems(proved)
+    said = "snippets/add.py:6: no test of tests/test_add.py says which check catches Doubled of add_fails."
+    assert problem.startswith(said)
+
+    proved.replace("tests/test_add.py", '"Doubled": Doubled', '"Doubled of add_fails": Doubled')
+    assert problems(proved) == []
+
+
 @pytest.mark.parametrize(
     "layer",
     [
