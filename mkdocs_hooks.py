@@ -54,7 +54,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     site = Site(config)
     for module in (*site.modules(), *sorted(site.tools.glob("*.py"))):
         if not any(laws.syntax(site, module)):  # told already; while serving, the rest of the site stays
-            content = takeaway.script(module.read_text(encoding="utf-8"), site)
+            text = module.read_text(encoding="utf-8")
+            if module.parent == site.tools:
+                text = takeaway.with_address(text, config.site_url or "")
+            content = takeaway.script(text, site)
             files.append(File.generated(config, module.relative_to(site.snippets).as_posix(), content=content))
     return files
 

@@ -46,6 +46,11 @@ def script(module: str, site: Site) -> str:
     return f"# /// script\n{head}# ///\n\n{''.join(lines)}"
 
 
+def with_address(tool: str, address: str) -> str:
+    """A tool that knows where the site is, so that what it prints links to the site's pages."""
+    return tool.replace('\nSITE = ""\n', f'\nSITE = "{address}"\n')
+
+
 @cache  # it reads the list of files of each package that is installed
 def _provided() -> Mapping[str, list[str]]:
     """Which packages provide what is imported."""

@@ -59,6 +59,9 @@ from keras import ops, tree
 WIDTH = 72
 """Columns of a report: it fits beside a table of contents."""
 
+SITE = ""
+"""The address of the pages that a report links to. The site that hosts this module writes its own here."""
+
 
 class DoesNotApply(Exception):
     """Why a check can tell nothing of an object."""
@@ -79,6 +82,11 @@ class Finding:
     fix: str
     link: str = ""
     """Page and anchor of the entry in the errors chapter, if there is one."""
+
+    @property
+    def address(self) -> str:
+        """Where that entry is read."""
+        return SITE + self.link if self.link else ""
 
 
 @dataclass
@@ -109,7 +117,7 @@ class Report:
         for one in self.findings:
             lines.append(f"✗ {one.check}")
             parts = [("tried", one.tried), ("found", one.found), ("why it matters", one.why), ("fix", one.fix)]
-            for label, text in [*parts, ("see", one.link)]:
+            for label, text in [*parts, ("see", one.address)]:
                 if text:
                     text = f"{label}: {text}"
                     lines.append(textwrap.fill(text, WIDTH, initial_indent="    ", subsequent_indent="        "))
@@ -130,7 +138,7 @@ class Report:
             parts = [("Tried", one.tried), ("Found", one.found), ("Why it matters", one.why), ("Fix", one.fix)]
             text = "<br>".join(f"<b>{label}:</b> {html.escape(words)}" for label, words in parts if words)
             rows.append(
-                ("✗", f"<b>{html.escape(one.check)}</b>", text + (f"<br>{_anchor(one.link)}" if one.link else ""))
+                ("✗", f"<b>{html.escape(one.check)}</b>", text + (f"<br>{_anchor(one.address)}" if one.link else ""))
             )
         rows += [("✓", html.escape(name), "passed") for name in self.passed]
         rows += [("○", html.escape(name), f"<i>{html.escape(reason)}</i>") for name, reason in self.left.items()]
@@ -140,8 +148,9 @@ class Report:
         return f'<table style="color: inherit; border-collapse: collapse"><caption>{head}</caption>{body}</table>'
 
 
-def _anchor(link: str) -> str:
-    return f'<span style="opacity: 0.8">See {html.escape(link)}</span>'
+def _anchor(address: str) -> str:
+    text = html.escape(address)
+    return f'See <a style="color: inherit" href="{text}">{text}</a>' if SITE else f"See {text}"
 
 
 Told = tuple[str, ...]
@@ -877,14 +886,15 @@ def reached_weights(case: Case) -> Iterator[Told]:
     if case.kind == "model" and any(written(layer, name) for name in ("train_step", "compute_loss")):
         raise DoesNotApply("it is trained by a step of its own, which may use more than a call does")
     paths = [weight.path for weight in layer.trainable_weights]
-    reached, wrong = set(), set()
+    reached, wrong, constant = set(), set(), True
     for number in range(4):
         # With other weights no unit is off for all of the inputs, and with those of the start no softmax is at its end.
         layer = case.layer if number == 0 else case.built(move=number % 2 == 0)
         for training in (True, False):
             seed = 2 + number
             with tf.GradientTape() as tape:
-                total = scalar_of(case.call(layer, case.of(values=shifted(case, seed)), training), seed)
+                outputs = case.call(layer, case.of(values=shifted(case, seed)), training)
+                total = scalar_of(outputs, seed)
                 total += sum((tf.cast(loss, "float32") for loss in layer.losses), 0.0)
             gradients = tape.gradient(total, [weight.value for weight in layer.trainable_weights])
             for path, gradient in zip(paths, gradients, strict=True):
@@ -893,17 +903,23 @@ def reached_weights(case: Case) -> Iterator[Told]:
                 values = as64(gradient)
                 reached |= {path} if values.any() or not values.size else set()
                 wrong |= {path} if not np.isfinite(values).all() else set()
-        if len(reached) == len(paths):
+            # A softmax over one channel is 1 for any weights: its gradient is rounding.
+            constant = constant and (training or not differ(outputs, case.outputs, 1e-6))
+        if len(reached) == len(paths) and not constant:
             break
+    same = "The outputs are the same for other weights and inputs: no" if constant else "No"
+    reached = set() if constant else reached
     tried = "The gradient of a random sum of the outputs and of the layer's losses, for several inputs."
     if lost := [path for path in paths if path not in reached | wrong]:
         why = "The weight keeps its first value; fit warns once, or not at all."
         optional = [p.name for p in inspect.signature(layer.call).parameters.values() if p.default is None]
-        optional = [n for n in optional if n not in ("training", "mask", *case.keywords) and n in written_names(layer)]
+        known = ("training", "mask", *case.keywords)
+        known += ("initial_state",) if isinstance(layer, keras.layers.RNN) else ()  # the second step has a state
+        optional = [n for n in optional if n not in known and n in written_names(layer)]
         if optional and not wrong:
             raise DoesNotApply(f"{', '.join(lost)} may belong to {', '.join(optional)}, which wasn't given")
         fix = "Use it in call through operations that have a gradient, or create it with trainable=False."
-        yield (tried, f"No gradient, or zero everywhere, reaches {', '.join(lost)}.", why, fix)
+        yield (tried, f"{same} gradient, or zero everywhere, reaches {', '.join(lost)}.", why, fix)
     if wrong:
         why = "One step of the optimizer makes the weight nan."
         fix = "Bound what is divided, rooted or exponentiated; with tf.where, give both branches safe arguments."
@@ -951,9 +967,13 @@ def leaves_its_start(case: Case) -> Iterator[Told]:
         )
 
 
+SPECIAL = "Padding, a dead relu or a constant image makes every weight nan in one step."
+SAFE = "Add an epsilon in sqrt, norm, log and division; tf.where needs safe arguments in both branches."
+
+
 @check(*LAYERS)
 def gradient_at_special_inputs(case: Case) -> Iterator[Told]:
-    """The gradient is finite for inputs of zeros and for equal inputs."""
+    """Outputs and gradient are finite for inputs of zeros and for equal inputs."""
     case.steady()
     floats = [a for a in tree.flatten(case.inputs) if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
     if not floats:
@@ -968,6 +988,10 @@ def gradient_at_special_inputs(case: Case) -> Iterator[Told]:
             outputs = case.call(layer, (given, keywords))
             total = scalar_of(outputs)
         if not np.isfinite(as64(total)):
+            if all(a.min(initial=0) < value < a.max(initial=0) for a in floats):
+                found = "The outputs hold nan or inf, though the example has smaller and larger numbers."
+                yield (f"A call on inputs of {name}.", found, SPECIAL, SAFE)
+                return
             continue  # the formula isn't defined there
         sources = [*watched, *(weight.value for weight in layer.trainable_weights)]
         names = [*("the inputs" for _ in watched), *(weight.path for weight in layer.trainable_weights)]
@@ -977,8 +1001,8 @@ def gradient_at_special_inputs(case: Case) -> Iterator[Told]:
             yield (
                 f"The gradient for inputs of {name}, where the outputs are finite.",
                 f"The gradient for {', '.join(sorted(wrong))} holds nan or inf.",
-                "Padding, a dead relu or a constant image makes every weight nan in one step.",
-                "Add an epsilon in sqrt, norm, log and division; tf.where needs safe arguments in both branches.",
+                SPECIAL,
+                SAFE,
             )
             return
 
@@ -1236,6 +1260,8 @@ def config_changes(config: dict[str, Any], before: dict[str, Any], after: dict[s
 def config_is_complete(case: Case) -> Iterator[Told]:
     """The config follows each argument of the constructor."""
     cls = own_class(case)
+    if any(cls.__init__ is vars(base).get("__init__") for base in KINDS[case.kind].__mro__):
+        raise DoesNotApply("it has no constructor of its own")
     thing = case.once("a new object", case.make)
     try:
         config = thing.get_config()
@@ -1758,6 +1784,10 @@ def added_losses(case: Case) -> Iterator[Told]:
         fix = "Call self.add_loss in call; in build hand a regularizer to add_weight."
         yield ("Two calls of a new layer.", f"{counts[0]} losses, then {counts[1]}.", "It acts in one step only.", fix)
         return
+    if not layer.losses and (told := losses_told(case)):
+        fix = "Call self.add_loss in call: a call empties the list. In build hand a regularizer to add_weight."
+        yield ("layer.losses after a call.", f"It is empty, though {told} was called.", "It never acts.", fix)
+        return
     if not layer.losses:
         if re.search(r"self\.losses\.(append|extend)|self\.losses *\+=", source_of(type(layer).call)):
             fix = "Call self.add_loss(…): self.losses is a new list each time."
@@ -1784,10 +1814,56 @@ def added_losses(case: Case) -> Iterator[Told]:
                 continue
             yield (tried, "A loss is nan or inf.", why, fix)
             return
+    if found := losses_in_graph(case):
+        fix = "Divide by ops.shape(x)[0], or take ops.mean: in a graph x.shape[0] is None."
+        yield ("The losses of a call inside tf.function, the batch size unknown, beside an eager one.", found, why, fix)
     inner = [float(as64(x)) for each in inner_layers(layer) for x in each.losses if not inner_layers(each)]
     if inner and all(values.count(value) >= 2 * inner.count(value) for value in inner):
         fix = "Keras collects the losses of inner layers: don't add them again."
         yield ("The losses of the layers inside.", "Each is in layer.losses twice.", why, fix)
+
+
+def losses_told(case: Case) -> str:
+    """Say which layer's `add_loss` a new object and its first call use, or nothing."""
+    told: list[str] = []
+    original = keras.layers.Layer.add_loss
+
+    def noted(layer: Any, loss: Any) -> None:
+        told.append(f"add_loss of {layer.name}")
+        original(layer, loss)
+
+    keras.layers.Layer.add_loss = noted
+    try:
+        case.call(case.make(), case.of(), True)
+    finally:
+        keras.layers.Layer.add_loss = original
+    return told[0] if told else ""
+
+
+def losses_in_graph(case: Case) -> str:
+    """Say how the sum of the added losses differs in a graph, or nothing."""
+    layer, structure = case.layer, case.of()
+
+    def total(*flat: Any) -> Any:
+        case.call(layer, tree.pack_sequence_as(structure, flat), True)
+        return sum(tf.cast(loss, "float32") for loss in layer.losses)
+
+    ends = []
+    for _ in range(2):
+        restore(case.memory["state"])
+        ends.append(float(as64(total(*tree.flatten(structure)))))
+    if abs(ends[0] - ends[1]) > 1e-6 * abs(ends[1]) or case.fixed:
+        return ""  # it draws
+    flat = tree.flatten(structure)
+    specs = [tf.TensorSpec([None, *x.shape[1:]] if x.shape.rank else [], x.dtype) for x in flat if tf.is_tensor(x)]
+    if len(specs) != len(flat):
+        return ""
+    restore(case.memory["state"])
+    with contextlib.suppress(Exception):  # graph_call reports what a graph raises
+        value = float(as64(tf.function(total, autograph=False, input_signature=specs)(*flat)))
+        if abs(value - ends[0]) > 1e-3 * abs(ends[0]):
+            return f"{value:.5g}, where the eager call adds {ends[0]:.5g}."
+    return ""
 
 
 @check(*LAYERS, after=("graph_call",))
@@ -2328,6 +2404,33 @@ NOISE = (keras.layers.Dropout, keras.layers.GaussianNoise, keras.layers.Gaussian
 RATE = re.compile(r"(^|_)(rate|dropout|stddev|noise|drop_prob|drop_path|keep_prob|momentum|sigma)(_rate)?$")
 
 
+@check("layer")
+def cell_states(case: Case) -> Iterator[Told]:
+    """A recurrent cell gives back states of the sizes in `state_size`, and its inputs change them."""
+    sizes = getattr(case.layer, "state_size", None)
+    if sizes is None or "states" not in case.keywords:
+        raise DoesNotApply("it isn't a recurrent cell that is given states=…")
+    if not (isinstance(case.outputs, tuple | list) and len(case.outputs) == 2):
+        fix = "Return output, [new_state]."
+        yield ("A call with states.", "It doesn't return a pair.", "keras.layers.RNN unpacks two.", fix)
+        return
+    states = case.outputs[1]
+    widths = [[size] if isinstance(size, int) else list(size) for size in tree.flatten(sizes)]
+    shapes = [list(one.shape[1:]) for one in flat_tensors(states)]
+    if tree.flatten(shapes) != tree.flatten(widths):
+        fix = "Let state_size name the features of each state that call returns."
+        yield ("The states that a call returns.", f"{shapes}, where state_size says {sizes}.", "RNN raises.", fix)
+        return
+    other = case.run(values=float_map(lambda a: a * 2 + 1, case.inputs))[1]
+    if not differ(states, other, 0.0):
+        yield (
+            "Two calls with other inputs, and the same states.",
+            "The states that come back are the same.",
+            "A step tells nothing to the next one: the layer has no memory.",
+            "Return the new state, not the one that was given: return output, [output].",
+        )
+
+
 @check(*LAYERS)
 def training_flag(case: Case) -> Iterator[Told]:
     """`training` reaches what needs it: the layer's own code and the layers inside."""
@@ -2484,6 +2587,8 @@ def mask_is_used(case: Case) -> Iterator[Told]:
             short = kept_steps(case, case.inputs[::2, :end], np.ones_like(mask[::2, :end]))
             long = kept_steps(case, case.inputs[::2], mask[::2])
             found = differ(long, short, 1e-3)
+        if found.startswith("shapes") and not any(keeps_steps(case)):
+            found = ""  # windows over a longer sequence can be more, and count none of its padding
     if found:
         yield (
             tried,
@@ -2541,14 +2646,18 @@ def mask_inside(case: Case) -> Iterator[Told]:
 def kept_steps(case: Case, values: np.ndarray, mask: np.ndarray) -> list[Any]:
     """Call the layer on inputs with a mask, and return the outputs without those of padded steps."""
     # A layer keeps the steps if it does so for the inputs as given: features can be as many as a cut sequence has.
-    keeps = [out.shape.rank > 2 and out.shape[:2] == case.inputs.shape[:2] for out in flat_tensors(case.outputs)]
-    return without_padding(case.layer(WithMask(mask)(tf.convert_to_tensor(values))), mask, keeps)
+    return without_padding(case.layer(WithMask(mask)(tf.convert_to_tensor(values))), mask, keeps_steps(case))
+
+
+def keeps_steps(case: Case) -> list[bool]:
+    """Whether each output has a step for each step of the inputs."""
+    return [out.shape.rank > 2 and out.shape[:2] == case.inputs.shape[:2] for out in flat_tensors(case.outputs)]
 
 
 def without_padding(outputs: Any, mask: np.ndarray, keeps: list[bool], both: bool = True) -> list[Any]:
     """Return outputs without padded steps: those of the mask that an output has, and, or otherwise, those of `mask`."""
     kept = []
-    for out, keeps_steps in zip(flat_tensors(outputs), keeps, strict=True):
+    for out, kept_here in zip(flat_tensors(outputs), keeps, strict=True):
         its = mask_of(out)
         numbers_of = as64(out)
         if its is not None and tuple(its.shape) == numbers_of.shape[:2]:
@@ -2557,7 +2666,7 @@ def without_padding(outputs: Any, mask: np.ndarray, keeps: list[bool], both: boo
             if both and real.shape == mask.shape and (real.sum(axis=1) != mask.sum(axis=1)).any():
                 real = real & mask
             kept.append(tf.convert_to_tensor(numbers_of[real]))
-        elif keeps_steps and numbers_of.shape[:2] == mask.shape:
+        elif kept_here and numbers_of.shape[:2] == mask.shape:
             kept.append(tf.convert_to_tensor(numbers_of[mask]))
         elif numbers_of.ndim < 3:  # a row for each sample
             kept.append(tf.convert_to_tensor(numbers_of))
@@ -2845,6 +2954,154 @@ def functions_made(case: Case) -> int:
     return len(made)
 
 
+@dataclass
+class OwnFit:
+    """What `fit` does to a new model whose training is its own."""
+
+    frozen: list[str]
+    """Layers that training has frozen."""
+    kept: list[str]
+    """Trainable weights of layers that it doesn't move."""
+    stale: list[str]
+    """Metrics whose counts go on from one `fit` to the next."""
+    raises: str = ""
+    """What `fit` raises, without a call of the model before or in any case."""
+
+
+OWN = ("train_step", "compute_loss", "compile")
+
+
+def own_fit(case: Case) -> OwnFit:
+    """Fit a new model, with targets or without, as its steps take them; called first, if they can't do without."""
+    if not any(written(case.layer, name) for name in OWN):
+        raise DoesNotApply(f"none of {', '.join(OWN)} is written")
+    given, keywords = case.of()
+    if keywords or not case.by_rows:
+        raise DoesNotApply("it has keyword inputs, or an output without a row for each sample")
+    near = tree.map_structure(lambda out: np.asarray(out) + np.asarray(1, out.dtype.as_numpy_dtype), case.outputs)
+    errors: list[Exception] = []
+    for called in (False, True):
+        for data in ((given, near), (given, np.arange(case.batch) % 2), (given,)):
+            model = case.make()
+            if called:
+                model(given)
+            compile_own(model, case.outputs)
+            thawed = [one for one in inner_layers(model) if one.trainable]
+            try:
+                fit_again(case, model, data, 1)
+            except Exception as error:
+                errors.append(error)
+            else:
+                found = watched_fit(case, model, data, thawed)
+                found.raises = f"{words(errors[0])}. After a call of the model it runs." if called else ""
+                return found
+    if kept := [error for error in errors if "out of scope" in str(error)]:
+        return OwnFit([], [], [], f"{words(kept[0])}.")
+    raise DoesNotApply(f"its fit takes neither targets like its outputs nor none: {words(errors[0])[:160]}")
+
+
+def compile_own(model: Any, outputs: Any) -> None:
+    """Call `compile` with an optimizer or a loss for each parameter that is named for one."""
+    if not written(model, "compile"):
+        losses = tree.map_structure(lambda _: "mse", outputs)
+        model.compile(optimizer=keras.optimizers.Adam(1e-3), loss=losses, jit_compile=False)
+        return
+    options: dict[str, Any] = {}
+    named = inspect.signature(model.compile).parameters.values()
+    for one in named:
+        if "optim" in one.name:
+            options[one.name] = keras.optimizers.Adam(1e-3)
+        elif isinstance(one.default, int | float) or one.kind in (one.VAR_KEYWORD, one.VAR_POSITIONAL):
+            continue
+        elif "loss" in one.name or one.name.endswith("_fn"):
+            options[one.name] = keras.losses.MeanSquaredError()
+        elif one.default is one.empty:
+            raise DoesNotApply(f"its compile asks for {one.name}")
+    if any(one.kind is one.VAR_KEYWORD for one in named) and not any("optim" in name for name in options):
+        options["optimizer"] = keras.optimizers.Adam(1e-3)
+    model.compile(**options)
+
+
+def fit_again(case: Case, model: Any, data: tuple, epochs: int) -> list[float]:
+    """Fit for some epochs of one batch; return the values that the last one reports."""
+    history = model.fit(*data, batch_size=case.batch, epochs=epochs, shuffle=False, verbose=0).history
+    return [float(values[-1]) for values in history.values() if np.ndim(values[-1]) == 0]
+
+
+def watched_fit(case: Case, model: Any, data: tuple, thawed: list[Any]) -> OwnFit:
+    """Fit a model that was fitted for an epoch: what it moves, freezes, and counts on."""
+    listed = {id(one) for one in model.metrics}
+    loose = [one for one in own_metrics_of(model) if id(one) not in listed]
+    counts = [[as64(v) for v in one.variables] for one in loose]
+    fit_again(case, model, data, 1)
+    again = [[as64(v) for v in one.variables] for one in loose]
+    # An average over the same data stays as it is; its count is twice as large.
+    twice = [
+        any(np.any(a) and np.array_equal(b, 2 * a) for a, b in zip(*two, strict=True))
+        for two in zip(counts, again, strict=True)
+    ]
+    before = [(weight, value_of(weight)) for weight in model.trainable_weights]
+    reported = fit_again(case, model, data, 8)  # a step may train one part of the model every few batches
+    changed = {id(weight) for weight in moved(before)}
+    # A single bias may cancel in a loss; a layer of which nothing moves is left out.
+    alive = {weight.path.rpartition("/")[0] for weight, _ in before if id(weight) in changed}
+    kept = [weight for weight, _ in before if weight.path.rpartition("/")[0] not in alive]
+    if before and not changed and not any(reported):
+        raise DoesNotApply("the loss that it reports is 0")
+    with tf.GradientTape() as tape:
+        total = scalar_of(model(data[0]))
+    gradients = tape.gradient(total, [weight.value for weight in kept])
+    used = [w.path for w, g in zip(kept, gradients, strict=True) if g is not None and np.any(as64(g))]
+    names = [one.name for one, moves in zip(loose, twice, strict=True) if moves]
+    frozen = [one for one in thawed if not one.trainable]
+    inside = {id(part) for one in frozen for part in inner_layers(one)}
+    return OwnFit([one.name for one in frozen if id(one) not in inside], used, names)
+
+
+def own_metrics_of(model: Any) -> list[Any]:
+    """Return the metrics among the attributes of a model."""
+    values = [value for name, value in vars(model).items() if not name.startswith("_self_")]
+    flat = [one for value in values for one in (value if isinstance(value, list | tuple) else [value])]
+    flat = [one for value in flat for one in (value.values() if isinstance(value, dict) else [value])]
+    return list({id(one): one for one in flat if isinstance(one, keras.metrics.Metric)}.values())
+
+
+@check("model", after=("tracked_weights",))
+def trained_weights(case: Case) -> Iterator[Told]:
+    """A training of its own moves each layer that predictions depend on, and freezes none for good."""
+    done = case.once("fit with steps of its own", lambda: own_fit(case))
+    tried = "fit of a new model, with the steps of its own."
+    if done.raises:
+        fix = (
+            "Call self(x, training=True) in train_step; make layers and variables in __init__; keep no tensors in self."
+        )
+        yield (tried, done.raises, "A script calls fit first.", fix)
+    if done.frozen:
+        fix = "Leave trainable alone in train_step: give the tape the weights of the part that is trained."
+        yield (tried, f"{', '.join(done.frozen)} is frozen afterwards.", "Later steps can't train it.", fix)
+    if done.kept:
+        fix = "Give apply the gradients of self.trainable_variables; set trainable=False on what is to stay."
+        yield (
+            f"{tried[:-1]}, ten epochs.",
+            f"{', '.join(done.kept)}: trainable, used by a call, and not moved.",
+            "It keeps its first numbers, and nothing says so.",
+            fix,
+        )
+
+
+@check("model")
+def own_metrics(case: Case) -> Iterator[Told]:
+    """A metric that a training of its own updates is listed in `metrics`, so that each epoch starts it anew."""
+    done = case.once("fit with steps of its own", lambda: own_fit(case))
+    if done.stale:
+        yield (
+            "fit, twice on the same data.",
+            f"{', '.join(done.stale)} counts on from the first fit to the second: it isn't in model.metrics.",
+            "Each epoch reports the average of all epochs before it.",
+            "Let the property metrics return every metric, or leave the property out.",
+        )
+
+
 @check("model")
 def own_train_step(case: Case) -> Iterator[Told]:
     """A `train_step` of its own calls the model in training, uses weights and the layers' losses, and reports them."""
@@ -2939,7 +3196,7 @@ def train_step_findings(model: Any, far: list[float], near_it: float, zero: floa
         return  # the loss doesn't depend on the targets
     noise = [one.name for one in inner_layers(model) if isinstance(one, NOISE) and noisy(one)]
     if noise and np.ptp(far) < 1e-6 * max(far):
-        found = f"The loss is {far[0]:.6g} in each epoch: {', '.join(noise)} don't act, so training isn't True."
+        found = f"The loss is {far[0]:.6g} in each epoch: no {', no '.join(noise)} acts, so training isn't True."
         yield f"{tried}, four epochs.", found, "Dropout is off.", "Call self(x, training=True) in train_step."
     if zero > penalty * 1.01 + 1e-3 * far[0]:
         found = f"With sample_weight 0 train_step reports {zero:.5g}, where the layers' losses are {penalty:.3g}."
@@ -3644,8 +3901,8 @@ def optimizer_state(case: Case) -> Iterator[Told]:
     if len(other.variables) == len(optimizer.variables):
         for mine, its in zip(other.variables, optimizer.variables, strict=True):
             mine.assign(tf.convert_to_tensor(its))
-    gradients = [tf.constant(2 * value) for value in values]
-    for _ in range(2):
+    for factor in (-0.1, 2.0):  # a step that is a sign tells a difference where the gradient turns
+        gradients = [tf.constant(factor * value) for value in values]
         optimizer.apply_gradients(zip(gradients, weights, strict=True))
         other.apply_gradients(zip(gradients, copies, strict=True))
     after = {n: plain(v) for n, v in vars(optimizer).items() if n not in skip}

@@ -52,6 +52,31 @@ def test_an_interpreter_prints_the_same(address, tmp_path):
     assert done.stdout.split() == recorded("layers/custom_layer.py")
 
 
+def test_a_downloaded_tool_links_to_the_site_that_offers_it(address, built, tmp_path):
+    """What a report names beside "see:" is an address, and the page there has the entry."""
+    (tmp_path / "checkup.py").write_text(download(address, "tools/checkup.py"), encoding="utf-8")
+    (tmp_path / "mine.py").write_text(NAMELESS, encoding="utf-8")
+    command = [sys.executable, "checkup.py", "mine:Nameless"]
+    done = subprocess.run(command, cwd=tmp_path, env=AS_A_READER, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    page, _, anchor = re.search(r"see: (\S+)", done.stdout)[1].removeprefix(address).partition("#")
+    assert f'id="{anchor}"' in (built / page).read_text(encoding="utf-8")
+
+
+NAMELESS = """
+import keras
+
+@keras.saving.register_keras_serializable()
+class Nameless(keras.layers.Layer):
+    def __init__(self, units=2):
+        super().__init__()
+        self.units = units
+
+    def call(self, inputs):
+        return inputs
+"""
+
+
 HEAD = re.compile(r"# /// script\n((?:#.*\n)+?)# ///\n")
 
 

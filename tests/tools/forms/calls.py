@@ -633,6 +633,49 @@ class RunningForwards(RunningBothWays):
         return sequences
 
 
+@register
+class KeepingCell(keras.layers.Layer):
+    """A recurrent cell."""
+
+    def __init__(self, units=5, **kwargs):
+        super().__init__(**kwargs)
+        self.units = self.state_size = self.output_size = units
+        self.inner = keras.layers.Dense(units, dtype=self.dtype_policy)
+        self.outer = keras.layers.Dense(units, use_bias=False, dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        self.inner.build(input_shape)
+        self.outer.build((input_shape[0], self.units))
+
+    def call(self, inputs, states):
+        output = ops.tanh(self.inner(inputs) + self.outer(states[0]))
+        return output, [self.kept(output, states[0])]
+
+    def kept(self, new, old):
+        return new
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+
+@register
+class ForgetfulCell(KeepingCell):
+    """Wrong: gives back the state that it was given."""
+
+    def kept(self, new, old):
+        return old
+
+
+def keeping(**kwargs) -> keras.layers.RNN:
+    """A recurrent layer around the cell."""
+    return keras.layers.RNN(KeepingCell(5, dtype=kwargs.get("dtype")), **kwargs)
+
+
+def forgetful(**kwargs) -> keras.layers.RNN:
+    """Wrong: each step starts from the first state."""
+    return keras.layers.RNN(ForgetfulCell(5, dtype=kwargs.get("dtype")), **kwargs)
+
+
 X = normal(8, 5)
 STEPS = normal(8, 7, 4)
 EVEN = normal(8, 6, 4)
@@ -678,6 +721,16 @@ FORMS = [
     Form("a second input without effect", AlwaysOpened, Opened, [X, normal(8, 1, seed=1)], "calls", INPUT),
     Form("None in the arithmetic of shapes", StaticSampleCentre, SampleCentre, STEPS, "calls", r"(?i)None"),
     Form("a Python loop over the steps", LoopedStepSum, StepSum, STEPS, "calls", r"(?i)None"),
+    Form(
+        "a cell that gives back the old state",
+        ForgetfulCell,
+        KeepingCell,
+        X,
+        "calls",
+        r"cell_states",
+        keywords={"states": [normal(8, 5, seed=1)]},
+    ),
+    Form("a recurrent layer whose state doesn't move", forgetful, keeping, STEPS, "calls", r"reached_weights .*outer"),
     Form("a shape that needs build", BuiltPaired, Paired, EVEN[:, 0], "calls", r"(?i)attribute|pairs"),
     Form("work done in __call__", EarlyFolded, Folded, X, "calls", r"inside_time_distributed .*differ"),
     Form(

@@ -287,6 +287,54 @@ class BareNearest(Nearest):
     bound = 0.0
 
 
+@register
+class Chances(Same):
+    """The probability of one class, by a sigmoid."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.score = keras.layers.Dense(1, dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        self.score.build(input_shape)
+
+    def call(self, inputs):
+        return self.chance(self.score(inputs))
+
+    def chance(self, score):
+        return ops.sigmoid(score)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 1)
+
+
+@register
+class CertainChances(Chances):
+    """Wrong: a softmax over one class is always 1, and its gradient is 0 or rounding."""
+
+    def chance(self, score):
+        return ops.softmax(score)
+
+
+@register
+class Directed(Same):
+    """Divides each row by its length."""
+
+    least = 1e-3
+
+    def call(self, inputs):
+        x = wide(inputs)
+        squares = ops.sum(ops.square(x), axis=-1, keepdims=True)
+        return ops.cast(x / ops.sqrt(squares + self.least), inputs.dtype)
+
+
+@register
+class BareDirected(Directed):
+    """Wrong: a row of zeros becomes nan."""
+
+    least = 0.0
+
+
 X = normal(8, 5)
 ZEROS = normal(8, 5)
 ZEROS[2], ZEROS[4, 1] = 0, 0
@@ -313,5 +361,7 @@ FORMS = [
         unseen="A layer may stop the gradient of its input on purpose, as on a frozen backbone or a target.",
     ),
     Form("a layer of a model that gets no gradient", SilentHead, TwoHeads, X, "gradients", REACH, "model"),
+    Form("a softmax over one class", CertainChances, Chances, X, "gradients", r"reached_weights .*kernel"),
+    Form("a division by the length of zeros", BareDirected, Directed, X, "gradients", r"special_inputs .*nan"),
     Form("the distance to weights that start at 0", BareNearest, Nearest, X, "gradients", NAN),
 ]

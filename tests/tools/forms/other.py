@@ -68,6 +68,25 @@ class UntrackedMomentum(Momentum):
 
 
 @register
+class SignedMomentum(Momentum):
+    """Each step is the sign of the gradient and of the velocity (Chen et al. 2023, arXiv:2302.06675, Lion)."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        velocity, gradient = self.velocity(variable), ops.cast(gradient, variable.dtype)
+        rate = ops.cast(learning_rate, variable.dtype)
+        self.assign_sub(variable, rate * ops.sign(0.9 * velocity + 0.1 * gradient))
+        self.assign(velocity, 0.99 * velocity + 0.01 * gradient)
+
+
+@register
+class UntrackedSignedMomentum(SignedMomentum):
+    """Wrong: its velocities are `tf.Variable`s, which no file holds."""
+
+    def make(self, variables):
+        return [tf.Variable(tf.zeros(variable.shape, variable.dtype)) for variable in variables]
+
+
+@register
 class FixedMomentum(Momentum):
     """Wrong: keeps its first learning rate, whatever the schedule says."""
 
@@ -847,6 +866,15 @@ FORMS = [
         None,
         "config",
         "momentum",
+        "optimizer",
+    ),
+    Form(
+        "velocities behind a sign that aren't tracked",
+        UntrackedSignedMomentum,
+        SignedMomentum,
+        None,
+        "other",
+        r"optimizer_state .*next steps differ",
         "optimizer",
     ),
     Form(

@@ -287,6 +287,31 @@ class NarrowPenalized(Penalized):
 
 
 @register
+class ExamplePenalized(Penalized):
+    """Wrong: divides by the number of rows in Python, which a graph doesn't know."""
+
+    def penalty(self, outputs):
+        return 0.01 * ops.sum(ops.square(wide(outputs))) / (outputs.shape[0] or 1)
+
+
+@register
+class WeightPenalized(Scaled):
+    """Adds a loss for large weights."""
+
+    def build(self, input_shape):
+        self.scale = self.add_weight(name="scale", shape=(input_shape[-1],), regularizer=keras.regularizers.L2(0.01))
+
+
+@register
+class OncePenalized(Scaled):
+    """Wrong: adds the loss in `build`: the first call empties the list."""
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.add_loss(0.01 * ops.sum(ops.square(self.scale)))
+
+
+@register
 class Regularized(Same):
     """A Dense layer inside that adds the loss of its regularizer."""
 
@@ -458,6 +483,66 @@ class Untracked(Tracked):
 
 
 @register
+class PartlyListed(Tracked):
+    """Wrong: `metrics` leaves one out, so that it is never reset."""
+
+    @property
+    def metrics(self):
+        return [one for one in super().metrics if one is not self.error]
+
+
+@register
+class HalfTrainer(Trainer):
+    """Wrong: its step gives the optimizer one layer's weights only."""
+
+    @property
+    def trainable_variables(self):
+        return self.out.trainable_variables
+
+
+@register
+class Freezer(Trainer):
+    """Wrong: its step freezes a layer, which stays so."""
+
+    def report(self, *given):
+        self.hidden.trainable = False
+        return super().report(*given)
+
+
+@register
+class Remembering(Trainer):
+    """Wrong: its step keeps the last predictions in Python, where a graph can't read them again."""
+
+    last = None
+
+    def loss_of(self, x, y, y_pred, sample_weight):
+        before, self.last = self.last, y_pred
+        return super().loss_of(x, y, y_pred if before is None else y_pred + 0 * before, sample_weight)
+
+
+@register
+class Encoding(Trainer):
+    """A step that calls the layers inside, which are all there from the start."""
+
+    def predicted(self, x):
+        return self.out(self.dropout(self.hidden(x), training=True))
+
+
+@register
+class LateEncoding(Encoding):
+    """Wrong: a layer is made in `build`, which a step that doesn't call the model never reaches."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        del self.out
+
+    def build(self, input_shape):
+        self.hidden.build(input_shape)
+        self.out = keras.layers.Dense(2, dtype=self.dtype_policy)
+        self.out.build((input_shape[0], 6))
+
+
+@register
 class Straightened(Scaled):
     """Keeps the mean of its weights at 1, in training and unless it is frozen."""
 
@@ -526,6 +611,10 @@ FORMS = [
         source=TRAINING,
     ),
     Form("a loss appended to self.losses", ListPenalized, Penalized, X, "training", r"self\.losses"),
+    Form(
+        "an added loss over the rows of the example", ExamplePenalized, Penalized, X, "training", r"tf\.function|eager"
+    ),
+    Form("a loss added in build", OncePenalized, WeightPenalized, X, "training", r"add_loss"),
     Form("an added loss that is a vector", VectorPenalized, Penalized, X, "training", r"(?i)has the shape"),
     Form("an added loss in float16", NarrowPenalized, Penalized, LOUD, "training", r"(?i)nan|inf"),
     Form("an inner loss added again", TwiceRegularized, Regularized, X, "training", r"(?i)twice"),
@@ -561,6 +650,13 @@ FORMS = [
         "model",
         source=TRAINING,
     ),
+    Form("a metric that metrics leaves out", PartlyListed, Tracked, X, "training", r"own_metrics .*error", "model"),
+    Form("a step that trains one layer only", HalfTrainer, Trainer, X, "training", r"trained_.*hidden|dense", "model"),
+    Form("a layer that a step freezes", Freezer, Trainer, X, "training", r"trained_.*frozen", "model"),
+    Form(
+        "a layer made in a build that fit never calls", LateEncoding, Encoding, X, "training", r"After a call", "model"
+    ),
+    Form("a step that keeps a tensor in Python", Remembering, Trainer, X, "training", r"trained_.*scope", "model"),
     Form("a step's metric that isn't reset", Untracked, Tracked, X, "training", r"(?i)reset", "model"),
     Form("weights moved though frozen", FrozenStraightened, Straightened, X, "training", r"frozen_state .*scale"),
 ]

@@ -166,6 +166,44 @@ class LowRank(Same):
         return ops.matmul(inputs, self.kernel) + ops.matmul(ops.matmul(inputs, self.down), self.up)
 
 
+@register
+class MergedSteps(Layer):
+    """The mean of each two steps, without those that are padding; a last one that is alone is dropped."""
+
+    supports_masking = True
+
+    def call(self, inputs, mask=None):
+        given = ops.ones_like(inputs[..., 0]) if mask is None else ops.cast(mask, inputs.dtype)
+        weights = self.pairs(given[..., None])
+        return ops.sum(self.pairs(inputs) * weights, axis=2) / ops.maximum(ops.sum(weights, axis=2), 1)
+
+    def compute_mask(self, inputs, previous_mask=None):
+        mask = previous_mask
+        return None if mask is None else ops.any(self.pairs(mask[..., None])[..., 0], axis=-1)
+
+    def pairs(self, steps):
+        batch, length, features = ops.shape(steps)
+        return ops.reshape(steps[:, : length // 2 * 2], (batch, length // 2, 2, features))
+
+    def compute_output_shape(self, input_shape):
+        batch, length, features = input_shape
+        return batch, None if length is None else length // 2, features
+
+
+@register
+class NoConstructor(Layer):
+    """No constructor of its own, and a `get_config` that adds nothing."""
+
+    def call(self, inputs):
+        return ops.tanh(inputs)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return super().get_config()
+
+
 def square_lstm(**kwargs: Any) -> Layer:
     """An LSTM with as many units as there are steps, so that `(batch, units)` looks like `(batch, time)`."""
     return keras.layers.LSTM(6, recurrent_initializer="glorot_uniform", **kwargs)
@@ -190,5 +228,7 @@ UNUSUAL_LAYERS: list[tuple[str, Callable[..., Any], Any, dict[str, Any]]] = [
     ("an RNN in both directions", both_ways, STEPS, {}),
     ("nested outputs with integers", Ranked, X, {}),
     ("a kernel of low rank beside a frozen one", LowRank, X, {}),
+    ("two steps become one, with their mask", MergedSteps, normal(8, 7, 4), {}),
+    ("no constructor of its own", NoConstructor, X, {}),
 ]
 """Of each: its name, what makes it, its inputs and further inputs by keyword."""
