@@ -34,7 +34,6 @@ import os
 import pickle
 import random
 import re
-import runpy
 import select
 import subprocess
 import sys
@@ -42,6 +41,7 @@ import tempfile
 import textwrap
 import time
 import traceback
+import types
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -52,6 +52,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops, tree
+from keras.src.backend.common import global_state
+from tensorflow.python.eager import context
 
 # --- report -----------------------------------------------------------------------------------------------------------
 
@@ -171,6 +173,8 @@ CHECKS: dict[str, Check] = {}
 
 def check(*kinds: str, after: tuple[str, ...] = ()) -> Callable[[Callable], Callable]:
     """Run a function on every object of some kinds, unless a check named in `after` has found something."""
+    if unknown := [kind for kind in kinds if kind not in (*KINDS, *FUNCTIONS)]:
+        raise ValueError(f"There is no kind {unknown[0]!r}: the kinds are {', '.join((*KINDS, *FUNCTIONS))}.")
 
     def register(function: Callable) -> Callable:
         CHECKS[function.__name__] = Check(function, kinds, after)
@@ -210,6 +214,10 @@ def policy_scope(policy: str) -> Iterator[None]:
 @contextlib.contextmanager
 def global_state_kept() -> Iterator[None]:
     """Leave random generators, the dtype policy, `floatx`, eager mode and TensorFlow's log level as they were."""
+    # Neither library has a public way to read the generator that unseeded operations share.
+    shared, drawn = global_state.get_global_attribute("global_seed_generator"), getattr(context.context(), "_rng", None)
+    seeds = None if shared is None else value_of(shared.state)
+    draws = None if drawn is None else drawn.getstate()
     python, numpy, floatx = (random.getstate(), np.random.get_state(), keras.config.floatx())
     policy, eagerly, level = keras.config.dtype_policy(), tf.config.functions_run_eagerly(), tf.get_logger().level
     tf.get_logger().setLevel("ERROR")  # each check traces calls: TensorFlow would warn of that
@@ -220,6 +228,11 @@ def global_state_kept() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
+        global_state.set_global_attribute("global_seed_generator", shared)
+        if shared is not None:
+            shared.state.assign(seeds)
+        if drawn is not None:
+            drawn.setstate(draws)
         random.setstate(python)
         np.random.set_state(numpy)
         keras.config.set_floatx(floatx)
@@ -507,6 +520,8 @@ def callable_maker(subject: Any, kind: str) -> bool:
 
 def with_policy(config: Any, before: str, after: str) -> Any:
     """Replace a dtype policy throughout a config."""
+    if isinstance(config, dict) and config.get("class_name") == "InputLayer":
+        return config  # its dtype is no policy
     if isinstance(config, dict):
         if config.get("class_name") == "DTypePolicy" and config.get("config", {}).get("name") == before:
             return {**config, "config": {**config["config"], "name": after}}
@@ -520,12 +535,19 @@ def with_policy(config: Any, before: str, after: str) -> Any:
 def words(error: BaseException) -> str:
     """Return the type of an error and what it says, on one line."""
     parts = [" ".join(part.split()) for part in str(error).split("\n\n")]
-    parts = [part for part in parts if part and not part.startswith(("Arguments received", "in user code"))]
+    beside = ("Arguments received", "in user code", "Graph execution error")
+    parts = [part for part in parts if part and not part.startswith(beside)]
     text = re.sub(r"\x1b\[\d*m|\{\{function_node.*?\}\}", "", parts[0] if parts else "")
     if text.startswith("Exception encountered when calling") and len(parts) > 1:
         text = re.sub(r"\x1b\[\d*m|\{\{function_node.*?\}\}", "", parts[1])
     text = text.strip()
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+    return f"{type(error).__name__}: {shortened(text, 300)}" if text else type(error).__name__
+
+
+def shortened(text: str, length: int) -> str:
+    """Return the words of a text that fit, without the end of its last sentence."""
+    text = text if len(text) <= length else f"{text[:length].rpartition(' ')[0]} …"
+    return text.rstrip(".")
 
 
 def takes(layer: Any, name: str) -> bool:
@@ -691,7 +713,7 @@ MOVES = ("tracked_weights", "late_weights", "python_state", "quiet_outside_train
 @check(*LAYERS)
 def can_be_called(case: Case) -> Iterator[Told]:
     """It can be made and called on the example, with finite numbers."""
-    tried = f"A call on {describe(case.inputs)}."
+    tried = f"A call on {describe(case.inputs)}{case.memory.get('made up', '')}."
     try:
         outputs = case.call(case.make(), case.of())
     except Blocked:
@@ -701,7 +723,7 @@ def can_be_called(case: Case) -> Iterator[Told]:
         link = link_of(error)
         yield (
             tried,
-            f"{words(error)} For inputs of shape {describe(case.inputs)}.",
+            f"{words(error)}.",
             "Nothing else can be tried.",
             "Fix what raises, or check the arguments.",
             link,
@@ -806,35 +828,40 @@ def plain(value: Any, depth: int = 0) -> Any:
         return [len(value), *(plain(one, depth + 1) for one in list(value)[:50])]
     if isinstance(value, dict) and depth < 3:
         return [len(value), *((str(key), plain(one, depth + 1)) for key, one in list(value.items())[:50])]
+    if depth < 2 and type(value).__module__.partition(".")[0] not in ("keras", "tensorflow", "numpy", "builtins"):
+        return plain({name: one for name, one in getattr(value, "__dict__", {}).items()}, depth + 1)
     return type(value).__name__
 
 
 @check(*LAYERS)
 def python_state(case: Case) -> Iterator[Told]:
-    """A call changes no Python value of the layer."""
+    """A call changes no Python value among the attributes of the layer."""
     layer = case.built()
-    public = [name for name in vars(layer) if not name.startswith("_") and name != "built"]
-    own = [
-        n for n in vars(layer) if n.startswith("_") and n not in vars(keras.layers.Layer()) and not is_builtin(layer)
-    ]
-    watched = [name for name in (*public, *own) if not name.startswith(("_self_", "_obj_", "_tracker", "_loss"))]
-    before = {name: plain(vars(layer)[name]) for name in watched}
+    own = [one for one in (layer, *inner_layers(layer)) if not is_builtin(one)]
+    before = [(one, name, plain(vars(one)[name])) for one in own for name in own_attributes(one)]
     changed = []
     for training in (True, False):
         case.call(layer, case.of(), training)
-        changed += [n for n in watched if plain(vars(layer).get(n)) != before[n] and n not in changed]
-    held = [
-        n
-        for n, v in vars(layer).items()
-        if isinstance(v, tf.Tensor) and not isinstance(v, tf.Variable) and n in changed
-    ]
-    if changed and not is_builtin(layer):
+        for one, name, value in before:
+            told = name if one is layer else f"{one.name}.{name}"
+            if plain(vars(one).get(name)) != value and told not in changed:
+                changed.append(told)
+    held = any(type(vars(one).get(name)).__name__.endswith("Tensor") for one, name, _ in before)
+    if changed:
         yield (
             "The attributes of the layer before and after calls.",
             f"{', '.join(changed)} changed{', and hold tensors' if held else ''}.",
             "In fit the code of call runs once, while the graph is traced: the value is frozen there, or a list grows.",
             "Keep state in self.add_weight(…, trainable=False), and assign it.",
         )
+
+
+def own_attributes(layer: Any) -> list[str]:
+    """Return the names of the attributes that aren't Keras's."""
+    base = vars(keras.Model())
+    return [
+        n for n in vars(layer) if n != "built" and (n not in base or n[0] != "_") and n[:5] not in ("_self", "_obj_")
+    ]
 
 
 @check(*LAYERS)
@@ -1052,6 +1079,9 @@ def separate_objects(case: Case) -> Iterator[Told]:
             )
 
 
+NO_EFFECT = "Whoever sets it trains something else than they think."
+
+
 @check(*LAYERS)
 def arguments_act(case: Case) -> Iterator[Told]:
     """An activation, initializer, regularizer, constraint or rate of dropout that is given to it acts."""
@@ -1061,6 +1091,9 @@ def arguments_act(case: Case) -> Iterator[Told]:
     names = [weight.path.split("/")[-1] for weight in case.layer.weights]
     kernels = [weight for weight in case.layer.trainable_weights if len(weight.shape) > 1]
     for name in (parameter.name for parameter in parameters(cls)):
+        if name == "use_bias" and len({len(case.built(use_bias=flag).weights) for flag in (True, False)}) == 1:
+            fix = "Make the bias only if use_bias is set."
+            yield (f"{cls.__name__} with use_bias=True, and with False.", "It has as many weights.", NO_EFFECT, fix)
         prefix, _, ending = name.rpartition("_")
         given, acts = EFFECTS.get(ending, (None, None))
         # Without a weight of that name, as where use_bias is False, it needn't act.
@@ -1072,8 +1105,7 @@ def arguments_act(case: Case) -> Iterator[Told]:
         with contextlib.suppress(Exception):  # it may take other values only
             if not acts(case, name, given):
                 tried = f"{cls.__name__} with {name}={given!r}, and with another, built and called."
-                why = "Whoever sets it trains something else than they think."
-                yield (tried, f"{name} changes nothing.", why, fix)
+                yield (tried, f"{name} changes nothing.", NO_EFFECT, fix)
 
 
 def initializes(case: Case, name: str, given: str) -> bool:
@@ -1173,6 +1205,14 @@ def base_arguments(case: Case) -> Iterator[Told]:
             "Write def __init__(self, …, **kwargs) and super().__init__(**kwargs).",
             "errors/layers.html#init-kwargs",
         )
+    elif ("name" in missing or "dtype" in missing) and written(case.layer, "get_config"):
+        yield (
+            f"The parameters of {cls.__name__}.__init__.",
+            f"It doesn't take {', '.join(missing)}, and get_config leaves them out.",
+            "A layer that is loaded has another name, and another dtype under mixed precision.",
+            "Write def __init__(self, …, **kwargs), super().__init__(**kwargs) and {**super().get_config(), …}.",
+            "errors/layers.html#init-kwargs",
+        )
     if missing:
         return
     options = {"name": "by_name", "trainable": False, "dtype": "mixed_bfloat16"}
@@ -1189,7 +1229,7 @@ def base_arguments(case: Case) -> Iterator[Told]:
         for thing, way in ((made, "made with"), (again, "loaded from the config of one with")):
             got = thing.dtype_policy.name if name == "dtype" else getattr(thing, name)
             if got != expected and (thing is again or name in config):
-                fix = "Pass **kwargs to super().__init__, and return {**super().get_config(), …}."
+                fix = "Pass **kwargs, by this name, to super().__init__, and return {**super().get_config(), …}."
                 yield f"A layer {way} {name}={expected!r}.", f"Its {name} is {got!r}.", ROUND_TRIP, fix
                 return
 
@@ -1228,8 +1268,8 @@ def reloaded(thing: Any) -> Any:
 
 def words_of_cause(error: BaseException) -> str:
     """Return what an error of Keras says of its cause, without Keras's own words around it."""
-    cause = re.search(r"Exception encountered: (.*?)(\n\n|$)", str(error), re.DOTALL)
-    return f"{type(error).__name__}: {' '.join(cause.group(1).split())[:300]}" if cause else words(error)
+    causes = re.findall(r"Exception encountered: (.*?)(?:\n\n|$)", str(error), re.DOTALL)
+    return f"{type(error).__name__}: {shortened(' '.join(causes[-1].split()), 300)}" if causes else words(error)
 
 
 def fix_of_config(config: dict[str, Any], said: str) -> str:
@@ -1258,7 +1298,7 @@ def config_changes(config: dict[str, Any], before: dict[str, Any], after: dict[s
 
 @check(*ALL)
 def config_is_complete(case: Case) -> Iterator[Told]:
-    """The config follows each argument of the constructor."""
+    """The config holds each argument of the constructor, and follows those that are numbers or flags."""
     cls = own_class(case)
     if any(cls.__init__ is vars(base).get("__init__") for base in KINDS[case.kind].__mro__):
         raise DoesNotApply("it has no constructor of its own")
@@ -1433,11 +1473,15 @@ def file_round_trip(case: Case) -> Iterator[Told]:
             except Unanswered as error:
                 raise Blocked(str(error)) from error
             except Exception as error:
-                if "get_config" in str(error):
+                if "Could not locate" in str(error):
+                    fix = "Put @keras.saving.register_keras_serializable() above each class of your own."
+                elif "Invalid dtype: object" in str(error):  # of a weight that is None
+                    fix = "Write save_own_variables and load_own_variables: those of the base class read its weights."
+                elif "get_config" in str(error):
                     fix = HOLD_ALL
                 elif re.search("Dict|dict|has no attribute", str(error)):
                     fix = "In from_config make objects of their configs: keras.saving.deserialize_keras_object(…)."
-                yield (tried, words(error), "The trained model is lost.", fix, link_of(error))
+                yield (tried, words_of_cause(error), "The trained model is lost.", fix, link_of(error))
                 return
             found = differ(loaded, expected, 1e-4) if not case.drifts and not is_random(case) else ""
             if not found and len(its) != len(weights):
@@ -1509,6 +1553,14 @@ def is_several(outputs: Any) -> bool:
 
 class Unanswered(Exception):
     """The other process gave no answer."""
+
+
+class Defined(BaseException):
+    """Ends a module in the other process, where it calls `checkup`: its classes are defined by then."""
+
+
+DEFINING = "CHECKUP_DEFINES_CLASSES"
+"""A variable of the environment of the other process."""
 
 
 def importable(case: Case) -> bool:
@@ -1585,7 +1637,7 @@ class Helper:
             helper.cache_clear()
             raise Unanswered(f"the process that loads files gave no answer in {seconds:.0f} s")
         if not answer.exists():
-            raise RuntimeError("the process that loads the file crashed")
+            raise Unanswered("the process that loads the file ended, or took longer than 110 s")
         at, error, outputs, names = pickle.loads(answer.read_bytes())
         if error and at == "module":
             raise Unanswered(f"a new process can't import the class, as its module raises {error}")
@@ -1621,24 +1673,29 @@ def answer_requests() -> None:
 def answer_one(path: Path) -> None:
     """Define the class as its module does, load the file, call the model, and write the outputs or the error."""
     request = pickle.loads(path.read_bytes())
-    error, outputs, names, at, own = "", None, [], "module", {}
+    error, outputs, names, at, script = "", None, [], "module", types.ModuleType("__mp_main__")
     try:
         os.chdir(request["folder"])
         sys.path[:] = request["sys_path"]
-        if request["module"] == "__main__":
-            defined = runpy.run_path(request["file"], run_name="__mp_main__")
-            own = {name: one for name, one in defined.items() if inspect.isclass(one)}  # Keras can't import them
-        else:
-            importlib.import_module(request["module"])
-        for name in request["others"]:
-            importlib.import_module(name)
+        os.environ[DEFINING] = "1"
+        for name in (request["module"], *request["others"]):
+            try:
+                if name == "__main__":
+                    sys.modules[script.__name__] = script
+                    exec(compile(Path(request["file"]).read_bytes(), request["file"], "exec"), vars(script))
+                else:
+                    importlib.import_module(name)
+            except BaseException as raised:
+                if type(raised).__name__ not in ("Defined", "SystemExit"):
+                    raise
         at = "file"
+        own = {name: one for name, one in vars(script).items() if inspect.isclass(one)}  # Keras can't import them
         model = keras.saving.load_model(request["path"], custom_objects=own)
         inputs, keywords = tree.map_structure(tf.convert_to_tensor, (request["inputs"], request["keywords"]))
         outputs = tree.map_structure(np.asarray, model(inputs, **keywords))
         names = [weight.path for weight in model.weights]
     except BaseException as raised:
-        error = words(raised)
+        error = words_of_cause(raised)
     Path(request["answer"]).write_bytes(pickle.dumps((at, error, outputs, names)))
 
 
@@ -1670,7 +1727,7 @@ def traced(case: Case) -> dict[str, Any]:
 
 @check(*LAYERS)
 def graph_call(case: Case) -> Iterator[Told]:
-    """A call inside `tf.function` with an unknown batch size gives the numbers of an eager call, for any batch."""
+    """A call inside `tf.function` with an unknown batch size gives the numbers of an eager call, for one row too."""
     outputs = case.outputs
     why = "fit and predict run a graph: what holds for an eager call needn't hold there."
     fix = "Use keras.ops on tensors, ops.shape(x)[0] for the batch, ops.cond for a branch; no .numpy(), no np.random."
@@ -1708,8 +1765,9 @@ def each_input_counts(case: Case) -> Iterator[Told]:
     if several:
         held = dict(given) if isinstance(given, dict) else list(given)
         case.call(layer, (held, keywords))
-        if len(held) != len(given):
-            found, fix = f"{len(held)} of {len(given)} are left in it.", "Work on a copy: inputs = list(inputs)."
+        if [id(one) for one in tree.flatten(held)] != [id(one) for one in tree.flatten(given)]:
+            found = f"{len(held)} of {len(given)} are left in it." if len(held) != len(given) else "It holds another."
+            fix = "Work on a copy: inputs = list(inputs)."
             yield ("A call on a structure of inputs.", found, "It is the caller's.", fix)
     case.steady()
     if isinstance(given, dict) and len(given) > 1:
@@ -1964,14 +2022,14 @@ def declared_shape(case: Case) -> Iterator[Told]:
 
 
 def any_length(case: Case) -> bool:
-    """Whether the built layer can be called with one more step than it was built on."""
+    """Whether the built layer can be called with twice as many steps as it was built on."""
     if case.inputs.ndim < 3 or case.fixed:
         return False
     try:
-        case.run(values=np.concatenate([case.inputs, case.inputs[:, :1]], axis=1))
+        outputs = case.run(values=np.concatenate([case.inputs, case.inputs], axis=1))
     except Exception:
         return False
-    return True
+    return [out.shape[:1] for out in flat_tensors(outputs)] == [out.shape[:1] for out in flat_tensors(case.outputs)]
 
 
 def is_nested(shape: Any) -> bool:
@@ -1984,6 +2042,9 @@ def leaves(shapes: Any) -> list[tuple]:
     if isinstance(shapes, dict):
         return [leaf for key in sorted(shapes) for leaf in leaves(shapes[key])]
     return [leaf for one in shapes for leaf in leaves(one)] if is_nested(shapes) else [tuple(shapes)]
+
+
+OF_ONE = "Reduce over the axes of one sample, not over axis 0; statistics of a batch belong into training."
 
 
 @check(*LAYERS, after=("quiet_outside_training",))
@@ -2019,16 +2080,16 @@ def rows_are_independent(case: Case) -> Iterator[Told]:
         if any(one.shape.rank and one.shape[1:] != other.shape[1:] for one, other in pairs):
             raise DoesNotApply("the size of its outputs depends on the batch")
         if found := differ(part, tree.map_structure(lambda out, rows=rows: out[rows], whole), 1e-3):
-            fix = "Reduce over the axes of one sample, not over axis 0; statistics of a batch belong into training."
+            fix = OF_ONE
             if found.startswith("shapes"):
                 fix = "Take the batch size from ops.shape(x)[0], and name the axis in squeeze."
-            yield (
-                f"{name} alone, beside the same rows in a batch of {case.batch}, with training=False.",
-                f"{found}.",
-                "A prediction then depends on the other samples of its batch.",
-                fix,
-            )
+            tried = f"{name} alone, beside the same rows in a batch of {case.batch}, with training=False."
+            yield tried, f"{found}.", "A prediction then depends on the other samples of its batch.", fix
             return
+    turned = case.run(training=False, rows=slice(None, None, -1))
+    if found := differ(turned, tree.map_structure(lambda out: out[::-1], whole), 1e-3):
+        tried = f"The {case.batch} rows in the reverse order, with training=False."
+        yield tried, f"{found}.", "A prediction then depends on its place in the batch.", OF_ONE
 
 
 @check(*LAYERS, after=(*MOVES, "reached_weights", "graph_call", "symbolic_call", "rows_are_independent"))
@@ -2061,6 +2122,8 @@ def fit_and_predict(case: Case) -> Iterator[Told]:
     predicted = model.predict(given, batch_size=case.batch - 1, verbose=0)
     if found := differ(predicted, expected, 1e-3):
         fix = "Compute with keras.ops on tensors, and reduce over the axes of one sample only."
+        if case.kind == "model" and written(case.layer, "predict_step"):
+            fix = "Call self(x, training=False) in predict_step."
         yield (f"predict in batches of {case.batch - 1} and 1, beside an eager call.", f"{found}.", why, fix)
 
 
@@ -2128,7 +2191,7 @@ def varying_axes(case: Case) -> Iterator[Told]:
         raise DoesNotApply("axis 1 has one entry, or the input isn't of numbers")
     symbol = keras.Input((None, *case.inputs.shape[2:]), dtype=case.inputs.dtype.name)
     layer = case.make()
-    longer = np.concatenate([case.inputs, case.inputs[:, :1]], axis=1)
+    longer = np.concatenate([case.inputs, case.inputs], axis=1)
     why = "Sequences of different lengths can't be declared, or trained on."
     fix = "Take the length from ops.shape(x)[1], or -1 in a reshape; replace a loop over steps by ops.scan."
     try:
@@ -2150,9 +2213,21 @@ def varying_axes(case: Case) -> Iterator[Told]:
         try:
             layer(tf.convert_to_tensor(values))
         except Exception as error:
+            if takes_shorter(case, layer):
+                raise DoesNotApply(f"axis 1 may be shorter, and not {values.shape[1]} long") from None
             tried = f"A layer built on keras.Input({symbol.shape[1:]}), on another {name}: {values.shape}."
             yield (tried, words(error), why, "Take the length from ops.shape(x)[1], or raise in build.")
             return
+
+
+def takes_shorter(case: Case, layer: Any) -> bool:
+    """Whether a layer takes the example, and one with a step less."""
+    try:
+        for values in (case.inputs, case.inputs[:, :-1]):
+            layer(tf.convert_to_tensor(values))
+    except Exception:
+        return False
+    return True
 
 
 def any_length_of_new(case: Case, longer: np.ndarray) -> bool:
@@ -2261,6 +2336,8 @@ def numbers_in_16_bits(case: Case) -> Iterator[Told]:
             restore(before)
             with contextlib.suppress(tf.errors.InvalidArgumentError, ValueError):  # another length needn't be possible
                 found = compare_in(case, layer, policy, values)
+                if "nan or inf" in found and keras_overflows(case, layer, policy, values):
+                    continue
                 if found:
                     yield (
                         f"A call with dtype={policy!r} on inputs {name}, beside float32 on the same rounded numbers.",
@@ -2343,6 +2420,28 @@ def steps_in_python(case: Case) -> bool:
     except Exception:
         return True
     return sizes[1] > 1.2 * sizes[0] + 4
+
+
+def keras_overflows(case: Case, layer: Any, policy: str, values: Any) -> bool:
+    """Whether a layer of Keras inside gives nan or inf for numbers no larger than the inputs."""
+    told: list[str] = []
+    original = keras.layers.Layer.__call__
+    largest = 2 * max(np.abs(a).max(initial=0) for a in numbers(values))
+
+    def noted(inner: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = original(inner, *args, **kwargs)
+        own = not is_builtin(inner) or inner is layer or isinstance(inner, keras.Model)
+        given = [] if own else numbers([x for x in (args, kwargs) if x])
+        if given and max(np.abs(a).max(initial=0) for a in given) <= largest:
+            told.extend(inner.name for a in numbers(outputs) if not np.isfinite(a).all())
+        return outputs
+
+    keras.layers.Layer.__call__ = noted
+    try:
+        case.call(layer, case.of(policy, values=values))
+    finally:
+        keras.layers.Layer.__call__ = original
+    return bool(told)
 
 
 def compare_in(case: Case, layer: Any, policy: str, values: Any, reference: Any = None, wide: str = "float32") -> str:
@@ -2502,13 +2601,22 @@ def safe_config(layer: Any) -> dict[str, Any]:
         return {}
 
 
+DRAW = "Draw with keras.random.… and seed=self.seed_generator, a keras.random.SeedGenerator made in __init__."
+
+
 @check(*LAYERS, after=("python_state",))
 def randomness(case: Case) -> Iterator[Told]:
     """In training, random numbers change from call to call, and repeat under the `seed` argument."""
     layer = case.layer
     case.steady()
     before = state(layer)
+    python, numpy = random.getstate(), repr(np.random.get_state())
     first = case.run(training=True)
+    library = "Python" if random.getstate() != python else "NumPy" if repr(np.random.get_state()) != numpy else ""
+    if library:
+        found = f"It draws with {library}'s random."
+        yield "A call with training=True.", found, "A graph keeps the number that was drawn first.", DRAW
+        return
     goes_on = ever_differs(case, first)
     changed = moved(before)
     seeds = [v for v, _ in before if is_seed(v)]
@@ -2519,9 +2627,18 @@ def randomness(case: Case) -> Iterator[Told]:
             "Two calls with training=True, from the same state of all variables.",
             f"The outputs don't repeat, whatever the seed: {repeat}.",
             "A run can't be repeated under a seed that is given to the layer.",
-            "Draw with keras.random.… and seed=self.seed_generator, a keras.random.SeedGenerator made in __init__.",
+            DRAW,
         )
         return
+    if goes_on and inspect.isclass(case.subject) and accepts(case.subject, "seed"):
+        one, other = (case.built(move=False, seed=7) for _ in range(2))
+        for mine, its in zip(other.variables, one.variables, strict=True):
+            mine.assign(mine if is_seed(mine) else tf.convert_to_tensor(its))
+        if differ(case.call(one, case.of(), True), case.call(other, case.of(), True), 0.0):
+            found = "Their outputs differ in training."
+            fix = "Hand seed to keras.random.SeedGenerator, or to the layers inside."
+            yield "Two layers with seed=7 and the same weights.", found, "The seed has no effect.", fix
+            return
     draws = rates_of(layer) and (seeds or not inner_layers(layer))
     if draws and not changed and not goes_on and differ(first, case.run(training=False), 0.0):
         yield (
@@ -2677,6 +2794,8 @@ def without_padding(outputs: Any, mask: np.ndarray, keeps: list[bool], both: boo
 def mask_of_each_input(case: Case) -> Iterator[Told]:
     """Of several inputs with time steps, the padding of each is left out."""
     given = case.inputs
+    if any(np.ndim(one) == 3 and one.shape[1] == one.shape[2] for one in tree.flatten(given)):
+        raise DoesNotApply("an input may be a matrix between steps, which leaves padding out by itself")
     if not isinstance(given, list | tuple) or case.keywords or not all(is_sequence(one) for one in given):
         raise DoesNotApply("it hasn't several inputs of shape (batch, time, features), with 3 steps or more")
     case.steady()
@@ -2691,6 +2810,12 @@ def mask_of_each_input(case: Case) -> Iterator[Told]:
         opened = [np.ones_like(mask) if n == number else mask for n, mask in enumerate(cut)]
         # Where the mask that leaves follows this one, as where any of them is true, its steps needn't be left out.
         leaving = [mask_of(flat_tensors(called_with(layer, given, each))[0]) for each in (opened, cut)]
+        shape = tuple(flat_tensors(case.outputs)[0].shape)
+        if leaving[1] is not None and tuple(leaving[1].shape) != shape[: len(leaving[1].shape)]:
+            found = f"The mask leaves with shape {tuple(leaving[1].shape)}, the output has {shape}."
+            fix = "Let compute_mask join the masks as call joins the inputs."
+            yield "A call with a mask for each input.", found, "A recurrent layer behind raises.", fix
+            return
         follows = None not in leaving and not np.array_equal(*leaving) if leaving.count(None) < 2 else True
         other = [each.copy() for each in given]
         other[number] = np.where(cut[number][..., None], one, one[::-1, ::-1] + 3.0).astype(one.dtype)
@@ -2964,6 +3089,8 @@ class OwnFit:
     """Trainable weights of layers that it doesn't move."""
     stale: list[str]
     """Metrics whose counts go on from one `fit` to the next."""
+    climbs: list[float]
+    """The losses of the epochs, if each is larger than the one before."""
     raises: str = ""
     """What `fit` raises, without a call of the model before or in any case."""
 
@@ -2995,9 +3122,21 @@ def own_fit(case: Case) -> OwnFit:
                 found = watched_fit(case, model, data, thawed)
                 found.raises = f"{words(errors[0])}. After a call of the model it runs." if called else ""
                 return found
-    if kept := [error for error in errors if "out of scope" in str(error)]:
-        return OwnFit([], [], [], f"{words(kept[0])}.")
+    if runs_eagerly(case, (given, near)):
+        return OwnFit([], [], [], [], f"{words(errors[0])}. With run_eagerly=True it runs.")
     raise DoesNotApply(f"its fit takes neither targets like its outputs nor none: {words(errors[0])[:160]}")
+
+
+def runs_eagerly(case: Case, data: tuple) -> bool:
+    """Whether a new model's `fit` runs without a graph."""
+    model = case.make()
+    compile_own(model, case.outputs)
+    model.run_eagerly = True
+    try:
+        fit_again(case, model, data, 1)
+    except Exception:
+        return False
+    return True
 
 
 def compile_own(model: Any, outputs: Any) -> None:
@@ -3022,10 +3161,10 @@ def compile_own(model: Any, outputs: Any) -> None:
     model.compile(**options)
 
 
-def fit_again(case: Case, model: Any, data: tuple, epochs: int) -> list[float]:
-    """Fit for some epochs of one batch; return the values that the last one reports."""
+def fit_again(case: Case, model: Any, data: tuple, epochs: int) -> dict[str, list[float]]:
+    """Fit for some epochs of one batch; return what each reports."""
     history = model.fit(*data, batch_size=case.batch, epochs=epochs, shuffle=False, verbose=0).history
-    return [float(values[-1]) for values in history.values() if np.ndim(values[-1]) == 0]
+    return {name: [float(np.mean(value)) for value in values] for name, values in history.items()}
 
 
 def watched_fit(case: Case, model: Any, data: tuple, thawed: list[Any]) -> OwnFit:
@@ -3041,12 +3180,13 @@ def watched_fit(case: Case, model: Any, data: tuple, thawed: list[Any]) -> OwnFi
         for two in zip(counts, again, strict=True)
     ]
     before = [(weight, value_of(weight)) for weight in model.trainable_weights]
-    reported = fit_again(case, model, data, 8)  # a step may train one part of the model every few batches
+    history = fit_again(case, model, data, 8)  # a step may train one part of the model every few batches
+    losses = history.get("loss", [])
     changed = {id(weight) for weight in moved(before)}
     # A single bias may cancel in a loss; a layer of which nothing moves is left out.
     alive = {weight.path.rpartition("/")[0] for weight, _ in before if id(weight) in changed}
     kept = [weight for weight, _ in before if weight.path.rpartition("/")[0] not in alive]
-    if before and not changed and not any(reported):
+    if before and not changed and not any(values[-1] for values in history.values()):
         raise DoesNotApply("the loss that it reports is 0")
     with tf.GradientTape() as tape:
         total = scalar_of(model(data[0]))
@@ -3055,7 +3195,8 @@ def watched_fit(case: Case, model: Any, data: tuple, thawed: list[Any]) -> OwnFi
     names = [one.name for one, moves in zip(loose, twice, strict=True) if moves]
     frozen = [one for one in thawed if not one.trainable]
     inside = {id(part) for one in frozen for part in inner_layers(one)}
-    return OwnFit([one.name for one in frozen if id(one) not in inside], used, names)
+    climbs = losses if not written(model, "compile") and (np.diff(losses) > 0).all() and losses else []
+    return OwnFit([one.name for one in frozen if id(one) not in inside], used, names, climbs)
 
 
 def own_metrics_of(model: Any) -> list[Any]:
@@ -3072,10 +3213,12 @@ def trained_weights(case: Case) -> Iterator[Told]:
     done = case.once("fit with steps of its own", lambda: own_fit(case))
     tried = "fit of a new model, with the steps of its own."
     if done.raises:
-        fix = (
-            "Call self(x, training=True) in train_step; make layers and variables in __init__; keep no tensors in self."
-        )
+        fix = "Call self(x, training=True) in train_step; make variables in __init__; keep no tensors in self."
         yield (tried, done.raises, "A script calls fit first.", fix)
+    if done.climbs:
+        found = f"The loss rises in each of 8 epochs, from {done.climbs[0]:.4g} to {done.climbs[-1]:.4g}."
+        fix = "Give apply the gradient of the loss, not of its negative, and leave the sign to the optimizer."
+        yield (tried, found, "It trains away from the targets.", fix)
     if done.frozen:
         fix = "Leave trainable alone in train_step: give the tape the weights of the part that is trained."
         yield (tried, f"{', '.join(done.frozen)} is frozen afterwards.", "Later steps can't train it.", fix)
@@ -3761,7 +3904,9 @@ def metric_shapes(case: Case) -> Iterator[Told]:
 def metric_state(case: Case) -> Iterator[Told]:
     """Its state is in variables: no Python value changes, and each variable is listed."""
     metric = metric_of(case)
-    before = {name: plain(value) for name, value in vars(metric).items() if not name.startswith("_")}
+    keras_own = vars(metric) if is_builtin(metric) else vars(keras.metrics.Mean())
+    names = [name for name in vars(metric) if not name.startswith("_") or name not in keras_own]
+    before = {name: plain(vars(metric)[name]) for name in names}
     updated(case, metric)
     changed = [name for name, value in before.items() if plain(vars(metric)[name]) != value]
     held = {id(v) for v in metric.variables}
@@ -4195,7 +4340,7 @@ def rate_is_usable(steps: list[int], rates: list[Any]) -> Iterator[Told]:
 def initializer_values(case: Case) -> Iterator[Told]:
     """It returns finite numbers of the shape and dtype that it is asked for."""
     shape = tuple(case.inputs)
-    for dtype in ("float32", "float16", "float64"):
+    for dtype in ("float32", "bfloat16", "float16", "float64"):
         tried = f"initializer({shape}, dtype={dtype!r})."
         try:
             value = tf.convert_to_tensor(case.make()(shape, dtype=dtype))
@@ -4208,7 +4353,7 @@ def initializer_values(case: Case) -> Iterator[Told]:
             return
         if not np.isfinite(as64(value)).all():
             fix = "Bound what goes into log, and what is divided by."
-            fix = "Draw in float32, then cast." if dtype == "float16" else fix
+            fix = "Draw in float32, then cast." if dtype in ("bfloat16", "float16") else fix
             yield tried, "nan or inf.", "Training starts at nan.", fix
             return
 
@@ -4527,11 +4672,21 @@ def case_of(subject: Any, inputs: Any, keywords: dict[str, Any] | None, kind: st
             f"There is no kind {kind!r}: give one of {kinds}; an argument of this name by functools.partial."
         )
     found = kind or kind_of(subject)
+    plain_function = inspect.isroutine(subject) and not kind_of(subject)
+    if kind == "activation" and callable(subject) and not needed(subject, arguments):
+        return case_of(subject(**arguments), inputs, keywords, "activation", {})  # it makes one
+    if kind in KINDS and plain_function and needed(subject, arguments):
+        if kind not in ("loss", "metric"):
+            functions = ", ".join(FUNCTIONS)
+            raise ValueError(
+                f"For kind={kind!r} give the class or an object; a function of tensors is one of {functions}."
+            )
+        found = f"{kind} function"
     if arguments and kind_of(subject) and not inspect.isclass(subject):
         raise ValueError(f"It is an object already: {', '.join(arguments)} can be given to a class or a function only.")
     if not found and callable(subject) and not inspect.isclass(subject):
-        names = list(inspect.signature(subject).parameters)
-        if names[:2] == ["y_true", "y_pred"]:
+        is_pair = isinstance(inputs, tuple | list) and len(inputs) == 2
+        if is_pair and len(needed(subject, arguments)) == 2:
             found = "loss function"
         else:
             if len(needed(subject, arguments)) == 1:
@@ -4546,22 +4701,20 @@ def case_of(subject: Any, inputs: Any, keywords: dict[str, Any] | None, kind: st
         kinds = ", ".join([*KINDS, *FUNCTIONS])
         what = "isn't a Keras class, an object of one, or a function that makes one"
         raise ValueError(f"{subject!r} {what}. For a plain function, give kind=, one of: {kinds}")
-    if found in ("loss", "metric") and inspect.isroutine(subject) and kind:
-        found = (
-            f"{found} function" if list(inspect.signature(subject).parameters)[:2] == ["y_true", "y_pred"] else found
-        )
-    rng = np.random.default_rng(0)
+    rng, made_up = np.random.default_rng(0), {}
     if inputs is None:
+        made_up = {"made up": ", as no inputs were given"}
         inputs = (64, 32) if found == "initializer" else rng.normal(size=(6, 4)).astype("float32")
+    if found in FUNCTIONS and arguments:
+        subject, arguments = functools.partial(subject, **arguments), {}
     if found in LOSSES and not (isinstance(inputs, tuple | list) and len(inputs) == 2):
         raise ValueError("Give a loss the pair (y_true, y_pred) as its inputs.")
     if found in LAYERS or found in (*LOSSES, *METRICS):
         inputs = tree.map_structure(as_array, inputs)
     elif found in ("activation", "regularizer", "constraint"):
         inputs = np.asarray(inputs, "float32")
-    return Case(
-        subject, inputs, {k: tree.map_structure(as_array, v) for k, v in (keywords or {}).items()}, arguments, found
-    )
+    keywords = {k: tree.map_structure(as_array, v) for k, v in (keywords or {}).items()}
+    return Case(subject, inputs, keywords, arguments, found, made_up)
 
 
 def needed(function: Callable, arguments: dict) -> list[str]:
@@ -4604,6 +4757,10 @@ def checkup(
     Returns:
         The report: `report.assert_clean()` in a test, `print(report)` elsewhere.
     """
+    if os.environ.get(DEFINING):
+        raise Defined
+    if not isinstance(leave_out or {}, dict):
+        raise TypeError("Give leave_out a dict: the name of each check, and the reason.")
     unknown = [name for name in leave_out or {} if name not in CHECKS]
     if unknown:
         close = difflib.get_close_matches(unknown[0], CHECKS, 3, 0.3)
@@ -4643,6 +4800,8 @@ def run_one(title: str, one: Check, case: Case, report: Report, reason: str | No
     except DoesNotApply as error:
         why = f"doesn't apply: {error}"
     except Exception as error:
+        if one.run.__globals__ is not globals() and not isinstance(error, Blocked):
+            raise  # a check of the reader's own
         told = error if isinstance(error, Blocked) else words(error)
         call = case.memory.get("the call")  # where that raises, whatever else is raised follows from it
         why = f"can't be run: {call if isinstance(call, Blocked) else told}"
@@ -4670,14 +4829,22 @@ class Progress:
 # --- command line -----------------------------------------------------------------------------------------------------
 
 
-def example(text: str) -> np.ndarray:
+def example(text: str, seed: int) -> np.ndarray:
     """Make an example from a text such as `8x4` or `8x4:int32`."""
-    shape, _, dtype = text.partition(":")
-    size = tuple(int(part) for part in shape.split("x"))
-    rng = np.random.default_rng(0)
+    size, dtype = size_of(text)
+    rng = np.random.default_rng(seed)
     if np.dtype(dtype or "float32").kind in "iu":
         return rng.integers(0, 3, size=size).astype(dtype)
     return rng.normal(size=size).astype(dtype or "float32")
+
+
+def size_of(text: str) -> tuple[tuple[int, ...], str]:
+    """Read a shape and a dtype, such as `8x4:int32`."""
+    shape, _, dtype = text.partition(":")
+    try:
+        return tuple(int(part) for part in shape.split("x")), np.dtype(dtype or "float32").name
+    except (ValueError, TypeError):
+        raise ValueError(f"{text!r} isn't a shape such as 8x4, or 8x4:int32") from None
 
 
 def literal(text: str) -> tuple[str, Any]:
@@ -4698,9 +4865,7 @@ def main() -> int:
     )
     parser.add_argument("subject", nargs="?", help="module:Class, or module:function that makes an object")
     parser.add_argument("arguments", nargs="*", type=literal, help="arguments of the constructor: name=value")
-    parser.add_argument(
-        "--input", action="append", default=[], type=example, help="8x4 or 8x4:int32; more than one: a list"
-    )
+    parser.add_argument("--input", action="append", default=[], help="8x4 or 8x4:int32; more than one: a list")
     parser.add_argument("--leave-out", action="append", default=[], type=literal, help="name=reason")
     parser.add_argument("--kind", choices=[*KINDS, *FUNCTIONS], help="for a plain function")
     parser.add_argument("--list", action="store_true", help="print each check")
@@ -4716,9 +4881,14 @@ def main() -> int:
     try:
         subject = functools.reduce(getattr, name.split("."), importlib.import_module(module))
     except (ImportError, AttributeError) as error:
-        parser.error(str(error))
-    inputs = options.input[0] if len(options.input) == 1 else options.input or None
+        hint = f" Name the module, not the file: {module.removesuffix('.py')}:{name}" if module.endswith(".py") else ""
+        parser.error(f"{error}.{hint}")
     try:
+        if kind_of(subject) == "initializer":
+            inputs = [size_of(text)[0] for text in options.input]
+        else:
+            inputs = [example(text, seed) for seed, text in enumerate(options.input)]
+        inputs = inputs[0] if len(inputs) == 1 else inputs or None
         report = checkup(
             subject, inputs, leave_out=dict(options.leave_out), kind=options.kind, **dict(options.arguments)
         )
@@ -4729,6 +4899,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    sys.modules.setdefault(Path(__file__).stem, sys.modules["__main__"])  # one list of checks for who imports it
     if sys.argv[1:] == ["--answer"]:
         answer_requests()
     else:
