@@ -729,6 +729,14 @@ def can_be_called(case: Case) -> Iterator[Told]:
             link,
         )
         return
+    try:
+        for _ in range(2):
+            case.make()
+    except Exception as error:
+        case.memory["the call"] = Blocked(f"a third object can't be made: {words(error)}, see can_be_called")
+        fix = "Copy what the constructor is given, list(units), before it is changed; no list as a default."
+        yield "Three objects, made alike.", f"{words(error)}.", "Each object changes what the next is given.", fix
+        return
     if any(not np.isfinite(array).all() for array in numbers(outputs)):
         yield (
             tried,
@@ -822,6 +830,8 @@ def plain(value: Any, depth: int = 0) -> Any:
         return value
     if isinstance(value, np.ndarray | np.generic):
         return repr(value)
+    if isinstance(value, np.random.Generator | random.Random):
+        return repr(value.bit_generator.state if isinstance(value, np.random.Generator) else value.getstate())
     if isinstance(value, tf.Tensor):
         return "a tensor", id(value)
     if isinstance(value, list | tuple | set) and depth < 3:
@@ -913,29 +923,8 @@ def reached_weights(case: Case) -> Iterator[Told]:
     if case.kind == "model" and any(written(layer, name) for name in ("train_step", "compute_loss")):
         raise DoesNotApply("it is trained by a step of its own, which may use more than a call does")
     paths = [weight.path for weight in layer.trainable_weights]
-    reached, wrong, constant = set(), set(), True
-    for number in range(4):
-        # With other weights no unit is off for all of the inputs, and with those of the start no softmax is at its end.
-        layer = case.layer if number == 0 else case.built(move=number % 2 == 0)
-        for training in (True, False):
-            seed = 2 + number
-            with tf.GradientTape() as tape:
-                outputs = case.call(layer, case.of(values=shifted(case, seed)), training)
-                total = scalar_of(outputs, seed)
-                total += sum((tf.cast(loss, "float32") for loss in layer.losses), 0.0)
-            gradients = tape.gradient(total, [weight.value for weight in layer.trainable_weights])
-            for path, gradient in zip(paths, gradients, strict=True):
-                if gradient is None:
-                    continue
-                values = as64(gradient)
-                reached |= {path} if values.any() or not values.size else set()
-                wrong |= {path} if not np.isfinite(values).all() else set()
-            # A softmax over one channel is 1 for any weights: its gradient is rounding.
-            constant = constant and (training or not differ(outputs, case.outputs, 1e-6))
-        if len(reached) == len(paths) and not constant:
-            break
+    reached, wrong, constant = reached_and_wrong(case, paths)
     same = "The outputs are the same for other weights and inputs: no" if constant else "No"
-    reached = set() if constant else reached
     tried = "The gradient of a random sum of the outputs and of the layer's losses, for several inputs."
     if lost := [path for path in paths if path not in reached | wrong]:
         why = "The weight keeps its first value; fit warns once, or not at all."
@@ -951,6 +940,34 @@ def reached_weights(case: Case) -> Iterator[Told]:
         why = "One step of the optimizer makes the weight nan."
         fix = "Bound what is divided, rooted or exponentiated; with tf.where, give both branches safe arguments."
         yield (tried, f"The gradient of {', '.join(sorted(wrong))} holds nan or inf.", why, fix)
+
+
+def reached_and_wrong(case: Case, paths: list[str]) -> tuple[set[str], set[str], bool]:
+    """Return the weights that a gradient reaches, those whose gradient is nan, and whether the outputs never change."""
+    reached, wrong, connected, constant = set(), set(), set(), True
+    for number in range(4):
+        # With other weights no unit is off for all of the inputs, and with those of the start no softmax is at its end.
+        layer = case.layer if number == 0 else case.built(move=number % 2 == 0)
+        for training in (True, False):
+            seed = 2 + number
+            with tf.GradientTape() as tape:
+                outputs = case.call(layer, case.of(values=shifted(case, seed)), training)
+                total = scalar_of(outputs, seed)
+                total += sum((tf.cast(loss, "float32") for loss in layer.losses), 0.0)
+            gradients = tape.gradient(total, [weight.value for weight in layer.trainable_weights])
+            found = {path: as64(g) for path, g in zip(paths, gradients, strict=True) if g is not None}
+            connected |= set(found)
+            reached |= {path for path, values in found.items() if values.any() or not values.size}
+            wrong |= {path for path, values in found.items() if not np.isfinite(values).all()}
+            constant = constant and (training or not differ(outputs, case.outputs, 1e-6))
+        if len(reached) == len(paths) and not constant:
+            break
+    # A softmax over one channel is 1 for any weights: its gradient is rounding.
+    reached = set() if constant else reached
+    # A bias may cancel: in the difference of two outputs of one encoder, or before a normalization.
+    siblings = {path.rpartition("/")[0] for path in reached}
+    cancelled = {path for path in connected if path.endswith("/bias") and path.rpartition("/")[0] in siblings}
+    return reached | cancelled, wrong, constant
 
 
 def written_names(layer: Any) -> list[str]:
@@ -1280,6 +1297,8 @@ def fix_of_config(config: dict[str, Any], said: str) -> str:
     if refused := re.search(r"unexpected keyword argument '(\w+)'", said):
         name = refused.group(1)
         return f"get_config holds {name!r}: take **kwargs in __init__, and pass it to super().__init__(**kwargs)."
+    if "Could not locate" in said:
+        return "Put @keras.saving.register_keras_serializable() above each class or function of your own."
     if any(isinstance(value, dict) for value in config.values()):
         return "Write from_config: there, make inner objects with keras.saving.deserialize_keras_object(config[…])."
     return HOLD_ALL
@@ -1462,9 +1481,7 @@ def file_round_trip(case: Case) -> Iterator[Told]:
         for number, (name, (model, given, keywords)) in enumerate(models.items()):
             path = Path(folder) / f"{number}.keras"
             tried = f"{name}, saved as .keras and loaded in {where}."
-            fix = (
-                "Create all weights in build or __init__, and hold in the config what they depend on, as JSON keeps it."
-            )
+            fix = "Create all weights in build or __init__, and hold in the config what they depend on, as in JSON."
             try:
                 expected = tree.map_structure(np.asarray, model(given, **keywords))
                 model.save(path)
@@ -1757,18 +1774,11 @@ def graph_call(case: Case) -> Iterator[Told]:
 
 @check(*LAYERS)
 def each_input_counts(case: Case) -> Iterator[Told]:
-    """Each of several inputs acts, a dict in any order; a call leaves the structure that it is given as it was."""
+    """Each of several inputs acts, a dict in any order."""
     layer, (given, keywords) = case.layer, case.of()
     several = isinstance(given, list | tuple | dict)
     if not several and not keywords:
         raise DoesNotApply("it has one input")
-    if several:
-        held = dict(given) if isinstance(given, dict) else list(given)
-        case.call(layer, (held, keywords))
-        if [id(one) for one in tree.flatten(held)] != [id(one) for one in tree.flatten(given)]:
-            found = f"{len(held)} of {len(given)} are left in it." if len(held) != len(given) else "It holds another."
-            fix = "Work on a copy: inputs = list(inputs)."
-            yield ("A call on a structure of inputs.", found, "It is the caller's.", fix)
     case.steady()
     if isinstance(given, dict) and len(given) > 1:
         restore(case.memory["state"])
@@ -1834,23 +1844,11 @@ def acts_on(case: Case, at: int | str) -> bool:
 def added_losses(case: Case) -> Iterator[Told]:
     """Each loss that it adds is one finite number, in 16 bits too, and counts once."""
     layer = case.layer
-    case.run(training=True)
     why, fix = "fit adds them to the loss.", "Add ops.mean(…) or ops.sum(…), computed in float32."
-    new = case.make()
-    counts = [len(new.losses) for _ in range(2) if case.call(new, case.of(), True) is not None]
-    if counts[0] != counts[1]:
-        fix = "Call self.add_loss in call; in build hand a regularizer to add_weight."
-        yield ("Two calls of a new layer.", f"{counts[0]} losses, then {counts[1]}.", "It acts in one step only.", fix)
-        return
-    if not layer.losses and (told := losses_told(case)):
-        fix = "Call self.add_loss in call: a call empties the list. In build hand a regularizer to add_weight."
-        yield ("layer.losses after a call.", f"It is empty, though {told} was called.", "It never acts.", fix)
+    if lost := lost_losses(case):
+        yield lost
         return
     if not layer.losses:
-        if re.search(r"self\.losses\.(append|extend)|self\.losses *\+=", source_of(type(layer).call)):
-            fix = "Call self.add_loss(…): self.losses is a new list each time."
-            yield ("layer.losses after a call.", "It is empty: what call adds to self.losses is lost.", why, fix)
-            return
         raise DoesNotApply("it adds no losses")
     half = case.once("a call with dtype='mixed_float16'", lambda: case.like(layer, "mixed_float16"))
     large = float_map(lambda a: a * 20, case.inputs)
@@ -1879,6 +1877,27 @@ def added_losses(case: Case) -> Iterator[Told]:
     if inner and all(values.count(value) >= 2 * inner.count(value) for value in inner):
         fix = "Keras collects the losses of inner layers: don't add them again."
         yield ("The losses of the layers inside.", "Each is in layer.losses twice.", why, fix)
+
+
+def lost_losses(case: Case) -> Told | None:
+    """Return what is told of losses that are added where a call drops them."""
+    case.run(training=True)
+    tried, why = "layer.losses after a call.", "It never acts."
+    new = case.make()
+    counts = [len(new.losses) for _ in range(2) if case.call(new, case.of(), True) is not None]
+    if counts[0] != counts[1]:
+        fix = "Call self.add_loss in call; in build hand a regularizer to add_weight."
+        found = f"{counts[0]} losses, then {counts[1]}."
+        return "Two calls of a new layer.", found, "It acts in one step only.", fix
+    if case.layer.losses:
+        return None
+    if told := losses_told(case):
+        fix = "Call self.add_loss in call: a call empties the list. In build hand a regularizer to add_weight."
+        return tried, f"It is empty, though {told} was called.", why, fix
+    if re.search(r"self\.losses\.(append|extend)|self\.losses *\+=", source_of(type(case.layer).call)):
+        fix = "Call self.add_loss(…): self.losses is a new list each time."
+        return tried, "It is empty: what call adds to self.losses is lost.", why, fix
+    return None
 
 
 def losses_told(case: Case) -> str:
@@ -1989,7 +2008,7 @@ def symbolic_call(case: Case) -> Iterator[Told]:
 
 @check("layer", after=("symbolic_call",))
 def declared_shape(case: Case) -> Iterator[Told]:
-    """`compute_output_shape`, where it is written, says what comes out, for a known and an unknown batch."""
+    """`compute_output_shape`, written for one input, says what comes out, of any batch and number of steps."""
     layer = case.layer
     if not written(layer, "compute_output_shape"):
         raise DoesNotApply("compute_output_shape isn't written")
@@ -2000,9 +2019,12 @@ def declared_shape(case: Case) -> Iterator[Told]:
     why = "TimeDistributed, Sequential and layers behind it ask for the shape without calling the layer."
     fix = "Return (*input_shape[:-1], self.units) and the like: computed from each axis of input_shape."
     shapes_to_try = [case.inputs.shape, (None, *case.inputs.shape[1:])]
+    tries = [(case.make(), case.inputs.shape, flat), *((layer, shape, flat) for shape in shapes_to_try)]
     if any_length(case) and all(out.shape.rank > 2 for out in flat_tensors(case.outputs)):
-        shapes_to_try.append((None, None, *case.inputs.shape[2:]))
-    for one, given in [(case.make(), case.inputs.shape), *((layer, shape) for shape in shapes_to_try)]:
+        tries.append((layer, (None, None, *case.inputs.shape[2:]), flat))
+        odd = np.concatenate([case.inputs, case.inputs[:, :1]], axis=1)
+        tries.append((layer, odd.shape, [tuple(out.shape) for out in flat_tensors(case.run(values=odd))]))
+    for one, given, flat in tries:
         try:
             told = one.compute_output_shape(given)
         except Exception as error:
@@ -2060,6 +2082,11 @@ def rows_are_independent(case: Case) -> Iterator[Told]:
     if is_random(case):
         raise DoesNotApply("it is random")
     whole = case.run(training=False)
+    turned = case.run(training=False, rows=slice(None, None, -1))
+    if found := differ(turned, tree.map_structure(lambda out: out[::-1], whole), 1e-3):
+        tried = f"The {case.batch} rows in the reverse order, with training=False."
+        yield tried, f"{found}.", "A prediction then depends on its place in the batch.", OF_ONE
+        return
     for rows, name in (
         (slice(0, 1), "The first row"),
         (slice(1, 3), "Rows 1 and 2"),
@@ -2068,28 +2095,20 @@ def rows_are_independent(case: Case) -> Iterator[Told]:
         try:
             part = case.run(training=False, rows=rows)
         except Exception as error:
+            tried = f"{name} alone, after a call with {case.batch} rows."
+            found = f"In a batch of {len(range(case.batch)[rows])}: {words(error)}"
             fix = "Take the batch size from ops.shape(x)[0], or -1 in a reshape."
-            yield (
-                f"{name} alone, after a call with {case.batch} rows.",
-                f"In a batch of {len(range(case.batch)[rows])}: {words(error)}",
-                "The last batch of an epoch is smaller.",
-                fix,
-            )
+            yield tried, found, "The last batch of an epoch is smaller.", fix
             return
         pairs = zip(flat_tensors(part), flat_tensors(whole), strict=True)
         if any(one.shape.rank and one.shape[1:] != other.shape[1:] for one, other in pairs):
             raise DoesNotApply("the size of its outputs depends on the batch")
         if found := differ(part, tree.map_structure(lambda out, rows=rows: out[rows], whole), 1e-3):
-            fix = OF_ONE
-            if found.startswith("shapes"):
-                fix = "Take the batch size from ops.shape(x)[0], and name the axis in squeeze."
+            squeezed = "Take the batch size from ops.shape(x)[0], and name the axis in squeeze."
             tried = f"{name} alone, beside the same rows in a batch of {case.batch}, with training=False."
-            yield tried, f"{found}.", "A prediction then depends on the other samples of its batch.", fix
+            why = "A prediction then depends on the other samples of its batch."
+            yield tried, f"{found}.", why, squeezed if found.startswith("shapes") else OF_ONE
             return
-    turned = case.run(training=False, rows=slice(None, None, -1))
-    if found := differ(turned, tree.map_structure(lambda out: out[::-1], whole), 1e-3):
-        tried = f"The {case.batch} rows in the reverse order, with training=False."
-        yield tried, f"{found}.", "A prediction then depends on its place in the batch.", OF_ONE
 
 
 @check(*LAYERS, after=(*MOVES, "reached_weights", "graph_call", "symbolic_call", "rows_are_independent"))
@@ -2254,7 +2273,7 @@ ROUNDING = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float64": 2.0**-22, "floa
 CAST = "Create constants with x.dtype or self.compute_dtype, and cast what is added: ops.cast(value, x.dtype)."
 
 
-@check(*LAYERS)
+@check(*LAYERS, after=("late_weights",))
 def each_dtype(case: Case) -> Iterator[Told]:
     """Under each dtype policy, in training too, outputs and weights have its dtypes, and gradients are finite."""
     if not any(is_float(out.dtype) for out in flat_tensors(case.outputs)):
@@ -2310,12 +2329,13 @@ def under_policy(case: Case, policy: str) -> Iterator[str]:
 
 
 def variants(case: Case) -> dict[str, Any]:
-    """Return inputs of other sizes: large, small, constant."""
+    """Return inputs of other sizes: large, small, constant, zeros."""
     return {
         "as given": case.inputs,
         "20 times larger": float_map(lambda a: a * 20, case.inputs),
         "1000 times smaller": float_map(lambda a: a * 1e-3, case.inputs),
         "all 5": float_map(lambda a: np.full_like(a, 5.0), case.inputs),
+        "all 0": float_map(np.zeros_like, case.inputs),
     }
 
 
@@ -2444,6 +2464,16 @@ def keras_overflows(case: Case, layer: Any, policy: str, values: Any) -> bool:
     return bool(told)
 
 
+def graph_of(case: Case, layer: Any) -> Callable[[Any], Any]:
+    """Return a function that calls a layer, as a graph if the layer loops over steps, which is slow eagerly."""
+    loops = case.once("operations", lambda: operations(case)) & {"While", "StatelessWhile"}
+    key = f"the graph of {id(layer)}"
+    if key not in case.memory:
+        call = functools.partial(case.call, layer)
+        case.memory[key] = tf.function(call, autograph=False) if loops else call
+    return case.memory[key]
+
+
 def compare_in(case: Case, layer: Any, policy: str, values: Any, reference: Any = None, wide: str = "float32") -> str:
     """Say how a layer under a policy differs from one in a wider dtype, by more than rounding explains."""
     dtype = keras.DTypePolicy(policy).compute_dtype
@@ -2453,16 +2483,14 @@ def compare_in(case: Case, layer: Any, policy: str, values: Any, reference: Any 
         return np.asarray(tf.cast(tf.cast(array, dtype), "float32"))
 
     rounded = float_map(near, values)
-    steps = tree.flatten(values)[0].shape[1:2] if len(tree.flatten(values)[0].shape) > 2 else (1,)
-    call = tf.function(case.call, autograph=False) if steps[0] > 64 else case.call
-    small = call(layer, case.of(policy, values=rounded))
+    small = graph_of(case, layer)(case.of(policy, values=rounded))
     reference, rng = case.layer if reference is None else reference, np.random.default_rng(5)
     kept = state(reference)
     try:
         for variable in reference.trainable_weights:
             variable.assign(near(tf.convert_to_tensor(variable)))
         middle = state(reference)
-        exact = numbers(call(reference, case.of(wide, values=rounded)))
+        exact = numbers(graph_of(case, reference)(case.of(wide, values=rounded)))
         moves = [np.zeros_like(out) for out in exact]
         for _ in range(3):
             restore(middle)
@@ -2470,7 +2498,7 @@ def compare_in(case: Case, layer: Any, policy: str, values: Any, reference: Any 
                 factor = 1 + step * rng.choice([-1, 1], size=variable.shape)
                 variable.assign(np.asarray(tf.convert_to_tensor(variable)) * factor)
             shaken = float_map(lambda a: a * (1 + step * rng.choice([-1, 1], size=a.shape)), rounded)
-            outputs = numbers(call(reference, case.of(wide, values=shaken)))
+            outputs = numbers(graph_of(case, reference)(case.of(wide, values=shaken)))
             moves = [np.fmax(m, np.abs(o - e)) for m, o, e in zip(moves, outputs, exact, strict=True)]
     finally:
         restore(kept)
@@ -2601,6 +2629,16 @@ def safe_config(layer: Any) -> dict[str, Any]:
         return {}
 
 
+def seed_is_ignored(case: Case) -> bool:
+    """Whether two layers of one seed, with the same weights, draw other numbers."""
+    if not inspect.isclass(case.subject) or "seed" not in inspect.signature(case.subject).parameters:
+        return False
+    one, other = (case.built(move=False, seed=7) for _ in range(2))
+    for mine, its in zip(other.variables, one.variables, strict=True):
+        mine.assign(mine if is_seed(mine) else tf.convert_to_tensor(its))
+    return bool(differ(case.call(one, case.of(), True), case.call(other, case.of(), True), 0.0))
+
+
 DRAW = "Draw with keras.random.… and seed=self.seed_generator, a keras.random.SeedGenerator made in __init__."
 
 
@@ -2630,15 +2668,10 @@ def randomness(case: Case) -> Iterator[Told]:
             DRAW,
         )
         return
-    if goes_on and inspect.isclass(case.subject) and accepts(case.subject, "seed"):
-        one, other = (case.built(move=False, seed=7) for _ in range(2))
-        for mine, its in zip(other.variables, one.variables, strict=True):
-            mine.assign(mine if is_seed(mine) else tf.convert_to_tensor(its))
-        if differ(case.call(one, case.of(), True), case.call(other, case.of(), True), 0.0):
-            found = "Their outputs differ in training."
-            fix = "Hand seed to keras.random.SeedGenerator, or to the layers inside."
-            yield "Two layers with seed=7 and the same weights.", found, "The seed has no effect.", fix
-            return
+    if goes_on and seed_is_ignored(case):
+        fix = "Hand seed to keras.random.SeedGenerator, or to the layers inside."
+        yield "Two layers with seed=7 and the same weights.", "Their outputs differ in training.", NO_EFFECT, fix
+        return
     draws = rates_of(layer) and (seeds or not inner_layers(layer))
     if draws and not changed and not goes_on and differ(first, case.run(training=False), 0.0):
         yield (
@@ -2701,9 +2734,9 @@ def mask_is_used(case: Case) -> Iterator[Told]:
         tried = "Sequences with padding and a mask, beside the same sequences cut to their length."
         end = int(mask[0].sum())
         with contextlib.suppress(Exception):  # another length needn't be possible
-            short = kept_steps(case, case.inputs[::2, :end], np.ones_like(mask[::2, :end]))
-            long = kept_steps(case, case.inputs[::2], mask[::2])
-            found = differ(long, short, 1e-3)
+            for x in (case.inputs[::2], case.inputs[::2] - case.inputs.max() - 1):  # 0 is the largest of the second
+                short = kept_steps(case, x[:, :end], np.ones_like(mask[::2, :end]))
+                found = found or differ(kept_steps(case, x, mask[::2]), short, 1e-3)
         if found.startswith("shapes") and not any(keeps_steps(case)):
             found = ""  # windows over a longer sequence can be more, and count none of its padding
     if found:
@@ -2736,7 +2769,7 @@ def mask_in_graph(case: Case, mask: np.ndarray) -> Iterator[Told]:
         yield ("A call with a mask, with dtype='mixed_float16'.", "The outputs hold nan or inf.", why, fix)
 
 
-@check("layer")
+@check(*LAYERS)
 def mask_inside(case: Case) -> Iterator[Told]:
     """Zeros behind integers don't count, if an embedding inside says that 0 is padding."""
     inner = [one for one in inner_layers(case.layer) if isinstance(one, keras.layers.Embedding) and one.mask_zero]
@@ -2810,9 +2843,7 @@ def mask_of_each_input(case: Case) -> Iterator[Told]:
         opened = [np.ones_like(mask) if n == number else mask for n, mask in enumerate(cut)]
         # Where the mask that leaves follows this one, as where any of them is true, its steps needn't be left out.
         leaving = [mask_of(flat_tensors(called_with(layer, given, each))[0]) for each in (opened, cut)]
-        shape = tuple(flat_tensors(case.outputs)[0].shape)
-        if leaving[1] is not None and tuple(leaving[1].shape) != shape[: len(leaving[1].shape)]:
-            found = f"The mask leaves with shape {tuple(leaving[1].shape)}, the output has {shape}."
+        if found := of_another_shape(leaving[1], flat_tensors(case.outputs)[0]):
             fix = "Let compute_mask join the masks as call joins the inputs."
             yield "A call with a mask for each input.", found, "A recurrent layer behind raises.", fix
             return
@@ -2827,12 +2858,16 @@ def mask_of_each_input(case: Case) -> Iterator[Told]:
         if found := differ(*results, 1e-4):
             tried = f"Two batches with the same masks, different in the padded steps of input {number} only."
             found = f"The outputs differ, so padding counts: {found}."
-            why, fix = (
-                "It is counted as data.",
-                "call(self, inputs, mask=None) gets a list of masks: use that of each input.",
-            )
-            yield (tried, found, why, fix, "errors/layers.html#mask-lost")
+            fix = "call(self, inputs, mask=None) gets a list of masks: use that of each input."
+            yield (tried, found, "It is counted as data.", fix, "errors/layers.html#mask-lost")
             return
+
+
+def of_another_shape(mask: Any, output: Any) -> str:
+    """Say how the shape of a mask differs from the first axes of an output, or nothing."""
+    if mask is None or mask.shape == output.shape[: len(mask.shape)]:
+        return ""
+    return f"The mask leaves with shape {tuple(mask.shape)}, the output has {tuple(output.shape)}."
 
 
 def called_with(layer: Any, values: Any, masks: list[np.ndarray]) -> Any:
@@ -2917,7 +2952,7 @@ def true_gradients(case: Case) -> Iterator[Told]:
             f"{name}, moved along a random direction by 1e-5 and 1e-6, in float64.",
             f"The outputs move by {slope:.5g} per unit, the gradient says {told:.5g}.",
             "Training follows the gradient, and nothing is raised.",
-            "Correct the formula in tf.custom_gradient; look for tf.stop_gradient, and for rounding.",
+            "Write the derivative in tf.custom_gradient, times upstream; look for tf.stop_gradient, and for rounding.",
         )
         return
 
@@ -3036,7 +3071,7 @@ def slope_of(function: Callable[[float], float], value: float) -> float | None:
 
 @check(*LAYERS, after=("graph_call", "late_weights"))
 def one_trace(case: Case) -> Iterator[Told]:
-    """A second call of the same kind runs the same graph, and the graph doesn't grow with the batch."""
+    """A call makes no new tf.function, and its graph doesn't grow with the batch."""
     layer = case.layer
     structure = case.of()
     if any(not tf.is_tensor(x) for x in tree.flatten(structure)) or case.batch < 4:
@@ -3089,8 +3124,8 @@ class OwnFit:
     """Trainable weights of layers that it doesn't move."""
     stale: list[str]
     """Metrics whose counts go on from one `fit` to the next."""
-    climbs: list[float]
-    """The losses of the epochs, if each is larger than the one before."""
+    losses: list[float]
+    """The loss before and after the last eight epochs."""
     raises: str = ""
     """What `fit` raises, without a call of the model before or in any case."""
 
@@ -3108,7 +3143,8 @@ def own_fit(case: Case) -> OwnFit:
     near = tree.map_structure(lambda out: np.asarray(out) + np.asarray(1, out.dtype.as_numpy_dtype), case.outputs)
     errors: list[Exception] = []
     for called in (False, True):
-        for data in ((given, near), (given, np.arange(case.batch) % 2), (given,)):
+        ones = np.ones(case.batch, "float32")
+        for data in ((given, near), (given, np.arange(case.batch) % 2), (given,), (given, near, ones)):
             model = case.make()
             if called:
                 model(given)
@@ -3120,7 +3156,8 @@ def own_fit(case: Case) -> OwnFit:
                 errors.append(error)
             else:
                 found = watched_fit(case, model, data, thawed)
-                found.raises = f"{words(errors[0])}. After a call of the model it runs." if called else ""
+                when = "After a call of the model" if called else "With sample_weight" if len(data) > 2 else ""
+                found.raises = f"{words(errors[0])}. {when} it runs." if when else ""
                 return found
     if runs_eagerly(case, (given, near)):
         return OwnFit([], [], [], [], f"{words(errors[0])}. With run_eagerly=True it runs.")
@@ -3163,8 +3200,13 @@ def compile_own(model: Any, outputs: Any) -> None:
 
 def fit_again(case: Case, model: Any, data: tuple, epochs: int) -> dict[str, list[float]]:
     """Fit for some epochs of one batch; return what each reports."""
-    history = model.fit(*data, batch_size=case.batch, epochs=epochs, shuffle=False, verbose=0).history
+    history = model.fit(**named(data), batch_size=case.batch, epochs=epochs, shuffle=False, verbose=0).history
     return {name: [float(np.mean(value)) for value in values] for name, values in history.items()}
+
+
+def named(data: tuple) -> dict[str, Any]:
+    """Return data as arguments of `fit` and `evaluate`."""
+    return dict(zip(("x", "y", "sample_weight"), data, strict=False))
 
 
 def watched_fit(case: Case, model: Any, data: tuple, thawed: list[Any]) -> OwnFit:
@@ -3180,8 +3222,9 @@ def watched_fit(case: Case, model: Any, data: tuple, thawed: list[Any]) -> OwnFi
         for two in zip(counts, again, strict=True)
     ]
     before = [(weight, value_of(weight)) for weight in model.trainable_weights]
+    losses = [loss_outside_of_training(model, data)]
     history = fit_again(case, model, data, 8)  # a step may train one part of the model every few batches
-    losses = history.get("loss", [])
+    losses.append(loss_outside_of_training(model, data))
     changed = {id(weight) for weight in moved(before)}
     # A single bias may cancel in a loss; a layer of which nothing moves is left out.
     alive = {weight.path.rpartition("/")[0] for weight, _ in before if id(weight) in changed}
@@ -3195,8 +3238,15 @@ def watched_fit(case: Case, model: Any, data: tuple, thawed: list[Any]) -> OwnFi
     names = [one.name for one, moves in zip(loose, twice, strict=True) if moves]
     frozen = [one for one in thawed if not one.trainable]
     inside = {id(part) for one in frozen for part in inner_layers(one)}
-    climbs = losses if not written(model, "compile") and (np.diff(losses) > 0).all() and losses else []
-    return OwnFit([one.name for one in frozen if id(one) not in inside], used, names, climbs)
+    return OwnFit([one.name for one in frozen if id(one) not in inside], used, names, losses)
+
+
+def loss_outside_of_training(model: Any, data: tuple) -> float:
+    """Return what Keras's own `evaluate` says, or 0 where it may not be what training lowers."""
+    moving = any(isinstance(one, keras.layers.BatchNormalization) for one in inner_layers(model))
+    if moving or len(data) < 2 or any(written(model, name) for name in ("compile", "test_step", "compute_loss")):
+        return 0.0
+    return float(np.mean(model.evaluate(**named(data), verbose=0, return_dict=True).get("loss", 0.0)))
 
 
 def own_metrics_of(model: Any) -> list[Any]:
@@ -3214,9 +3264,11 @@ def trained_weights(case: Case) -> Iterator[Told]:
     tried = "fit of a new model, with the steps of its own."
     if done.raises:
         fix = "Call self(x, training=True) in train_step; make variables in __init__; keep no tensors in self."
+        if "unpack" in done.raises:
+            fix = "Unpack with keras.utils.unpack_x_y_sample_weight(data): what wasn't given is None."
         yield (tried, done.raises, "A script calls fit first.", fix)
-    if done.climbs:
-        found = f"The loss rises in each of 8 epochs, from {done.climbs[0]:.4g} to {done.climbs[-1]:.4g}."
+    if done.losses and done.losses[1] > 1.0001 * done.losses[0]:
+        found = f"The loss of evaluate rises in eight epochs, from {done.losses[0]:.5g} to {done.losses[1]:.5g}."
         fix = "Give apply the gradient of the loss, not of its negative, and leave the sign to the optimizer."
         yield (tried, found, "It trains away from the targets.", fix)
     if done.frozen:
@@ -3259,6 +3311,7 @@ def own_train_step(case: Case) -> Iterator[Told]:
             raise KeyError("loss")
         return run
 
+    before = [(weight, value_of(weight)) for weight in model.trainable_weights if weight.constraint is None]
     try:
         far = fitted(given, targets, 4)
         near_it, again = (fitted(given, outputs) for _ in range(2))
@@ -3266,6 +3319,9 @@ def own_train_step(case: Case) -> Iterator[Told]:
     except KeyError:
         raise DoesNotApply("its train_step reports no loss under that name") from None
     found = list(train_step_findings(model, far["loss"], near_it["loss"][0], zero))
+    if shifts := [weight.path for weight in moved(before)]:
+        fix = "Leave the steps to the optimizer: undo a change that was made to look ahead, and decay by weight_decay."
+        found.append(("fit at learning rate 0.", f"{', '.join(shifts)} moved.", "The rate doesn't rule it.", fix))
     yield from found
     # A metric that is never reset still counts the epochs far from the targets.
     stale = [key for key, (now, *_) in near_it.items() if now > 0.3 * far[key][-1] and again[key][0] < 0.98 * now]
@@ -4671,36 +4727,7 @@ def case_of(subject: Any, inputs: Any, keywords: dict[str, Any] | None, kind: st
         raise ValueError(
             f"There is no kind {kind!r}: give one of {kinds}; an argument of this name by functools.partial."
         )
-    found = kind or kind_of(subject)
-    plain_function = inspect.isroutine(subject) and not kind_of(subject)
-    if kind == "activation" and callable(subject) and not needed(subject, arguments):
-        return case_of(subject(**arguments), inputs, keywords, "activation", {})  # it makes one
-    if kind in KINDS and plain_function and needed(subject, arguments):
-        if kind not in ("loss", "metric"):
-            functions = ", ".join(FUNCTIONS)
-            raise ValueError(
-                f"For kind={kind!r} give the class or an object; a function of tensors is one of {functions}."
-            )
-        found = f"{kind} function"
-    if arguments and kind_of(subject) and not inspect.isclass(subject):
-        raise ValueError(f"It is an object already: {', '.join(arguments)} can be given to a class or a function only.")
-    if not found and callable(subject) and not inspect.isclass(subject):
-        is_pair = isinstance(inputs, tuple | list) and len(inputs) == 2
-        if is_pair and len(needed(subject, arguments)) == 2:
-            found = "loss function"
-        else:
-            if len(needed(subject, arguments)) == 1:
-                return case_of(subject, inputs, keywords, "activation", arguments)
-            made = subject(**arguments)
-            found = kind_of(made)
-            if not found and callable(made):
-                subject, arguments = made, {}
-                two = list(inspect.signature(made).parameters)[:2] == ["y_true", "y_pred"]
-                found = "loss function" if two else "activation"
-    if not found:
-        kinds = ", ".join([*KINDS, *FUNCTIONS])
-        what = "isn't a Keras class, an object of one, or a function that makes one"
-        raise ValueError(f"{subject!r} {what}. For a plain function, give kind=, one of: {kinds}")
+    subject, found, arguments = kind_of_subject(subject, inputs, kind, arguments)
     rng, made_up = np.random.default_rng(0), {}
     if inputs is None:
         made_up = {"made up": ", as no inputs were given"}
@@ -4715,6 +4742,32 @@ def case_of(subject: Any, inputs: Any, keywords: dict[str, Any] | None, kind: st
         inputs = np.asarray(inputs, "float32")
     keywords = {k: tree.map_structure(as_array, v) for k, v in (keywords or {}).items()}
     return Case(subject, inputs, keywords, arguments, found, made_up)
+
+
+def kind_of_subject(subject: Any, inputs: Any, kind: str | None, arguments: dict) -> tuple[Any, str, dict]:
+    """Return what is checked, its kind and its arguments: a function of tensors, or what makes an object."""
+    found = kind_of(subject)
+    if arguments and found and not inspect.isclass(subject):
+        raise ValueError(f"It is an object already: {', '.join(arguments)} can be given to a class or a function only.")
+    if found or not callable(subject):
+        pass
+    elif len(needed(subject, arguments)) == 2 and not isinstance(inputs, np.ndarray):
+        found = "metric function" if kind and kind.startswith("metric") else "loss function"
+    elif len(needed(subject, arguments)) == 1 and not inspect.isclass(subject):
+        found = "activation"
+    elif not inspect.isclass(subject) or kind == "activation":
+        made = subject(**arguments)
+        if not kind_of(made):
+            return kind_of_subject(made, inputs, kind, {})
+        found = kind_of(made)
+    if kind in KINDS and found in FUNCTIONS and not found.startswith(kind):
+        functions = ", ".join(FUNCTIONS)
+        raise ValueError(f"For kind={kind!r} give the class or an object; a function of tensors is one of {functions}.")
+    if not (found or kind):
+        kinds = ", ".join([*KINDS, *FUNCTIONS])
+        what = "isn't a Keras class, an object of one, or a function that makes one"
+        raise ValueError(f"{subject!r} {what}. For a plain function, give kind=, one of: {kinds}")
+    return subject, found if kind in KINDS else kind or found, arguments
 
 
 def needed(function: Callable, arguments: dict) -> list[str]:

@@ -713,6 +713,7 @@ FORMS = [
     Form("the input's shape declared", SameDoubled, Doubled, STEPS, "calls", SHAPE),
     Form("another rank declared", WrongRankMean, StepMean, STEPS, "calls", SHAPE),
     Form("no shape for unknown steps", KnownHalved, Halved, STEPS, "calls", r"(?i)shape|None|unknown"),
+    Form("one step less declared for odd lengths", FloorHalved, Halved, EVEN, "calls", r"declared_shape"),
     Form("one step less declared", FloorHalved, Halved, STEPS, "calls", SHAPE),
     Form("another dtype declared", FloatLargest, Largest, X, "calls", r"(?i)dtype|float32|int32"),
     Form("Python's random in call", Jitter, KerasJitter, X, "graph", r"(?i)random|repeat|frozen|python"),

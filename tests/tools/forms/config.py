@@ -190,6 +190,88 @@ class SharedPolynomial(Polynomial):
 
 
 @register
+class HeldClosedAffine(ClosedAffine):
+    """Wrong: takes no `name` and `dtype`, and leaves them out of the config, so that a reloaded one has others."""
+
+    def get_config(self):
+        return {"scale": self.scale, "shift": self.shift}
+
+
+@register
+class SizedTower(keras.layers.Layer):
+    """Dense layers of the sizes that are given, or of two."""
+
+    def __init__(self, sizes=(4, 3), **kwargs):
+        super().__init__(**kwargs)
+        self.sizes = self.kept(sizes)
+        self.layers = [keras.layers.Dense(size, dtype=self.dtype_policy) for size in self.sizes]
+
+    def kept(self, sizes):
+        return list(sizes)
+
+    def build(self, input_shape):
+        for layer in self.layers:
+            layer.build(input_shape)
+            input_shape = layer.compute_output_shape(input_shape)
+
+    def call(self, inputs):
+        for layer in self.layers:
+            inputs = layer(inputs)
+        return inputs
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.sizes[-1])
+
+    def get_config(self):
+        return {**super().get_config(), "sizes": self.sizes}
+
+
+@register
+class EmptiedTower(SizedTower):
+    """Wrong: takes the sizes out of its default, which has two of them."""
+
+    def __init__(self, sizes=[4, 3], **kwargs):  # noqa: B006
+        super().__init__(sizes, **kwargs)
+
+    def kept(self, sizes):
+        return [sizes.pop(0)]
+
+
+@register
+class Biased(keras.layers.Layer):
+    """A kernel, and a bias if it is asked for."""
+
+    def __init__(self, use_bias=True, **kwargs):
+        super().__init__(**kwargs)
+        self.use_bias = use_bias
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(name="kernel", shape=(input_shape[-1], 3))
+        self.bias = self.add_weight(name="bias", shape=(3,)) if self.wants_bias() else None
+
+    def wants_bias(self):
+        return self.use_bias
+
+    def call(self, inputs):
+        outputs = ops.matmul(inputs, self.kernel)
+        return outputs if self.bias is None else outputs + self.bias
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 3)
+
+    def get_config(self):
+        return {**super().get_config(), "use_bias": self.use_bias}
+
+
+@register
+class AlwaysBiased(Biased):
+    """Wrong: makes a bias in any case."""
+
+    def wants_bias(self):
+        return True
+
+
+@register
 class OwnPolynomial(Polynomial):
     """Has a default that can't change."""
 
@@ -603,6 +685,9 @@ FORMS = [
         source=OBJECTS,
     ),
     Form("a config that grows", GrowingPolynomial, ExtendedPolynomial, X, "config", "powers"),
+    Form("neither name nor dtype", HeldClosedAffine, Affine, X, "config", r"base_arguments .*name"),
+    Form("a default that is emptied", EmptiedTower, SizedTower, X, "config", r"can_be_called .*pop"),
+    Form("a use_bias that isn't read", AlwaysBiased, Biased, X, "config", r"arguments_act .*weights"),
     Form("a mutable default", SharedPolynomial, OwnPolynomial, X, "config", r"(?i)powers|default"),
     Form(
         "a function in the config",

@@ -321,6 +321,7 @@ FORMS = [
     Form("softmax without the maximum", BareSoftened, Softened, X, "dtype", r"(?i)large|nan|overflow|float16|16.bits"),
     Form("squares in float16", NarrowUnit, Unit, X, "dtype", F16),
     Form("an epsilon lost in float16", LostRatio, Ratio, ROW_OF_ZEROS, "dtype", F16),
+    Form("an epsilon that float16 loses for zeros", LostRatio, Ratio, X, "dtype", F16),
     Form("the logarithm of 0", BareLogged, Logged, ROW_OF_ZEROS, "dtype", r"(?i)inf|finite|zero"),
     Form("a log of a sum of powers", BareLogSum, LogSum, X, "dtype", r"(?i)large|inf|overflow|float16|16.bits"),
     Form("a running mean in 16 bits", NarrowMean, Mean, STEPS, "dtype", F16),

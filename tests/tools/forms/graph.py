@@ -248,6 +248,27 @@ class ShapelessCubed(PythonCubed):
         return outputs
 
 
+@register
+class Holder(Same):
+    """A layer inside that keeps nothing of a call."""
+
+    inside = Unlisted
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = self.inside(dtype=self.dtype_policy)
+
+    def call(self, inputs):
+        return self.inner(inputs)
+
+
+@register
+class HolderRemembered(Holder):
+    """Wrong: the layer inside keeps its last input."""
+
+    inside = Remembered
+
+
 X = normal(8, 5)
 STEPS = normal(8, 7, 4)
 
@@ -255,6 +276,7 @@ FORMS = [
     Form("a counter in Python", PythonWarmed, Warmed, X, "graph", STATE),
     Form("a list that grows in call", Listed, Unlisted, X, "graph", STATE),
     Form("the last input kept", Remembered, Unlisted, X, "graph", STATE),
+    Form("the last input kept by a layer inside", HolderRemembered, Holder, X, "graph", r"python_state .*\."),
     Form("a trace for each call", Retraced, Traced, X, "graph", r"(?i)trac|attribute|python"),
     Form("a Python loop over the rows", RowLoop, RowsAtOnce, X, "graph", r"(?i)rows?|batch|None|loop|grow"),
     Form("the clock read in call", Clocked, Unclocked, X, "graph", r"(?i)repeat|frozen|differ|graph|call"),

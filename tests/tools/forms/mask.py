@@ -323,6 +323,59 @@ class UntoldReader(Reader):
         return None
 
 
+@register
+class BehindEachOther(keras.layers.Layer):
+    """Two sequences, one behind the other, and their masks."""
+
+    supports_masking = True
+
+    def call(self, inputs):
+        return ops.concatenate(list(inputs), axis=1)
+
+    def compute_mask(self, inputs, previous_mask=None):
+        masks = previous_mask or [None, None]
+        return None if None in masks else self.masks_of(masks)
+
+    def masks_of(self, masks):
+        return ops.concatenate(list(masks), axis=1)
+
+    def compute_output_shape(self, input_shape):
+        (batch, left, features), (_, right, _) = input_shape
+        return batch, None if None in (left, right) else left + right, features
+
+
+@register
+class FirstBehindEachOther(BehindEachOther):
+    """Wrong: the mask of the first sequence, for the steps of both."""
+
+    def masks_of(self, masks):
+        return masks[0]
+
+
+@register
+class ReaderModel(keras.Model):
+    """An embedding that knows its padding, and an LSTM that is told of it."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.embedding = keras.layers.Embedding(12, 4, mask_zero=True, dtype=self.dtype_policy)
+        self.lstm = keras.layers.LSTM(3, recurrent_initializer="glorot_uniform", dtype=self.dtype_policy)
+
+    def call(self, inputs):
+        return self.lstm(self.embedded(inputs))
+
+    def embedded(self, inputs):
+        return self.embedding(inputs)
+
+
+@register
+class UntoldReaderModel(ReaderModel):
+    """Wrong: a product has no mask."""
+
+    def embedded(self, inputs):
+        return self.embedding(inputs) * 2
+
+
 STEPS = normal(8, 7, 4)
 STEPS[1, 4:] = 0
 STEPS[3, 2:] = 0
@@ -330,6 +383,7 @@ NEGATIVE = -np.abs(STEPS)
 PADDING = r"(?i)mask|padd"
 TOKENS = np.random.default_rng(0).integers(1, 12, size=(8, 6)).astype("int32")
 TOKENS[:3, 4:] = 0
+TWO = [STEPS, normal(8, 5, 4, seed=1)]
 
 FORMS = [
     Form("a mean that counts padding", IgnoredPooled, Pooled, STEPS, "mask", PADDING, source=LOST),
@@ -344,6 +398,10 @@ FORMS = [
     Form("a softmax that counts padding", PaddedFocus, Focus, STEPS, "mask", PADDING),
     Form("neighbours that are padding", PaddedNeighbours, Neighbours, STEPS, "mask", PADDING),
     Form("the first input's mask only", FirstJoined, Joined, [STEPS, normal(8, 7, 4, seed=1)], "mask", PADDING),
+    Form(
+        "the first mask for two sequences", FirstBehindEachOther, BehindEachOther, TWO, "mask", r"mask_of_each.*leaves"
+    ),
+    Form("an embedding's mask lost in a model", UntoldReaderModel, ReaderModel, TOKENS, "mask", r"mask_ins", "model"),
     Form("an LSTM that isn't told", UntoldRecurrent, Recurrent, STEPS, "mask", PADDING),
     Form("np.all on a mask", DecidedPooled, Pooled, STEPS, "mask", r"(?i)numpy|symbolic|graph"),
     Form("-1e9 times a mask in float16", BillionBlocked, Blocked, STEPS, "mask", r"(?i)nan|inf"),

@@ -501,6 +501,52 @@ class HalfTrainer(Trainer):
 
 
 @register
+class Climber(Trainer):
+    """Wrong: its step follows the gradient upwards."""
+
+    def loss_of(self, x, y, y_pred, sample_weight):
+        loss = super().loss_of(x, y, y_pred, sample_weight)
+        return ops.stop_gradient(2 * loss) - loss
+
+
+@register
+class Idle(Trainer):
+    """Wrong: its step gives the optimizer no weights."""
+
+    @property
+    def trainable_variables(self):
+        return []
+
+
+@register
+class Numbered(Trainer):
+    """Wrong: its step makes a Python number of the loss, which runs eagerly only."""
+
+    def loss_of(self, x, y, y_pred, sample_weight):
+        loss = super().loss_of(x, y, y_pred, sample_weight)
+        return loss if float(loss) < 1e6 else loss / 2
+
+
+@register
+class Shrinking(Trainer):
+    """Wrong: its step makes the weights smaller, whatever the learning rate is."""
+
+    def report(self, *given):
+        for weight in self.out.trainable_variables:
+            weight.assign(0.99 * weight)
+        return super().report(*given)
+
+
+@register
+class ThreeTrainer(Trainer):
+    """Wrong: its step takes data without `sample_weight` for an error."""
+
+    def train_step(self, data):
+        x, y, sample_weight = data
+        return super().train_step((x, y, sample_weight))
+
+
+@register
 class Freezer(Trainer):
     """Wrong: its step freezes a layer, which stays so."""
 
@@ -540,6 +586,33 @@ class LateEncoding(Encoding):
         self.hidden.build(input_shape)
         self.out = keras.layers.Dense(2, dtype=self.dtype_policy)
         self.out.build((input_shape[0], 6))
+
+
+@register
+class SeededNoise(Same):
+    """A Dropout layer inside, with the seed that is given."""
+
+    def __init__(self, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.seed = seed
+        self.dropout = keras.layers.Dropout(0.4, seed=self.seed_inside(), dtype=self.dtype_policy)
+
+    def seed_inside(self):
+        return self.seed
+
+    def call(self, inputs, training=False):
+        return self.dropout(inputs, training=training)
+
+    def get_config(self):
+        return {**super().get_config(), "seed": self.seed}
+
+
+@register
+class UnseededNoise(SeededNoise):
+    """Wrong: keeps `seed`, and doesn't hand it on."""
+
+    def seed_inside(self):
+        return None
 
 
 @register
@@ -652,6 +725,12 @@ FORMS = [
     ),
     Form("a metric that metrics leaves out", PartlyListed, Tracked, X, "training", r"own_metrics .*error", "model"),
     Form("a step that trains one layer only", HalfTrainer, Trainer, X, "training", r"trained_.*hidden|dense", "model"),
+    Form("a step that climbs", Climber, Trainer, X, "training", r"trained_.*rises", "model"),
+    Form("a step that trains nothing", Idle, Trainer, X, "training", r"trained_.*not moved", "model"),
+    Form("a Python number in a step", Numbered, Trainer, X, "training", r"trained_.*eagerly", "model"),
+    Form("weights that shrink at learning rate 0", Shrinking, Trainer, X, "training", r"own_train.*moved", "model"),
+    Form("a step that needs sample weights", ThreeTrainer, Trainer, X, "training", r"trained_.*unpack", "model"),
+    Form("a seed that isn't handed on", UnseededNoise, SeededNoise, X, "training", r"randomness .*differ"),
     Form("a layer that a step freezes", Freezer, Trainer, X, "training", r"trained_.*frozen", "model"),
     Form(
         "a layer made in a build that fit never calls", LateEncoding, Encoding, X, "training", r"After a call", "model"

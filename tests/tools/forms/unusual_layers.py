@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from tests.tools.forms.form import Same, normal, register, wide
@@ -191,6 +192,81 @@ class MergedSteps(Layer):
 
 
 @register
+class PostNormalized(Same):
+    """Attention within each sequence, added and normalized: both by Keras."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.attention = keras.layers.MultiHeadAttention(2, 2, dtype=self.dtype_policy)
+        self.norm = keras.layers.LayerNormalization(dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        self.attention.build(input_shape, input_shape)
+        self.norm.build(input_shape)
+
+    def call(self, inputs):
+        return self.norm(inputs + self.attention(inputs, inputs))
+
+
+@register
+class Neighboured(Layer):
+    """A sum over the neighbours in a graph, whose matrix has zeros for nodes that aren't there; masks go through."""
+
+    supports_masking = True
+
+    def build(self, input_shape):
+        nodes, _ = input_shape
+        self.kernel = self.add_weight(name="kernel", shape=(nodes[-1], 3))
+
+    def call(self, inputs, mask=None):
+        nodes, matrix = inputs
+        outputs = ops.matmul(matrix, ops.matmul(nodes, self.kernel))
+        return outputs if mask is None or mask[0] is None else outputs * ops.cast(mask[0], outputs.dtype)[..., None]
+
+    def compute_mask(self, inputs, previous_mask=None):
+        return previous_mask and previous_mask[0]
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[0][:-1], 3)
+
+
+@register
+class Placed(Same):
+    """Adds a learned position to each step, for up to as many steps as the example has."""
+
+    def __init__(self, length=6, **kwargs):
+        super().__init__(**kwargs)
+        self.length = length
+
+    def build(self, input_shape):
+        self.places = self.add_weight(name="places", shape=(self.length, input_shape[-1]))
+
+    def call(self, inputs):
+        return inputs + self.places[: ops.shape(inputs)[1]]
+
+    def get_config(self):
+        return {**super().get_config(), "length": self.length}
+
+
+@register
+class Patches(Layer):
+    """Squares of an image as steps, each with a learned place: the size of the image is fixed."""
+
+    def build(self, input_shape):
+        _, height, width, channels = input_shape
+        self.steps = (height // 4) * (width // 4)
+        self.kernel = self.add_weight(name="kernel", shape=(4, 4, channels, 5))
+        self.places = self.add_weight(name="places", shape=(self.steps, 5))
+
+    def call(self, inputs):
+        return ops.reshape(ops.conv(inputs, self.kernel, strides=4), (-1, self.steps, 5)) + self.places
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, _ = input_shape
+        return batch, (height // 4) * (width // 4), 5
+
+
+@register
 class NoConstructor(Layer):
     """No constructor of its own, and a `get_config` that adds nothing."""
 
@@ -215,6 +291,12 @@ def both_ways(**kwargs: Any) -> Layer:
     return keras.layers.Bidirectional(gru, **kwargs)
 
 
+def functional() -> keras.Model:
+    """A functional model as an object, which is made again from its config."""
+    inputs = keras.Input((5,))
+    return keras.Model(inputs, keras.layers.Dense(3)(inputs))
+
+
 X = normal(8, 5)
 STEPS = normal(8, 6, 4)
 
@@ -230,5 +312,10 @@ UNUSUAL_LAYERS: list[tuple[str, Callable[..., Any], Any, dict[str, Any]]] = [
     ("a kernel of low rank beside a frozen one", LowRank, X, {}),
     ("two steps become one, with their mask", MergedSteps, normal(8, 7, 4), {}),
     ("no constructor of its own", NoConstructor, X, {}),
+    ("attention that is normalized behind", PostNormalized, STEPS, {}),
+    ("a matrix between nodes", Neighboured, [STEPS, np.abs(normal(8, 6, 6))], {}),
+    ("as many positions as the example has steps", Placed, STEPS, {}),
+    ("patches of an image of one size", Patches, normal(8, 8, 8, 2), {}),
+    ("a functional model as an object", functional(), X, {}),
 ]
 """Of each: its name, what makes it, its inputs and further inputs by keyword."""
