@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import inspect
+import os
 import random
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from tests.shown import shown
 from tests.site import SITE
 from tests.tools.forms import FORMS
 from tests.tools.test_builtin import FACTS, RECORD
-from tests.tools.test_checkup import FOUND, RIGHT
+from tests.tools.test_checkup import FOUND, MISSED, RIGHT
 
 X = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
 CASES = {"Standardized": contract.Layer(lambda **kw: Standardized(0.1, **kw), inputs=[(4,), (7, 4)])}
@@ -97,15 +98,103 @@ def test_the_command_line(subject, status):
     assert ("rows_are_independent" in done.stdout) == (subject != "Gone")
 
 
+@pytest.mark.proves("It takes arrays and plain values: dicts of inputs, keywords, and layers as arguments need a test.")
+def test_the_command_line_makes_arrays(capsys, monkeypatch, tmp_path):
+    """Two of one shape have other numbers; an initializer gets the shape itself; what is no shape is refused."""
+    Path(tmp_path, "mine.py").write_text(OF_TWO, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["checkup.py", *arguments])
+        try:
+            return tool.main()
+        except SystemExit as exit:
+            return exit.code
+
+    assert run("mine:Difference", "--input", "8x4", "--input", "8x4") == 1
+    assert "rows_are_independent" in capsys.readouterr().out
+    assert run("keras.initializers:HeNormal", "--input", "64x32") == 0
+    assert "initializer_values" in capsys.readouterr().out
+    for wrong, said in (
+        (("mine:Difference", "--input", "x=8x4"), "isn't a shape such as 8x4"),
+        (("mine.py:Difference",), "Name the module, not the file: mine:Difference"),
+        (("mine:Difference", "scale"), "isn't of the form name=value"),
+    ):
+        assert run(*wrong) == 2
+        assert said in capsys.readouterr().err
+
+
+OF_TWO = """
+import keras
+
+@keras.saving.register_keras_serializable("two")
+class Difference(keras.layers.Layer):
+    def call(self, inputs):
+        left, right = inputs
+        return left - keras.ops.mean(left - right, axis=0)
+"""
+
+
+@pytest.mark.proves(
+    "Files are loaded in a new process, which imports your module, or runs your script up to its first call of "
+    "`checkup`.",
+    "a class of a script or a notebook that isn't registered | it is handed to `load_model`",
+)
+@pytest.mark.parametrize("end", ["", "raise SystemExit(0)"])
+def test_a_script_runs_up_to_its_first_call(tmp_path, end):
+    Path(tmp_path, "mine.py").write_text(SCRIPT + end, encoding="utf-8")
+    env = {**os.environ, "PYTHONPATH": str(Path(tool.__file__).parent)}
+    done = subprocess.run(
+        [sys.executable, "mine.py"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "file_round_trip True" in done.stdout
+    runs = Path(tmp_path, "runs").read_text(encoding="utf-8").split()
+    assert runs.count("end") == 1
+    assert runs.count("start") > 1
+
+
+SCRIPT = """
+import keras
+import numpy as np
+from checkup import checkup
+
+with open("runs", "a") as file:
+    print("start", file=file)
+
+
+class Doubled(keras.layers.Layer):
+    def call(self, inputs):
+        return 2 * inputs
+
+
+report = checkup(Doubled, np.ones((4, 3), "float32"))
+report.assert_clean()
+print("file_round_trip", "file_round_trip" in report.passed)
+with open("runs", "a") as file:
+    print("end", file=file)
+"""
+
+
+class Drawing(keras.layers.Layer):
+    """Draws without a seed, from the generators that Keras and TensorFlow share."""
+
+    def call(self, inputs):
+        return inputs + keras.random.normal((4,)) + tf.random.normal((4,))
+
+
 @pytest.mark.proves("Random states, the dtype policy and the eager mode are the same afterwards.")
-def test_the_state_around_is_left_alone():
-    random.seed(3)
-    np.random.seed(3)
+@pytest.mark.parametrize("subject", [Standardized, Drawing])
+def test_the_state_around_is_left_alone(subject):
+    keras.utils.set_random_seed(3)
+    expected = np.asarray(keras.random.normal((2,))), tf.random.normal((2,)).numpy()
+    keras.utils.set_random_seed(3)
     keras.config.set_dtype_policy("mixed_bfloat16")
     before = random.getstate(), np.random.get_state()[1].copy()
     tf.config.run_functions_eagerly(True)
     try:
-        checkup(Standardized, X, epsilon=0.1)
+        checkup(subject, X)
         assert tf.config.functions_run_eagerly()
     finally:
         tf.config.run_functions_eagerly(False)
@@ -113,6 +202,8 @@ def test_the_state_around_is_left_alone():
     np.testing.assert_array_equal(np.random.get_state()[1], before[1])
     assert keras.config.dtype_policy().name == "mixed_bfloat16"
     assert keras.config.floatx() == "float32"
+    np.testing.assert_array_equal(keras.random.normal((2,), dtype="float32"), expected[0])
+    np.testing.assert_array_equal(tf.random.normal((2,)), expected[1])
 
 
 def distance(y_true, y_pred):
@@ -124,7 +215,11 @@ KINDS = {
     "a model": (lambda **kw: keras.Sequential([keras.layers.Dense(2)], **kw), X, {}),
     "a loss": (keras.losses.LogCosh, (X[:, 1:], X[:, :3]), {}),
     "a loss function": (distance, (X[:, 1:], X[:, :3]), {}),
+    "a loss function with other names": (lambda a, b: distance(a, b), (X[:, 1:], X[:, :3]), {}),
     "a metric": (keras.metrics.MeanSquaredError, (X[:, 1:], X[:, :3]), {}),
+    "a metric function": (distance, (X[:, 1:], X[:, :3]), {"kind": "metric function"}),
+    "what makes an activation": (lambda: keras.activations.gelu, X, {"kind": "activation"}),
+    "a regularizer's object": (keras.regularizers.L2(0.1), X, {}),
     "an activation": (keras.activations.gelu, X, {"kind": "activation"}),
     "a regularizer": (keras.regularizers.L2, X, {}),
     "a constraint": (keras.constraints.MaxNorm, X, {}),
@@ -138,11 +233,12 @@ KINDS = {
 @pytest.mark.proves(
     "In place of a class, give a function that makes an object and takes keyword arguments such as `dtype`, or an "
     "object, which is made again from its config.",
-    "a loss, a metric | its class or function, and `(y_true, y_pred)`",
+    "a loss, a metric | its class or function, and `(y_true, y_pred)`; for a metric's function "
+    '`kind="metric function"`',
     'an activation | the function, an array, and `kind="activation"`',
     "an initializer | its class, and a shape",
     "an optimizer, a schedule | its class alone",
-    "a regularizer, a constraint | its class, and an array",
+    "a regularizer, a constraint | its class or an object, and an array",
 )
 @pytest.mark.parametrize(("subject", "inputs", "arguments"), KINDS.values(), ids=KINDS)
 def test_each_kind_of_object_is_tried_and_found_right(subject, inputs, arguments):
@@ -177,6 +273,16 @@ def test_how_many_rows_and_steps_are_needed():
     assert "3 steps or more" in checkup(Standardized, steps[:, :2]).left["mask_goes_on"]
 
 
+def test_a_function_is_tried_with_the_arguments_that_are_given():
+    def power(x, p=2.0):
+        return keras.ops.power(x, p)
+
+    checkup(power, X, kind="activation").assert_clean()
+    assert not checkup(power, X, kind="activation", p=-0.5).clean
+    with pytest.raises(ValueError, match="For kind='regularizer' give the class or an object"):
+        checkup(power, X, kind="regularizer")
+
+
 def test_what_can_not_be_tried_is_not_clean():
     class Unmade(keras.layers.Layer):
         def get_config(self):
@@ -199,12 +305,55 @@ def test_a_check_that_is_left_out():
     assert "one_trace" not in report.passed
     with pytest.raises(ValueError, match=r"no check 'one_trase'.*one_trace"):
         checkup(Standardized, X, leave_out={"one_trase": "misspelt"})
+    with pytest.raises(TypeError, match="Give leave_out a dict"):
+        checkup(Standardized, X, leave_out=["one_trace"])
 
 
 @pytest.mark.proves(
-    "It yields what it tried, what it found, why that matters and how to mend it, and yields nothing if all is well:"
+    'An error that it raises is raised by `checkup`; `checkup.DoesNotApply("why")` puts the reason beside ○. '
+    "`assert_clean` looks at ✗ only: read ○ once."
+)
+def test_a_check_of_ones_own_that_raises():
+    def own(case):
+        return case.layer.biass
+
+    def unfit(case):
+        raise tool.DoesNotApply("it has no bias")
+        yield
+
+    try:
+        tool.check("layer")(own)
+        with pytest.raises(AttributeError, match="biass"):
+            checkup(Standardized, X)
+        assert "own" in checkup(Standardized, X, leave_out={"own": "it raises"}).left
+        tool.CHECKS.pop("own")
+        tool.check("layer")(unfit)
+        report = checkup(Standardized, X)
+        report.assert_clean()
+        assert report.left["unfit"] == "doesn't apply: it has no bias"
+        with pytest.raises(ValueError, match="There is no kind 'layers'"):
+            tool.check("layers")
+    finally:
+        tool.CHECKS.pop("own", None)
+        tool.CHECKS.pop("unfit", None)
+
+
+@pytest.mark.proves(
+    "It yields what it tried, what it found, why that matters and how to mend it, and yields nothing if all is well. "
+    "`case.layer` has been called, `case.run(training=True)` calls it on your inputs, `case.make()` makes another:"
 )
 def test_a_check_of_ones_own():
+    seen = []
+
+    def sees(case):
+        seen.append((case.layer.built, case.run(training=True).shape, case.make() is case.layer, case.make().built))
+
+    try:
+        tool.check("layer")(sees)
+        checkup(Standardized, X)
+        assert seen == [(True, X.shape, False, False)]
+    finally:
+        tool.CHECKS.pop("sees")
     try:
         shown(check_your_own, "run", "own")
 
@@ -348,14 +497,57 @@ def test_what_it_costs():
 
 
 @pytest.mark.proves(
-    "It was tried on 270 wrong forms of layers, models and all else, each beside its right form, and on 63 right ones "
+    "It was tried on 296 wrong forms of layers, models and all else, each beside its right form, and on 70 right ones "
     "that are unusual",
-    "It finds 258 of the wrong forms, and calls no right form wrong.",
+    "It finds 284 of the wrong forms, and calls no right form wrong.",
 )
 def test_how_many_forms_are_found():
     """`tests/tools/test_checkup.py` tries each of them."""
-    assert (len(FORMS), len(RIGHT), len(FOUND)) == (270, 63, 258)
+    assert (len(FORMS), len(RIGHT), len(FOUND)) == (296, 70, 284)
     assert not RECORD["right forms called wrong"]
+
+
+@pytest.mark.proves(
+    "statistics that move in a frozen layer, a row that is all padding, a bound that float16 rounds away in a loss, a "
+    "`compute_loss` that drops sample weights | no check tries it"
+)
+def test_what_no_check_tries():
+    """The first and the third are forms of the library that are missed; here are the other two."""
+
+    class Pooled(keras.layers.Layer):
+        supports_masking = True
+
+        def call(self, inputs, mask=None):
+            wide = keras.ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+            shares = keras.ops.ones_like(wide[..., 0]) if mask is None else keras.ops.cast(mask, wide.dtype)
+            mean = keras.ops.sum(wide * shares[..., None], axis=1) / keras.ops.sum(shares, axis=1)[..., None]
+            return keras.ops.cast(mean, inputs.dtype)
+
+        def compute_mask(self, inputs, previous_mask=None):
+            return None
+
+        def compute_output_shape(self, input_shape):
+            return input_shape[0], input_shape[2]
+
+    checkup(Pooled, np.stack([X] * 5, axis=1)).assert_clean()
+    assert np.isnan(Pooled()(np.stack([X] * 5, axis=1), mask=np.zeros((8, 5), bool))).all()
+
+    class Unweighted(keras.Model):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.dense = keras.layers.Dense(1, dtype=self.dtype_policy)
+
+        def call(self, inputs):
+            return self.dense(inputs)
+
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            return keras.ops.mean(keras.ops.square(keras.ops.cast(y, y_pred.dtype) - y_pred))
+
+    checkup(Unweighted, X).assert_clean()
+    model = Unweighted()
+    model.compile(loss="mse")
+    assert model.evaluate(X, X[:, :1], sample_weight=np.zeros(8), verbose=0) > 0.1
+    assert {"statistics moved though frozen", "a bound lost in float16"} <= set(MISSED)
 
 
 class Off(keras.layers.Layer):

@@ -193,10 +193,11 @@ def test_a_saved_model_is_not_made_from_its_config_in_safe_mode():
 
 @fact("base_arguments", "layers.HashedCrossing")
 def test_the_config_of_hashed_crossing_has_lost_the_policy():
-    """Its config holds float32 for any policy."""
-    layer = layers.HashedCrossing(5, output_mode="one_hot", dtype="mixed_bfloat16")
-    assert layer.dtype_policy.name == "mixed_bfloat16"
-    assert remade(layer).dtype_policy.name == "float32"
+    """Its config holds float32 for a mixed policy."""
+    for policy, kept in (("mixed_bfloat16", "float32"), ("mixed_float16", "float32"), ("float16", "float16")):
+        layer = layers.HashedCrossing(5, output_mode="one_hot", dtype=policy)
+        assert layer.dtype_policy.name == policy
+        assert remade(layer).dtype_policy.name == kept
 
 
 @fact("base_arguments", "layers.IntegerLookup", "layers.StringLookup")
@@ -297,10 +298,11 @@ def test_unit_normalization_of_large_numbers_in_float16_is_zero():
 
 @fact("metric_in_16_bits", "metrics.TopKCategoricalAccuracy", "metrics.top_k_categorical_accuracy")
 @fact("metric_in_16_bits", "metrics.SparseTopKCategoricalAccuracy", "metrics.sparse_top_k_categorical_accuracy")
-def test_top_k_accuracy_takes_no_float16():
-    """It takes no predictions in float16."""
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_top_k_accuracy_takes_float32_only(dtype):
+    """It takes predictions in float32 only."""
     y_true, y_pred = KNOWN
-    classes, half = y_true.argmax(axis=-1), y_pred.astype("float16")
+    classes, half = y_true.argmax(axis=-1), tf.cast(y_pred, dtype)
     for call in (
         lambda: keras.metrics.TopKCategoricalAccuracy(2).update_state(y_true, half),
         lambda: keras.metrics.top_k_categorical_accuracy(y_true, half, 2),
@@ -312,10 +314,12 @@ def test_top_k_accuracy_takes_no_float16():
 
 
 @fact("regularizer_values", "regularizers.OrthogonalRegularizer")
-def test_the_orthogonal_regularizer_takes_no_float16():
-    """It takes no weights in float16."""
-    with pytest.raises(tf.errors.InvalidArgumentError, match="expected to be a float tensor"):
-        keras.regularizers.OrthogonalRegularizer()(tf.ones((3, 3), "float16"))
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_the_orthogonal_regularizer_takes_float32_only(dtype):
+    """It takes weights in float32 only."""
+    keras.regularizers.OrthogonalRegularizer()(tf.ones((3, 3)))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="float"):
+        keras.regularizers.OrthogonalRegularizer()(tf.ones((3, 3), dtype))
 
 
 # --- calls, gradients and training ------------------------------------------------------------------------------------
