@@ -52,8 +52,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops, tree
-from keras.src.backend.common import global_state
-from tensorflow.python.eager import context
 
 # --- report -----------------------------------------------------------------------------------------------------------
 
@@ -214,8 +212,10 @@ def policy_scope(policy: str) -> Iterator[None]:
 @contextlib.contextmanager
 def global_state_kept() -> Iterator[None]:
     """Leave random generators, the dtype policy, `floatx`, eager mode and TensorFlow's log level as they were."""
-    # Neither library has a public way to read the generator that unseeded operations share.
-    shared, drawn = global_state.get_global_attribute("global_seed_generator"), getattr(context.context(), "_rng", None)
+    # Neither library has a public way to the generator that unseeded operations share.
+    global_state = importlib.import_module("keras.src.backend.common.global_state")
+    context = importlib.import_module("tensorflow.python.eager.context").context()
+    shared, drawn = global_state.get_global_attribute("global_seed_generator"), getattr(context, "_rng", None)
     seeds = None if shared is None else value_of(shared.state)
     draws = None if drawn is None else drawn.getstate()
     if drawn is not None:
@@ -542,7 +542,7 @@ def words(error: BaseException) -> str:
     text = re.sub(r"\x1b\[\d*m|\{\{function_node.*?\}\}", "", parts[0] if parts else "")
     if text.startswith("Exception encountered when calling") and len(parts) > 1:
         text = re.sub(r"\x1b\[\d*m|\{\{function_node.*?\}\}", "", parts[1])
-    text = text.strip()
+    text = text.strip().removesuffix("name:").strip()
     return f"{type(error).__name__}: {shortened(text, 300)}" if text else type(error).__name__
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import yaml
-from checkup import KINDS
+from checkup import KINDS, graph_size
 from keras import layers, losses
 
 from tests.tools import builtin
@@ -200,6 +200,22 @@ def test_the_config_of_hashed_crossing_has_lost_the_policy():
         assert remade(layer).dtype_policy.name == kept
 
 
+@fact("base_arguments", "layers.Pipeline")
+def test_a_pipeline_takes_no_dtype():
+    """It takes neither `dtype` nor `trainable`."""
+    for option in {"dtype": "mixed_bfloat16"}, {"trainable": False}:
+        with pytest.raises(TypeError, match="unexpected keyword argument"):
+            layers.Pipeline([layers.Rescaling(2.0)], **option)
+
+
+@fact("initializer_values", "initializers.Orthogonal")
+def test_the_orthogonal_initializer_makes_no_bfloat16():
+    """It makes no numbers in bfloat16."""
+    keras.initializers.Orthogonal()((3, 3), dtype="float16")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="bfloat16"):
+        keras.initializers.Orthogonal()((3, 3), dtype="bfloat16")
+
+
 @fact("base_arguments", "layers.IntegerLookup", "layers.StringLookup")
 def test_a_lookup_ignores_its_dtype():
     """It ignores `dtype`."""
@@ -356,9 +372,12 @@ def test_aug_mix_draws_with_pythons_random():
     assert np.array_equal(called(graph, 0), called(graph, 1))
 
 
-@fact("graph_call", "layers.RandomElasticTransform")
-def test_random_elastic_transform_of_a_batch_of_unknown_size_gives_the_first_image_in_each_place():
-    """In a batch of unknown size each image becomes the first."""
+@fact("one_trace", "layers.RandomElasticTransform")
+def test_random_elastic_transform_loops_over_the_images():
+    """Its graph grows with the batch; in one of unknown size each image becomes the first."""
+    graph = tf.function(layers.RandomElasticTransform(factor=(1.0, 1.0)))
+    sizes = [graph_size(graph.get_concrete_function(tf.TensorSpec((batch, 8, 8, 1)))) for batch in (4, 8)]
+    assert sizes[1] > 1.3 * sizes[0]
     layer = layers.RandomElasticTransform(factor=(1.0, 1.0))
     brightness = np.float32([0, 50, 100, 150])
     images = np.ones((4, 8, 8, 1), "float32") * brightness[:, None, None, None]
