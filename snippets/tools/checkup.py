@@ -222,6 +222,8 @@ def global_state_kept() -> Iterator[None]:
         drawn.seed("checkup")  # TensorFlow keeps a state for each number drawn here: draw others than the caller will
     python, numpy, floatx = (random.getstate(), np.random.get_state(), keras.config.floatx())
     policy, eagerly, level = keras.config.dtype_policy(), tf.config.functions_run_eagerly(), tf.get_logger().level
+    random.seed(0)  # the weights of the objects that are made, too: the same report each time
+    np.random.seed(0)
     tf.get_logger().setLevel("ERROR")  # each check traces calls: TensorFlow would warn of that
     tf.config.run_functions_eagerly(False)
     keras.config.set_floatx("float32")
@@ -2417,7 +2419,9 @@ def larger(case: Case) -> dict[str, Any]:
     once, often, more = (np.concatenate([out.ravel() for out in numbers(case.run(values=v))]) for v in sizes)
     tolerance = {"rtol": 0.05, "atol": 0.01 * np.abs(more).max()}
     follows = np.allclose(more, often, **tolerance) or np.allclose(more, once * 300, **tolerance)
-    return {"300 times larger": values} if follows else {}
+    # A sigmoid at its ends says nothing of how large the numbers before it are.
+    saturated = np.all(np.isclose(np.abs(more), 1, atol=1e-3) | np.isclose(more, 0, atol=1e-3))
+    return {"300 times larger": values} if follows and not saturated else {}
 
 
 def long_input(case: Case) -> dict[str, Any]:

@@ -480,7 +480,7 @@ def test_the_table_of_checks():
 
 @pytest.mark.proves(
     "It was run on the 325 objects that Keras 3.15.1 exports",
-    "`UnitNormalization` | In float16 it makes zeros of numbers around 300.",
+    "`UnitNormalization` | In float16 it makes zeros of numbers around 300, and nan of zeros.",
     "`Dice`, `Tversky`, `dice`, `tversky` | It gives one value for the batch: a sample of weight 0 counts.",
     "`Ftrl` | A warm-up that starts at 0 makes each weight nan.",
 )
@@ -490,12 +490,9 @@ def test_the_table_of_facts_about_keras():
     assert (sum(RECORD["tried"].values()), RECORD["keras"]) == (325, "3.15.1")
 
 
-@pytest.mark.proves(
-    "of Keras's own objects most take less than one of CPU time, the dearest, a convolutional LSTM, less than ten;"
-)
+@pytest.mark.proves("of Keras's own objects most take less than one of CPU time, and the dearest less than ten;")
 def test_what_it_costs():
-    dearest, seconds = RECORD["seconds"]["dearest"].split(", ")
-    assert dearest == "layers.ConvLSTM1D"
+    _, seconds = RECORD["seconds"]["dearest"].split(", ")
     assert float(seconds) < 10
     assert RECORD["seconds"]["median"] < 1
 

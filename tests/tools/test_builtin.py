@@ -306,10 +306,12 @@ def test_bounding_boxes_are_float32_under_any_policy():
 
 @fact("numbers_in_16_bits", "layers.UnitNormalization")
 def test_unit_normalization_of_large_numbers_in_float16_is_zero():
-    """In float16 it makes zeros of numbers around 300."""
+    """In float16 it makes zeros of numbers around 300, and nan of zeros."""
     x = np.full((1, 4), 300.0, "float32")
     np.testing.assert_allclose(layers.UnitNormalization()(x), 0.5, rtol=1e-5)
     assert not np.any(layers.UnitNormalization(dtype="mixed_float16")(x))
+    assert np.isnan(layers.UnitNormalization(dtype="mixed_float16")(0 * x)).all()
+    assert not np.any(layers.UnitNormalization()(0 * x))
 
 
 @fact("metric_in_16_bits", "metrics.TopKCategoricalAccuracy", "metrics.top_k_categorical_accuracy")
