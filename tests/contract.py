@@ -135,7 +135,6 @@ def assert_same(actual: Any, expected: Any, atol: float = 1e-6) -> None:
 def passes_the_checkup(case: Layer | Model | Other) -> None:
     """Nothing is found, and nothing but what the case leaves out is refused."""
     for x in case.examples():
-        keras.utils.set_random_seed(0)
         report = checkup(case.make, x, leave_out=case.leave_out)
         report.assert_clean()
         reasons = {name: why for name, why in report.left.items() if name not in case.leave_out}

@@ -78,6 +78,43 @@ def test_what_is_unusual_is_found_right(name, make, inputs, keywords):
     checkup(make, inputs, keywords=keywords or None).assert_clean()
 
 
+@pytest.mark.parametrize("start", range(5))
+def test_a_sigmoid_at_its_ends_is_not_taken_for_a_normalization(start):
+    """Which would have to stand inputs that are 300 times larger in float16."""
+    checkup(Saturated, normal(6, 3), seed=start).assert_clean()
+
+
+@keras.saving.register_keras_serializable("forms")
+class Saturated(keras.layers.Layer):
+    """A sigmoid of a quadratic form."""
+
+    def __init__(self, seed=0, **kwargs):
+        super().__init__(**kwargs)
+        self.seed = seed
+
+    def build(self, input_shape):
+        kernel = keras.initializers.GlorotUniform(self.seed)
+        self.kernel = self.add_weight(name="kernel", shape=(input_shape[-1], input_shape[-1]), initializer=kernel)
+
+    def call(self, inputs):
+        return keras.ops.sigmoid(keras.ops.sum(keras.ops.matmul(inputs, self.kernel) * inputs, -1, keepdims=True))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 1)
+
+    def get_config(self):
+        return {**super().get_config(), "seed": self.seed}
+
+
+def test_a_report_is_the_same_whatever_the_caller_has_drawn():
+    def found(drawn):
+        keras.utils.set_random_seed(drawn)
+        form = next(form for form in FORMS if form.name == "the mean over the batch")
+        return [(one.check, one.found) for one in checkup(form.wrong, form.inputs).findings]
+
+    assert found(1) == found(2) != []
+
+
 class Sorting(keras.losses.Loss):
     """Wrong: sorts the list that it is given."""
 
