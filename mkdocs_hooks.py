@@ -17,6 +17,7 @@ from mkdocs.structure.pages import Page
 from engine.prove import laws, records
 from engine.prove.releases import Tried
 from engine.publish import cards, html, pages, releases, takeaway
+from engine.publish.proof import Proof
 from engine.site import Site
 
 log = logging.getLogger("mkdocs.hooks.engine")
@@ -50,7 +51,7 @@ def on_pre_build(config: MkDocsConfig) -> None:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Publish each module beside its page, and the tools."""
+    """Publish each module beside its page, the tools, and the plot that stands for a tutorial."""
     site = Site(config)
     for module in (*site.modules(), *sorted(site.tools.glob("*.py"))):
         if not any(laws.syntax(site, module)):  # told already; while serving, the rest of the site stays
@@ -59,6 +60,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
                 text = takeaway.with_address(text, config.site_url or "")
             content = takeaway.script(text, site)
             files.append(File.generated(config, module.relative_to(site.snippets).as_posix(), content=content))
+        for picture in pages.covers(site, module):
+            name = module.relative_to(site.snippets).with_suffix(".svg").as_posix()
+            files.append(File.generated(config, name, content=picture))
     return files
 
 
@@ -80,7 +84,7 @@ def on_page_read_source(page: Page, config: MkDocsConfig) -> str | None:
 def on_page_content(html_text: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Compare what the page shows with what is proved, tell where it isn't so, and offer the page to take away."""
     site, path = Site(config), Path(page.file.abs_src_path)
-    refined = html.refined(html_text)
+    refined = html.with_lines(site, path, html.refined(html_text))
     for problem in html.page_problems(site, path, refined):
         log.warning(problem)
     name = page.file.src_uri.rpartition(".")[0]
@@ -88,10 +92,11 @@ def on_page_content(html_text: str, page: Page, config: MkDocsConfig, files: Fil
     made_of = [f"docs/{page.file.src_uri}", f"snippets/{name}.py", f"snippets/{name}.txt"]
     page.meta["revision_date"] = max((changed[file] for file in made_of if file in changed), default="")
     runs = files.get_file_from_path(f"{name}.py") is not None
-    code = [(f"{name}.ipynb", "Notebook"), (f"{name}.py", "Python")] if runs else []
-    page.meta["takeaway"] = [*code, (f"{name}.md", "Markdown")]
+    page.meta["takeaway"] = [f"{name}{ending}" for ending in ([".ipynb", ".py", ".md"] if runs else [".md"])]
     tried = Tried.read(site)
     page.meta["since"] = releases.since(site, tried, site.module_of(path))
+    page.meta["proof"] = Proof(site, path, refined)
+    page.meta.setdefault("title", page.toc.items[0].title if page.toc.items else page.title)  # not its name in the tree
     return releases.noted(site, tried, path, refined)
 
 
@@ -111,6 +116,9 @@ def on_env(env: object, config: MkDocsConfig, files: Files) -> None:
     first = next(file.page for file in documents if file.page.previous_page is None)
     taken = [_takeaway(page, config) for page in _chain(first)]
     takeaway.write(Path(config.site_dir), config.site_name, config.site_description, taken)
+    for page in _chain(first):
+        _write_proof(page, config)
+    config.extra["figures"] = _figures([file.page for file in documents])
     if config.site_url and not _serving:  # a card is told by its whole address
         for page in taken:
             card = Path(config.site_dir, "assets/cards", f"{page.path}.png")
@@ -144,6 +152,31 @@ def _takeaway(page: Page, config: MkDocsConfig) -> takeaway.Page:
         proof="Proved with TensorFlow {tensorflow} and Keras {keras}".format(**config.extra["versions"]),
         outputs=recorded and [cell.outputs for cell in recorded if cell.cell_type == "code"],
     )
+
+
+def _figures(pages: list[Page]) -> dict[str, int]:
+    """What the home page tells of all pages."""
+    counts = [page.meta["proof"].counts for page in pages]
+    reproduced = sum(page.content.count('<div class="pair') for page in pages)
+    return {
+        "pages": len(pages),
+        "blocks run": sum(count["block"] for count in counts),
+        "outputs compared": sum(count["output"] for count in counts),
+        "errors reproduced": reproduced,
+        "tests": sum(count["test"] for count in counts),
+    }
+
+
+def _write_proof(page: Page, config: MkDocsConfig) -> None:
+    """The list of a page's tests, to which its badge opens."""
+    site, proof = Site(config), page.meta["proof"]
+    source = ""
+    if page.edit_url:
+        edited = site.relative(site.source_of(proof.page))
+        source = page.edit_url.removesuffix(edited).replace("/edit/", "/blob/") + site.relative(proof.module)
+    path = Path(config.site_dir, proof.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(proof.document(source), encoding="utf-8")
 
 
 def _chain(page: Page | None) -> Iterator[Page]:

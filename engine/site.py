@@ -60,6 +60,8 @@ class Piece:
     is_code: bool = True
     alt: str = ""
     """What its plot shows, from the cell's marker."""
+    is_cover: bool = False
+    """Whether the plot stands for its tutorial: the marker has `tags=["cover"]`."""
 
     @property
     def label(self) -> str:
@@ -213,7 +215,8 @@ def _cells(path: Path, _mtime: int) -> tuple[str, list[Piece]]:
     for number, (cell, marker) in enumerate(zip(notebook.cells, [*markers, len(lines)], strict=False), 1):
         line = marker + 1 + _blank_lines(lines[marker:])
         is_code, alt = cell.cell_type == "code", cell.metadata.get("alt", "")
-        found.append(Piece(path, f"cell {number}", line, cell.source.strip("\n"), number, is_code, alt))
+        is_cover = "cover" in cell.metadata.get("tags", [])
+        found.append(Piece(path, f"cell {number}", line, cell.source.strip("\n"), number, is_code, alt, is_cover))
     if len(notebook.cells) != len(markers):
         found.clear()
     return notebook.metadata.get("description", ""), found

@@ -21,23 +21,10 @@ function buttonFor(name, of) {
 const toDrawer = buttonFor("Navigation", "drawer");
 buttonFor("Search", "search").addEventListener("click", () => search.querySelector("input").focus());
 
-/* Labels of the drawer that work as buttons: the theme lets Enter press them. */
-function asButton(label) {
-  label.tabIndex = 0;
-  label.role = "button";
-}
-
-/* The drawer takes the focus, and closes when it leaves. */
+/* The drawer takes the focus, at the page that is open, and closes when it leaves. */
 toggle.drawer.addEventListener("change", () => {
   toDrawer.ariaExpanded = toggle.drawer.checked;
-  if (!toggle.drawer.checked) return;
-  const drawer = document.querySelector(".md-sidebar--primary");
-  drawer.querySelectorAll("label:not([for=__drawer])").forEach(asButton);
-  [...drawer.querySelectorAll("a, label[tabindex]")].find((link) => link.checkVisibility({ visibilityProperty: true })).focus();
-});
-document.addEventListener("change", ({ target }) => {
-  if (!toggle.drawer.checked || !target.matches(".md-nav__toggle")) return;
-  target.parentElement.querySelector(target.checked ? ".md-nav__title" : "label.md-nav__link").focus();
+  if (toggle.drawer.checked) document.querySelector(".md-sidebar--primary :is(.md-nav__link--active, a)").focus();
 });
 addEventListener("focusin", ({ target }) => {
   if (toggle.drawer.checked && !target.closest(".md-sidebar--primary")) toggle.drawer.click();
@@ -49,14 +36,41 @@ search.addEventListener("focusin", ({ relatedTarget }) => {
   if (!search.contains(relatedTarget)) before = relatedTarget;
 });
 addEventListener("keydown", (event) => {
-  if (event.key === " " && event.target.matches?.("label[role=button]")) {
-    event.preventDefault();
-    event.target.click();
-  }
   if (event.key !== "Escape") return;
   if (toggle.search.checked) setTimeout(() => before?.focus());
   if (toggle.drawer.checked) toDrawer.focus();
 }, true);
+
+/* The badge opens to the page's tests, which are fetched then. From a folder nothing can be: there the link leads to them. */
+document.addEventListener("toggle", async ({ target }) => {
+  const link = target.querySelector?.("a[data-proof]");
+  if (!target.open || !link) return;
+  const answer = await fetch(link.href).catch(() => null);
+  if (!answer?.ok || !link.isConnected) return;
+  const tests = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
+  link.parentElement.replaceWith(...tests.childNodes);
+}, true);
+addEventListener("click", ({ target }) => {
+  for (const open of document.querySelectorAll(".proof[open]")) open.open = open.contains(target);
+});
+
+/* On the home page, what is pasted or typed into the place for a message is searched for. */
+document$.subscribe(() => {
+  const link = document.querySelector("a.paste");
+  if (!link) return;
+  const field = document.createElement("input");
+  field.className = "paste";
+  field.placeholder = field.ariaLabel = link.textContent;
+  field.addEventListener("input", () => {
+    const query = search.querySelector("input");
+    if (!toggle.search.checked) toggle.search.click();
+    query.value = field.value;
+    field.value = "";
+    query.focus();
+    query.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+  link.replaceWith(field);
+});
 
 /* What scrolls sideways can be scrolled by keyboard. After the theme has had its say, which is for a mouse only. */
 const scrolling = new ResizeObserver((entries) => setTimeout(() => {

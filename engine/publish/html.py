@@ -160,6 +160,34 @@ def refined(html: str) -> str:
     return page.decode(formatter="minimal")
 
 
+def with_lines(site: Site, page: Path, html: str) -> str:
+    """The page, with code on several lines of a table's cell as it stands in the module: its lines, its indentation."""
+    module = site.module_of(page)
+    if "<br" not in html or not module.is_file():
+        return html
+    soup = BeautifulSoup(html, "html.parser")
+    known = module.read_text(encoding="utf-8").splitlines()
+    for cell in soup("td"):
+        code = [part.get_text() for part in cell("code")]
+        if cell.br and len(cell("br")) == len(code) - 1 and (lines := _lines_of("".join(code), known)):
+            cell.clear()
+            cell.append(soup.new_tag("code", attrs={"class": "lines"}, string=textwrap.dedent("\n".join(lines))))
+    return soup.decode(formatter="minimal")
+
+
+def _lines_of(code: str, known: list[str]) -> list[str]:
+    """The lines of a module that a piece of code quotes."""
+    wanted = _squeezed(code)
+    for start in range(len(known)):
+        end, found = start, _squeezed(known[start])
+        while found and wanted.startswith(found.rstrip(",")) and end + 1 < len(known):
+            if found.rstrip(",") == wanted:
+                return known[start : end + 1]
+            end += 1
+            found = _squeezed("\n".join(known[start : end + 1]))
+    return []
+
+
 def _set(formula: Tag) -> None:
     display = "block" if formula.name == "div" else "inline"
     source = formula.get_text().strip()[2:-2].strip()

@@ -14,7 +14,7 @@ import tinycss2
 from tinycss2.ast import AtRule, Node, QualifiedRule
 
 from engine.prove import records
-from engine.site import fence
+from engine.site import Site, cells, fence, has_cells
 
 INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
@@ -48,6 +48,12 @@ def of_tutorial(path: Path) -> str:
             svg = recorded.picture.svg.replace("#000000", "currentColor").replace("#ffffff", "none")
             parts.append(f'<figure class="plot" data-search-exclude>\n{svg}\n</figure>')
     return "\n\n".join(parts) + "\n"
+
+
+def covers(site: Site, module: Path) -> list[str]:
+    """The plot that stands for a tutorial on the home page, as a file of its own."""
+    marked = [cell for cell in cells(module) if cell.is_cover] if has_cells(module) else []
+    return [picture.svg for cell in marked if (picture := records.read(site, cell).picture)]
 
 
 def published(html: str, *, reloads: bool = False) -> str:

@@ -76,6 +76,11 @@ class _Converter(MarkdownConverter):
         el["href"] = urljoin(self.options["base"], el.get("href", ""))
         return super().convert_a(el, text, parent_tags)
 
+    def convert_code(self, el: Tag, text: str, parent_tags: set[str]) -> str:
+        if "lines" not in el.get("class", []):
+            return super().convert_code(el, text, parent_tags)
+        return "<br>".join(f"`{line.strip()}`" for line in el.get_text().splitlines())  # a row of Markdown is one line
+
     def convert_pre(self, el: Tag, text: str, parent_tags: set[str]) -> str:
         around = el.find_parent(class_=re.compile("^language-"))
         classes = around["class"] if around else []

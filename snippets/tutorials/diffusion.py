@@ -402,7 +402,7 @@ for ax, t in zip(axes, (100, 20, 4, 0), strict=True):
 axes[0].set_ylabel("second axis")
 plt.show()
 
-# %% alt="Samples, drawn as crosses, over held-out data, drawn as dots, 150 of each. Both trace the same spiral along its whole length; a few crosses lie between its arms."
+# %% alt="Samples, drawn as crosses, over held-out data, drawn as dots, 150 of each. Both trace the same spiral along its whole length; a few crosses lie between its arms." tags=["cover"]
 fig, ax = plt.subplots(figsize=(4.5, 4))
 ax.scatter(*held_out[:150].T, s=12, label="held-out data")
 ax.scatter(*path[0, :150].T, s=18, marker="x", linewidths=1, label="samples")

@@ -321,7 +321,7 @@ plt.show()
 # The boundary has closed into an ellipse between the rings. Beyond the outer ring the
 # surface is flat and certain, since $x^\top A x$ grows with the square of the distance.
 
-# %% alt="Decision surface of the trained quadratic unit. The boundary at probability 0.5 is a nearly circular ellipse between the two rings; inside it the probability of the inner ring rises to 1, outside it falls to 0."
+# %% alt="Decision surface of the trained quadratic unit. The boundary at probability 0.5 is a nearly circular ellipse between the two rings; inside it the probability of the inner ring rises to 1, outside it falls to 0." tags=["cover"]
 fig, ax = plt.subplots(figsize=(5, 4))
 image = show(ax, model)
 ax.set_ylabel("$x_2$")

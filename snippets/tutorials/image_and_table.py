@@ -116,7 +116,7 @@ print(f"mean {mass.mean():.2f} g, standard deviation {mass.std():.2f} g")
 # Small discs and small squares differ by few pixels, and the noise has a standard
 # deviation of 0.1, so the class is not free.
 
-# %% alt="Three rows of eight noisy pictures of 16 by 16 pixels: discs in the first row, squares in the second and triangles in the third, in several sizes, places and angles."
+# %% alt="Three rows of eight noisy pictures of 16 by 16 pixels: discs in the first row, squares in the second and triangles in the third, in several sizes, places and angles." tags=["cover"]
 rows = [x_train["image"][y_train["shape"] == k][:8, ..., 0] for k in range(3)]
 panel = np.concatenate([np.concatenate(row, axis=1) for row in rows])
 

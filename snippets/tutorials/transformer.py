@@ -424,7 +424,7 @@ def draw_map(ax, weights, digits, title):
     return image
 
 
-# %% alt="Two maps of 5 by 5 weights, the first head of each block, for the sequence 7 2 5 0 9. The columns are the tokens read, the rows the tokens to write. All weights lie around 0.2, without a pattern."
+# %% alt="Two maps of 5 by 5 weights, the first head of each block, for the sequence 7 2 5 0 9. The columns are the tokens read, the rows the tokens to write. All weights lie around 0.2, without a pattern." tags=["cover"]
 fig, axes = plt.subplots(1, 2, figsize=(7, 3.2), layout="constrained")
 for number, (ax, weights) in enumerate(zip(axes, scores, strict=True), 1):
     weights = np.asarray(weights[0, 0])  # first sequence, first head

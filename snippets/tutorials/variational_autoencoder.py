@@ -457,7 +457,7 @@ points = np.stack([first.ravel(), second.ravel()], axis=-1)  # (100, 2)
 decoded = ops.sigmoid(vae.decoder.predict(points, verbose=0))
 print("points:", points.shape, "pictures:", tuple(decoded.shape))
 
-# %% alt="A map of ten by ten decoded pictures over the plane of codes from -2.5 to 2.5 on both axes. One digit passes into the next without a gap, and each lies where its cluster lies in the plot before."
+# %% alt="A map of ten by ten decoded pictures over the plane of codes from -2.5 to 2.5 on both axes. One digit passes into the next without a gap, and each lies where its cluster lies in the plot before." tags=["cover"]
 fig, ax = plt.subplots(figsize=(5, 5))
 image = np.round(compose(decoded, rows=10, columns=10) * 16)  # as the data
 ax.imshow(image, extent=(-2.5, 2.5, -2.5, 2.5), interpolation="none")

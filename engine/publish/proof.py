@@ -1,0 +1,139 @@
+"""What a page's proof is, for its reader: how much of it ran, and which test proves what, section by section."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import quote
+
+from bs4 import BeautifulSoup
+
+from engine.publish.html import shown_in
+from engine.site import Site, pieces
+
+WHOLE = "The whole page"
+
+
+@dataclass(frozen=True)
+class Test:
+    """A test of a page."""
+
+    name: str
+    line: int
+    quotes: tuple[str, ...]
+    """The sentences that it proves, in the page's words."""
+    names: frozenset[str]
+    """The strings in it, among which are the sections of the module that it runs."""
+
+    @property
+    def words(self) -> str:
+        return self.name.removeprefix("test_").replace("_", " ")
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What is run and compared for a page."""
+
+    site: Site
+    page: Path
+    html: str
+
+    @property
+    def path(self) -> str:
+        """Address of the list of its tests."""
+        return self.page.relative_to(self.site.docs).with_suffix(".proof.html").as_posix()
+
+    @property
+    def module(self) -> Path:
+        """The module of its tests."""
+        relative = self.page.relative_to(self.site.docs)
+        return self.site.root / "tests" / relative.with_name(f"test_{relative.stem}.py")
+
+    @cached_property
+    def tests(self) -> list[Test]:
+        return list(_tests(self.module)) if self.module.is_file() else []
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many blocks run, how many outputs are compared, and how many tests there are."""
+        code = [language for language, _ in shown_in(self.html).code]
+        plots = self.html.count('<figure class="plot"')
+        return {"block": code.count("python"), "output": code.count("text") + plots, "test": len(self.tests)}
+
+    @property
+    def told(self) -> str:
+        blocks, outputs, tests = (f"{count} {what}{'' if count == 1 else 's'}" for what, count in self.counts.items())
+        ran = f"{blocks} run, {outputs} compared, " if self.counts["block"] else ""
+        return f"{ran}{tests}."
+
+    def by_section(self) -> dict[str, list[Test]]:
+        """The tests under the headings whose words they quote, or whose code they run, in the order of the page."""
+        sections = dict(self._sections())
+        found: dict[str, list[Test]] = {heading: [] for heading in [*sections, WHOLE]}
+        for test in self.tests:
+            proves = [name for name, (text, _) in sections.items() if any(one in text for one in test.quotes)]
+            runs = [name for name, (_, drawn) in sections.items() if drawn & test.names]
+            for heading in proves or runs or [WHOLE]:
+                found[heading].append(test)
+        return {heading: tests for heading, tests in found.items() if tests}
+
+    def document(self, source: str = "") -> str:
+        """The list as a document of its own; each test linked if the address of their source is known."""
+        listed = []
+        for heading, tests in self.by_section().items():
+            items = "".join(f"<li>{_link(test, source)}</li>" for test in tests)
+            listed.append(f"<h2>{_escaped(heading)}</h2><ul>{items}</ul>")
+        back = self.page.with_suffix(".html").name
+        head = '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="robots" content="noindex">'
+        return (
+            f"<!doctype html><html lang=en><meta charset=utf-8>{head}<title>{self.told}</title>"
+            f'<p><a href="{back}">Back to the page</a></p><main>{"".join(listed)}</main></html>\n'
+        )
+
+    def _sections(self) -> Iterator[tuple[str, tuple[str, set[str]]]]:
+        """Each heading of level 1 or 2, with the words under it and the sections of the module that it shows."""
+        module = self.site.module_of(self.page)
+        names = {piece.text: piece.name for piece in pieces(module)} if module.is_file() else {}
+        soup, heading, words, drawn = BeautifulSoup(self.html, "html.parser"), "", [], set()
+        for element in soup.find_all(["h1", "h2", "h3", "p", "li", "td", "pre", "summary"]):
+            if element.name in ("h1", "h2"):
+                if heading:
+                    yield heading, (" ".join(words), drawn)
+                heading, words, drawn = _squeezed(element.get_text().removesuffix("¶")), [], set()
+            elif element.name == "pre":
+                drawn.add(names.get(element.get_text().strip("\n"), ""))
+            words.append(_squeezed(element.get_text()))
+        yield heading, (" ".join(words), drawn)
+
+
+def _tests(module: Path) -> Iterator[Test]:
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    constants = {
+        node.targets[0].id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    for node in tree.body:
+        if not (isinstance(node, ast.FunctionDef) and node.name.startswith("test_")):
+            continue
+        marks = [one for one in node.decorator_list if isinstance(one, ast.Call) and ast.unparse(one.func)[-7:] == ".proves"]
+        values = [constants.get(one.id, one) if isinstance(one, ast.Name) else one for mark in marks for one in mark.args]
+        quotes = tuple(_squeezed(re.sub(r"[`*]", "", ast.literal_eval(value))) for value in values)
+        strings = {one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)}
+        yield Test(node.name, node.lineno, quotes, frozenset(strings))
+
+
+def _link(test: Test, source: str) -> str:
+    return f'<a href="{quote(source, safe=":/")}#L{test.line}">{test.words}</a>' if source else test.words
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def _squeezed(text: str) -> str:
+    return " ".join(text.split())
