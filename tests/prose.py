@@ -161,7 +161,7 @@ def _words(token: Token) -> str:
             found.append(" ")
         else:
             found.append(child.content)
-    return squeezed(re.sub(r" \{ #[\w-]+ \}$", "", "".join(found)))
+    return squeezed(re.sub(r" \{ #[^{}]+ \}$", "", "".join(found)))
 
 
 def squeezed(text: str) -> str:

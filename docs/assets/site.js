@@ -85,8 +85,11 @@ document$.subscribe(() => {
   document.querySelector(".md-option:has(+ label:not([hidden]))").checked = true; /* or Tab stops at one that isn't shown */
 });
 
-/* A page that isn't there: search for the words of its address. */
-if (document.querySelector("h1")?.textContent === "There is no such page" && !location.search) {
+/* A page that isn't there: the words of its address can be searched for. */
+const missing = document.querySelector("a.missing");
+if (missing) {
   const words = decodeURIComponent(location.pathname).replace(/\.html?$/, "").match(/[\p{L}\p{N}]+/gu) ?? [];
-  location.replace(`${location.pathname}?q=${encodeURIComponent(words.join(" "))}`);
+  missing.textContent = `Search for “${words.join(" ")}”`;
+  missing.href = `${location.pathname}?q=${encodeURIComponent(words.join(" "))}`;
+  missing.hidden = false;
 }

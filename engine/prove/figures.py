@@ -214,7 +214,7 @@ def _href(href: str, prefix: str) -> str:
         return f"#{prefix}{href[1:]}"
     image, small = _image(href), io.BytesIO()
     if image.getextrema()[-1] == (255, 255):  # opaque
-        image = image.convert("RGB").quantize(256)
+        image = image.convert("RGB").quantize(64)
     image.save(small, format="png", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(small.getvalue()).decode()}"
 

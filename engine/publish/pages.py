@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import minify_html
@@ -17,6 +18,9 @@ from engine.prove import records
 from engine.site import Site, cells, fence, has_cells
 
 INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+CLASSES = re.compile(r"""class=(?:"([^"]*)"|([^\s>]+))""")
+MADE_OF_NOTHING_HERE = ("md-annotation", "md-consent", "md-feedback", "md-tooltip", "md-version", "tabbed")
+"""What the theme's script would make of things that no page has; a page that had them would name them itself."""
 
 HEADERS = """\
 /*
@@ -95,8 +99,10 @@ def finish(folder: Path) -> None:
     sheets = [*of_theme, folder / "assets/site.css"]  # the palette comes after the rest of the theme
     text = "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
     pages = [file.read_text(encoding="utf-8") for file in folder.rglob("*.html")]
+    for script in folder.glob("assets/*.js"):
+        script.write_text(_minified(script.read_text(encoding="utf-8")), encoding="utf-8")
     files = [*folder.glob("assets/*.js"), *folder.glob("assets/javascripts/*.js")]
-    text = without_unused(text, [*pages, *(file.read_text(encoding="utf-8") for file in files)])
+    text = without_unused(text, pages, [file.read_text(encoding="utf-8") for file in files])
     (folder / "assets/stylesheets/all.css").write_text(text, encoding="utf-8")
     for unused in [*sheets, *folder.rglob("*.map")]:
         unused.unlink()
@@ -108,44 +114,78 @@ def finish(folder: Path) -> None:
     (folder / "_headers").write_text(HEADERS.format(policy=policy(scripts)), encoding="utf-8")
 
 
-def without_unused(css: str, users: list[str]) -> str:
-    """The rules of a stylesheet but those for classes that no page and no script names: a third of the theme's."""
-    named = set().union(*(re.findall(r"[\w-]+", text) for text in users))
-    return _written(tinycss2.parse_stylesheet(css, skip_comments=True, skip_whitespace=True), named)
+def _minified(script: str) -> str:
+    """A script without comments and white space; its names stay, for another script may use them."""
+    within = minify_html.minify(f"<script>{script}</script>", minify_js=True)
+    return within.removeprefix("<script>").removesuffix("</script>")
 
 
-def _written(rules: list[Node], named: set[str]) -> str:
-    return "".join(_rule(rule, named) for rule in rules)
+def without_unused(css: str, pages: list[str], scripts: list[str]) -> str:
+    """The rules of a stylesheet but those for what no page and no script names, which is a third of the theme's.
+
+    That is classes, values of attributes such as `dir="rtl"`, and properties such as the icons of admonitions.
+    """
+    ours = set().union(*(re.findall(r"[\w-]+", text) for text in scripts))
+    classes = {name for text in pages for quoted, bare in CLASSES.findall(text) for name in (quoted or bare).split()}
+    classes |= {name for name in ours if not name.startswith(MADE_OF_NOTHING_HERE)}
+    values = {value for text in pages for value in re.findall(r"[\w-]+=[\w-]+", text.replace('"', ""))} | ours
+    for _ in range(2):  # a property may be read only by one that nothing reads
+        read = set(re.findall(r"var\((--[\w-]+)", "".join([css, *pages]))) | ours
+        parsed = tinycss2.parse_stylesheet(css, skip_comments=True, skip_whitespace=True)
+        css = _written(parsed, Used(classes, values, read))
+    return css
 
 
-def _rule(rule: Node, named: set[str]) -> str:
+@dataclass(frozen=True)
+class Used:
+    """What pages and scripts name."""
+
+    classes: set[str]
+    values: set[str]
+    """Attributes of pages with their values, as `dir=ltr`, and every word of the scripts, which may set any."""
+    properties: set[str]
+
+    def selector(self, selector: list[Node]) -> bool:
+        """Whether it may select something; what stands in `:is()` or `:not()` isn't looked at."""
+        outside = tinycss2.serialize([node for node in selector if node.type != "function"])
+        values = re.findall(r"\[([\w-]+)=\"?([\w-]+)\"?\]", outside)
+        return set(re.findall(r"\.([\w-]+)", outside)) <= self.classes and all(
+            f"{name}={value}" in self.values or value in self.values for name, value in values
+        )
+
+    def declaration(self, text: str) -> bool:
+        return not text.startswith("--") or text.partition(":")[0].strip() in self.properties
+
+
+def _written(rules: list[Node], used: Used) -> str:
+    return "".join(_rule(rule, used) for rule in rules)
+
+
+def _rule(rule: Node, used: Used) -> str:
     if isinstance(rule, QualifiedRule):
-        selectors = [selector for selector in _split(rule.prelude) if _classes(selector) <= named]
-        written = ",".join(tinycss2.serialize(selector).strip() for selector in selectors)
-        declarations = tinycss2.serialize([node for node in rule.content if node.type != "comment"])
-        declarations = re.sub(r"\s+", " ", declarations.strip()).replace("; ", ";").replace(": ", ":")
-        return f"{written}{{{declarations}}}" if selectors else ""
+        written = ",".join(tinycss2.serialize(one).strip() for one in _split(rule.prelude, ",") if used.selector(one))
+        texts = (tinycss2.serialize(one).strip() for one in _split(rule.content, ";"))
+        declarations = ";".join(_squeezed(text) for text in texts if text and used.declaration(text))
+        return f"{written}{{{declarations}}}" if written and declarations else ""
     if isinstance(rule, AtRule) and rule.lower_at_keyword in ("media", "supports"):
-        inner = _written(tinycss2.parse_rule_list(rule.content, skip_comments=True, skip_whitespace=True), named)
+        inner = _written(tinycss2.parse_rule_list(rule.content, skip_comments=True, skip_whitespace=True), used)
         return f"@{rule.at_keyword}{tinycss2.serialize(rule.prelude)}{{{inner}}}" if inner else ""
     return tinycss2.serialize([rule])
 
 
-def _split(prelude: list[Node]) -> list[list[Node]]:
-    """A list of selectors, one by one."""
-    selectors: list[list[Node]] = [[]]
-    for node in prelude:
-        if node == ",":
-            selectors.append([])
-        else:
-            selectors[-1].append(node)
-    return selectors
+def _squeezed(text: str) -> str:
+    return re.sub(r"\s+", " ", text).replace(": ", ":", 1)
 
 
-def _classes(selector: list[Node]) -> set[str]:
-    """Those that an element has to have; what stands in `:is()` or `:not()` isn't looked at."""
-    outside = tinycss2.serialize([node for node in selector if node.type != "function"])
-    return set(re.findall(r"\.([\w-]+)", outside))
+def _split(nodes: list[Node], at: str) -> list[list[Node]]:
+    """A list of selectors or of declarations, one by one, without comments."""
+    parts: list[list[Node]] = [[]]
+    for node in nodes:
+        if node == at:
+            parts.append([])
+        elif node.type != "comment":
+            parts[-1].append(node)
+    return parts
 
 
 def changed(root: Path) -> dict[str, str]:

@@ -67,8 +67,8 @@ class Proof:
     @property
     def told(self) -> str:
         blocks, outputs, tests = (f"{count} {what}{'' if count == 1 else 's'}" for what, count in self.counts.items())
-        ran = f"{blocks} run, {outputs} compared, " if self.counts["block"] else ""
-        return f"{ran}{tests}."
+        said = [f"{blocks} run, {outputs} compared"] if self.counts["block"] else []
+        return ", ".join([*said, tests] if self.tests else said)
 
     def by_section(self) -> dict[str, list[Test]]:
         """The tests under the headings whose words they quote, or whose code they run, in the order of the page."""

@@ -25,21 +25,37 @@ VERBS = {
 
 
 def noted(site: Site, tried: Tried, page: Path, html: str) -> str:
-    """A page with a closed line under each block that does something else on other releases."""
+    """A page with a closed line under each block that does something else on other releases.
+
+    Under what fails, a line tells since which release it fails in these words.
+    """
     module = site.module_of(page)
     differs = tried.differs.get(key(site, module), {})
-    if not differs:
+    if not differs and "pair" not in html:
         return html
     soup = BeautifulSoup(html, "html.parser")
-    untried = {piece.name for piece in tried.untried(site, module)}
-    names = {piece.text: piece.name for piece in pieces(module) if piece.name not in untried}
+    untried = {piece.name for piece in tried.untried(site, module)} if module.is_file() else set()
+    names = {piece.text: piece.name for piece in pieces(module) if piece.name not in untried} if module.is_file() else {}
+    failing = {id(pre) for pre in soup.select(".pair > div:first-child pre")}
     for pre in soup("pre"):
         name = names.get(pre.get_text().strip("\n"), "")
         told = [_details(soup, label, what) for label, what in _told(site, tried, differs.get(name, {}))]
         if told:
             told[0]["id"] = _anchor(name)  # to which the page on releases leads
+        if name and id(pre) in failing and tried.released:
+            told.insert(0, soup.new_tag("p", attrs={"class": CLASS}, string=_worded(site, tried, differs.get(name, {}))))
+        if told:
             _last(pre).insert_after(*told)
     return soup.decode(formatter="minimal")
+
+
+def _worded(site: Site, tried: Tried, what: dict[str, dict[str, str]]) -> str:
+    released = tried.released
+    other = [version for version in released if version in what]
+    if not other:
+        return f"In these words since Keras {_minor(released[0])}, or before."
+    following = [*released, site.versions()["keras"]]
+    return f"In these words since Keras {_minor(following[following.index(other[-1]) + 1])}."
 
 
 def since(site: Site, tried: Tried, module: Path) -> str:

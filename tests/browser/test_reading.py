@@ -16,7 +16,7 @@ from tests.site import ADDRESSES, AS_A_READER, DESKTOP, PHONE, WIDE
     ("way", "heading"),
     [
         ("Explain it to me", "Create a custom layer"),
-        ("Give me something to copy", "Copy something that works"),
+        ("Give me something to copy", "Copy a whole program"),
         ("Why does mine fail?", "Why does my custom layer or model fail"),
     ],
 )

@@ -42,10 +42,12 @@ def test_outside_of_a_repository_no_date_is_known(tmp_path, monkeypatch):
 CSS = """\
 @charset "UTF-8";
 :root { --line: #000 } /* a comment */
-.used, .unused { color: red; /* why */ top: 0 }
+.used, .unused { color: var(--line); /* why */ top: 0; --icon: url("a;b") }
+[dir=rtl] .used, [dir="ltr"] .used, [data-state=open] .used { top: 1px }
+:root { --icon-of-nothing: var(--icon-of-that) ; --icon-of-that: red }
 .unused > a { color: red }
 a.used:not(.unused):hover::before { content: "}.unused{" }
-[data-scheme=dark] .by-script { color: red }
+[data-scheme=dark] .by-script, .md-annotation--by-script { color: red }
 @media (width > 9em) { .unused { color: red } .used { color: red } }
 @media print { .unused { color: red } }
 @supports (top: 0) { .used-in { color: red } }
@@ -55,7 +57,8 @@ a.used:not(.unused):hover::before { content: "}.unused{" }
 KEPT = """\
 @charset "UTF-8";
 :root{--line:#000}
-.used{color:red;top:0}
+.used{color:var(--line);top:0}
+[dir="ltr"] .used,[data-state=open] .used{top:1px}
 a.used:not(.unused):hover::before{content:"}.unused{"}
 [data-scheme=dark] .by-script{color:red}
 @media (width > 9em) {.used{color:red}}
@@ -64,4 +67,6 @@ a.used:not(.unused):hover::before{content:"}.unused{"}
 
 
 def test_a_stylesheet_keeps_what_a_page_or_a_script_names():
-    assert pages.without_unused(CSS, ["<a class='used other'>", "e.className = 'by-script'"]) == KEPT.replace("\n", "")
+    page = '<html dir=ltr data-scheme="dark"><a class="used other">unused</a>'
+    script = "e.className = 'by-script'; f.className = 'md-annotation--by-script'; e.dataset.state = 'open'"
+    assert pages.without_unused(CSS, [page], [script]) == KEPT.replace("\n", "")

@@ -238,9 +238,9 @@ def test_under_a_block_stands_what_it_does_on_other_releases(project, site, diff
     code, said = project.build()
     assert code == 0, said
     page = (project.root / "site/add.html").read_text(encoding="utf-8")
-    assert [part.partition("<")[0] for part in page.split("<summary>")[1:]] == labels
+    assert [part.partition("<")[0] for part in page.split("class=release><summary>")[1:]] == labels
     if labels:
-        assert page.index("total: 3") < page.index("<summary>"), "below what it prints today"
+        assert page.index("total: 3") < page.index("class=release><summary>"), "below what it prints today"
         assert page.count("id=other-releases-use") == 1, "on the first"
 
 
@@ -249,7 +249,7 @@ def test_of_a_block_that_changed_since_nothing_is_told(project, site):
     project.replace("snippets/add.py", "add(1, 2)", "add(2, 1)")
     code, said = project.build()
     assert code == 0, said
-    assert "<summary>" not in (project.root / "site/add.html").read_text(encoding="utf-8")
+    assert "class=release" not in (project.root / "site/add.html").read_text(encoding="utf-8")
 
 
 def test_a_page_tells_since_when_it_does_the_same(site):
