@@ -24,7 +24,8 @@ buttonFor("Search", "search").addEventListener("click", () => search.querySelect
 /* The drawer takes the focus, at the page that is open, and closes when it leaves. */
 toggle.drawer.addEventListener("change", () => {
   toDrawer.ariaExpanded = toggle.drawer.checked;
-  if (toggle.drawer.checked) document.querySelector(".md-sidebar--primary :is(.md-nav__link--active, a)").focus();
+  const tree = document.querySelector(".md-sidebar--primary");
+  if (toggle.drawer.checked) (tree.querySelector(".md-nav__link--active") ?? tree.querySelector("a")).focus();
 });
 addEventListener("focusin", ({ target }) => {
   if (toggle.drawer.checked && !target.closest(".md-sidebar--primary")) toggle.drawer.click();

@@ -57,11 +57,11 @@ class Proof:
     def tests(self) -> list[Test]:
         return list(_tests(self.module)) if self.module.is_file() else []
 
-    @property
+    @cached_property
     def counts(self) -> dict[str, int]:
         """How many blocks run, how many outputs are compared, and how many tests there are."""
         code = [language for language, _ in shown_in(self.html).code]
-        plots = self.html.count('<figure class="plot"')
+        plots = len(BeautifulSoup(self.html, "html.parser").select("figure.plot"))
         return {"block": code.count("python"), "output": code.count("text") + plots, "test": len(self.tests)}
 
     @property
@@ -88,9 +88,10 @@ class Proof:
             items = "".join(f"<li>{_link(test, source)}</li>" for test in tests)
             listed.append(f"<h2>{_escaped(heading)}</h2><ul>{items}</ul>")
         back = self.page.with_suffix(".html").name
-        head = '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="robots" content="noindex">'
+        icon = "../" * self.path.count("/") + "assets/favicon.svg"
         return (
-            f"<!doctype html><html lang=en><meta charset=utf-8>{head}<title>{self.told}</title>"
+            f"<!doctype html><html lang=en><meta charset=utf-8><title>{self.told}</title>"
+            f'<meta name=viewport content="width=device-width,initial-scale=1"><link rel=icon href="{icon}">'
             f'<p><a href="{back}">Back to the page</a></p><main>{"".join(listed)}</main></html>\n'
         )
 
