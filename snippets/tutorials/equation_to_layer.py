@@ -238,12 +238,13 @@ def show(ax, model, points=45, size=10, every=2):
     """Draw the surface, its boundary and the training points."""
     values = surface(model, points)
     options = {"origin": "lower", "extent": EXTENT}
+    # From -1 to 2, so that 0 to 1 gets the pale middle of the map, on which
+    # points and boundary stand out.
     image = ax.imshow(
         values,
-        vmin=0,
-        vmax=1,
+        vmin=-1,
+        vmax=2,
         cmap="coolwarm",
-        alpha=0.6,
         aspect="auto",
         **options,
     )
@@ -266,7 +267,8 @@ matrix_before = unit.get_weights()[0][0]
 fig, ax = plt.subplots(figsize=(5, 4))
 image = show(ax, model)
 ax.set_ylabel("$x_2$")
-fig.colorbar(image, ax=ax, label="probability of the inner ring")
+bar = fig.colorbar(image, ax=ax, label="probability of the inner ring")
+bar.ax.set_ylim(0, 1)
 plt.show()
 
 # %% [markdown]
@@ -325,7 +327,8 @@ plt.show()
 fig, ax = plt.subplots(figsize=(5, 4))
 image = show(ax, model)
 ax.set_ylabel("$x_2$")
-fig.colorbar(image, ax=ax, label="probability of the inner ring")
+bar = fig.colorbar(image, ax=ax, label="probability of the inner ring")
+bar.ax.set_ylim(0, 1)
 plt.show()
 
 # %% [markdown]

@@ -259,6 +259,32 @@ def test_an_index_stands_below_its_letter_with_the_sites_own_font(page):
         assert all(below > 1 for below in low), (path, low)
 
 
+MISSING_LETTERS = """async () => {
+  await document.fonts.load("16px 'Site Math'");
+  const context = document.createElement("canvas").getContext("2d");
+  const width = (letter, other) => { context.font = `64px 'Site Math', ${other}`; return context.measureText(letter).width; };
+  const italic = (letter) => {
+    const [code, from] = [letter.codePointAt(0), (first, to) => String.fromCodePoint(letter.codePointAt(0) - first.codePointAt(0) + to)];
+    if (letter === "h") return "\u210e";
+    if (/[A-Z]/.test(letter)) return from("A", 0x1d434);
+    if (/[a-z]/.test(letter)) return from("a", 0x1d44e);
+    if (/[\u03b1-\u03c9]/.test(letter)) return from("\u03b1", 0x1d6fc);
+    return { "\u2202": "\u{1d715}", "\u03f5": "\u{1d716}" }[letter] ?? letter;
+  };
+  const words = [...document.querySelectorAll("math :is(mi, mo, mn)")].map((one) => [one.localName, one.textContent.trim()]);
+  const used = words.flatMap(([kind, text]) => (kind === "mi" && [...text].length === 1 ? [italic(text)] : [...text]));
+  const letters = new Set(used.filter((letter) => !/[A-Za-z\s\u00a0]/.test(letter)));
+  return [...letters].filter((letter) => width(letter, "monospace") !== width(letter, "serif"));
+}"""
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS))
+def test_the_font_of_formulas_has_what_the_pages_need(page, path):
+    """But for the letters of words, such as log, which have the look of the text."""
+    page.goto(path)
+    assert not page.evaluate(MISSING_LETTERS), "cut docs/assets/math.woff2 anew (CONTRIBUTING.md says how)"
+
+
 # --- paper, and what isn't there --------------------------------------------------------------------------------------
 
 
