@@ -40,34 +40,41 @@ function stem(word) {
   return stems.get(word);
 }
 
+/* What every page is about; one word each. */
+const SUBJECT = new Set(["tensorflow", "tf", "keras", "python"]);
+
 /* A name is found by its parts too, which end at underscores and before capitals: add_weight, GradientTape. */
 const WORD = /\d+(?:\.\d+)+|[\p{L}_][\p{L}\p{N}_]*|\d+/gu;
 const names = new Map(); // each is taken apart once
 function taken(name) {
   if (!names.has(name)) {
-    const parts = name.split(/_+|(?<=[a-z\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])/).filter(Boolean).map((part) => part.toLowerCase());
+    const written = name.toLowerCase();
+    const split = name.split(/_+|(?!\b)(?=[A-Z][a-z])/).filter(Boolean).map((part) => part.toLowerCase());
+    const parts = SUBJECT.has(written) ? [written] : split;
     const whole = parts.length > 1 ? parts.join("") : "";
-    names.set(name, { name: name.toLowerCase(), parts, whole, terms: [...parts.map(stem), ...(whole ? [whole] : [])] });
+    names.set(name, { name: written, parts, whole, terms: [...parts.map(stem), ...(whole ? [whole] : [])] });
   }
   return names.get(name);
 }
 const wordsOf = (text) => (text.match(WORD) ?? []).map(taken).filter(({ parts }) => parts.length);
 const termsOf = (text) => wordsOf(text).flatMap(({ terms }) => terms);
 
+/* Words of a question that tell nothing of what is asked. */
 const COMMON = new Set(("a about after all also am an and any anyone are as at be been being but by can cannot come could did do " +
   "does doesn doing don during each easiest every example for from get gets getting give good guide had has have help here " +
   "how i in instead into is isn it its just keep keeps let like make me my need not of on one only or our own please " +
   "possible problem proper properly question really right same should simple so some something still tell than that the " +
   "their them then there these they thing things this those to too tutorial up use used using want was way ways we were " +
-  "what when where whether which while who why will with within without won work working works would wrong you your").split(" "));
+  "what when where whether which while who why will with within without won work working works would wrong you your s t ve re ll d").split(" "));
 
 /* --- what a reader pastes ------------------------------------------------------------------------------------------- */
 
 /* Of a traceback, what counts is its message: what stands behind the last frame and the last name of an exception.
    A field has one line, so that nothing tells the lines apart. */
 const FRAME = /File\s+"?[^\s",]*"?,? line \d+(?:, in [\w<>.]+)?|File [~/][^\s,]*:\d+, in [\w<>.]+(?:\(.*?\))?|-{2,}> ?\d+/g;
-const NAMED = /\b(?:[A-Z]\w*(?:Error|Exception|Warning|Interrupt)|Exception encountered|Error):\s/g;
+const NAMED = /\b(?:[A-Z]\w*(?:Error|Exception|Warning|Interrupt)|Exception encountered|Error):\s|WARNING:\w+:/g;
 
+/* What a reader's own names stand in. */
 const QUOTED = /(?<!\w)(['"`])[^'"`]+\1|\b\w+\.__init__|<class [^>]+>/g;
 
 function messageIn(text) {
@@ -84,116 +91,161 @@ function messageIn(text) {
 /* --- the index ------------------------------------------------------------------------------------------------------ */
 
 const textOf = (html) => html.replace(/<[^>]+>/g, " ").replace(/&(?:lt|gt|amp|quot|#39);/g, " ");
+const formsOf = ({ name, parts }) => (parts.length > 1 ? [name, ...parts] : parts);
+const add = (counts, key, count) => counts.set(key, (counts.get(key) ?? 0) + count);
+const pair = (one, other) => `${one} ${other}`;
 
-const phraseOf = (text) => ({ terms: termsOf(text), forms: new Set(wordsOf(text).flatMap(({ name, parts }) => [name, ...parts])) });
+/* A heading, or what stands for one. */
+class Phrase {
+  constructor(text) {
+    this.words = wordsOf(text);
+    this.terms = termsOf(text);
+    this.forms = new Set(this.words.flatMap(formsOf));
+  }
+}
 
 class Section {
   constructor(doc, page) {
-    const phrases = [textOf(doc.title), ...(doc.search ?? [])];
+    const words = wordsOf(textOf(doc.text));
     this.doc = doc;
     this.page = page;
-    this.words = wordsOf(textOf(doc.text));
-    this.phrases = phrases.map(phraseOf);
+    this.phrases = [textOf(doc.title), ...(doc.search ?? [])].map((text) => new Phrase(text));
     this.head = new Set(this.phrases.flatMap(({ terms }) => terms));
+    this.pairs = new Set(this.phrases.flatMap(({ terms }) => terms.slice(1).map((term, i) => pair(terms[i], term))));
     this.title = new Set(termsOf(textOf(page.title)));
-    this.text = this.words.flatMap(({ terms }) => terms);
+    this.words = new Set(words);
+    this.text = words.flatMap(({ terms }) => terms);
     this.places = new Map(); // of a term in the text
-    this.text.forEach((term, i) => this.places.has(term) ? this.places.get(term).push(i) : this.places.set(term, [i]));
+    this.text.forEach((term, i) => (this.places.get(term)?.push(i) ?? this.places.set(term, [i])));
   }
 
   has(term) {
     return this.places.has(term) || this.head.has(term) || this.title.has(term);
   }
 
-  /* Whether two words stand side by side. */
-  pairs(first, second) {
-    return this.phrases.some(({ terms }) => terms.some((term, i) => term === first && terms[i + 1] === second)) ||
-      (this.places.has(second) && (this.places.get(first) ?? []).some((i) => this.text[i + 1] === second));
+  hasPair(one, other) {
+    return this.pairs.has(pair(one, other)) ||
+      (this.places.has(other) && (this.places.get(one) ?? []).some((i) => this.text[i + 1] === other));
   }
 }
 
 class Ranking {
-  constructor({ docs }) {
+  /* In slices, between which a reader can type. */
+  static async of({ docs }) {
     const pages = new Map(docs.map((doc) => [doc.location, doc]));
-    this.sections = docs.map((doc) => new Section(doc, pages.get(doc.location.split("#")[0])));
-    this.length = this.sections.reduce((sum, { text }) => sum + text.length, 0) / docs.length;
-    this.lacks = docs.flatMap((doc) => (doc.lacks ?? []).map((phrases) => ({ doc, phrases: phrases.map(phraseOf), topic: phrases[0] })));
+    const sections = [];
+    for (const doc of docs) {
+      if (sections.length % 16 === 15) await new Promise((next) => setTimeout(next));
+      sections.push(new Section(doc, pages.get(doc.location.split("#")[0])));
+    }
+    return new Ranking(sections);
+  }
+
+  constructor(sections) {
+    this.sections = sections;
+    this.length = sections.reduce((total, { text }) => total + text.length, 0) / sections.length;
     this.within = new Map(); // in how many sections a term occurs
-    this.names = new Map(); // names of several words, by these written as one
+    this.names = new Map(); // the parts of a name, by the name as one word
     this.forms = new Map(); // words as they are written, and how much headings have of each
-    for (const { doc, head, places, words } of this.sections) {
-      for (const term of new Set([...head, ...places.keys()])) this.within.set(term, (this.within.get(term) ?? 0) + 1);
-      const spoken = [[wordsOf(textOf(doc.title)), 3], [wordsOf((doc.search ?? []).join(" ")), 1], [words, 0.01]];
-      for (const [said, weight] of spoken) {
-        for (const { name, parts, whole } of said) {
-          if (whole) this.names.set(whole, parts);
-          for (const form of parts.length > 1 ? [name, ...parts] : parts) this.forms.set(form, (this.forms.get(form) ?? 0) + weight);
+    for (const { head, places, words, phrases: [heading, ...phrases] } of sections) {
+      for (const term of new Set([...head, ...places.keys()])) add(this.within, term, 1);
+      for (const [said, weight] of [[heading.words, 3], [phrases.flatMap((phrase) => phrase.words), 1], [words, 0.01]]) {
+        for (const word of said) {
+          if (word.whole) this.names.set(word.whole, word.parts);
+          for (const form of formsOf(word)) add(this.forms, form, weight);
         }
       }
     }
-    for (const term of this.lacks.flatMap(({ phrases }) => phrases.flatMap(({ terms }) => terms))) {
-      if (!this.within.has(term)) this.within.set(term, 1);
-    }
+    this.lacks = sections.flatMap((section) => (section.doc.lacks ?? []).map(([topic, ...others]) => {
+      const phrases = [topic, ...others].map((text) => new Phrase(text));
+      const terms = new Set(phrases.flatMap((phrase) => phrase.terms));
+      for (const term of terms) if (!this.within.has(term)) this.within.set(term, 1);
+      return { section, topic, phrases, terms };
+    }));
   }
 
   rarity(term) {
     return Math.log(1 + (this.sections.length + 0.5) / ((this.within.get(term) ?? 0) + 0.5));
   }
 
-  /* --- a query ------------------------------------------------------------------------------------------------------ */
+  /* --- a question ---------------------------------------------------------------------------------------------------- */
 
-  /* What is looked for: each word with the terms that stand for it, how well each does, and how much the word weighs. */
+  /* Each word, with the terms that stand for it, how well each does, and how much the word weighs. A name is one more
+     word. Of what the site doesn't know, a reader's own names weigh nothing. */
   asked(query, own) {
-    const names = new Set(wordsOf(own).flatMap(({ parts }) => parts)); // a reader's own, if the site doesn't know them
+    const owned = new Set(wordsOf(own).flatMap(({ parts }) => parts));
     const words = wordsOf(query).map((word) => {
       const parts = this.names.get(word.name);
       return parts ? { ...word, parts, whole: word.name } : word;
     });
-    const last = /[\p{L}\p{N}_]$/u.test(query) ? words.at(-1) : undefined;
-    const asked = words.flatMap((word) => {
-      const parts = word.parts.map((part) => this.standsFor(part, word === last && part === word.parts.at(-1)));
-      return word.whole && this.within.has(word.whole) ? [...parts, { word: word.name, terms: new Map([[word.whole, 1]]), whole: true }] : parts;
-    });
-    words.slice(1).forEach(({ parts }, i) => { // "add weight" is add_weight
-      const joined = words[i].parts.at(-1) + parts[0];
-      if (this.within.has(joined) && !words.some(({ whole }) => whole === joined)) asked.push({ word: joined, terms: new Map([[joined, 1]]), joined: true });
+    const last = /[\p{L}\p{N}_]$/u.test(query) ? words.at(-1) : undefined; // it may still be typed
+    const asked = words.flatMap((word) => word.parts.map((part, i) => ({
+      word: part, kind: "word", terms: this.standFor(part, word === last && i === word.parts.length - 1),
+    })));
+    for (const { name, whole } of words) asked.push({ word: name, kind: "name", terms: new Map([[whole, 1]]) });
+    words.slice(1).forEach(({ parts: [second] }, i) => { // "add weight" is add_weight
+      const joined = words[i].parts.at(-1) + second;
+      if (!SUBJECT.has(second)) asked.push({ word: joined, kind: "joined", terms: new Map([[joined, 1]]) });
     });
     const met = new Set();
-    return asked.filter(({ word }) => !met.has(word) && met.add(word)).map((one) => {
-      const known = [...one.terms.keys()].filter((term) => this.within.has(term));
-      const rarity = known.length ? Math.min(...known.map((term) => this.rarity(term))) : this.rarity("");
-      const share = one.whole ? 1.2 : one.joined ? 0.6 : COMMON.has(one.word) ? 0.1 : /^\d/.test(one.word) ? 0.4 : 1;
-      return { ...one, known: known.length > 0, weight: names.has(one.word) && !known.length ? 0 : rarity * share };
+    return asked.flatMap((one) => {
+      const rarities = [...one.terms.keys()].filter((term) => this.within.has(term)).map((term) => this.rarity(term));
+      const known = rarities.length > 0;
+      if (met.has(one.word) || (!known && one.kind !== "word")) return [];
+      met.add(one.word);
+      const weight = !known && owned.has(one.word) ? 0 : Math.min(...rarities, this.rarity("")) * shareOf(one);
+      return [{ ...one, known, weight }];
     });
   }
 
-  standsFor(word, typing) {
+  /* The terms that stand for a word: its stem, what it begins, its halves, or what it was meant to be. */
+  standFor(word, typing) {
     const terms = new Map();
     const put = (term, quality) => this.within.has(term) && terms.set(term, Math.max(quality, terms.get(term) ?? 0));
-    put(stem(word), 1);
     put(word, 1);
+    put(stem(word), 1);
     const known = terms.size > 0;
-    if (!COMMON.has(word) && (typing ? word.length > 1 : !known && word.length > 3)) { // what it begins
-      for (const form of this.forms.keys()) if (form.startsWith(word)) for (const { terms: [term] } of [taken(form)]) put(term, known ? 0.2 : 0.8);
-      for (const term of this.within.keys()) if (term.startsWith(word)) put(term, known ? 0.2 : 0.8);
+    if (!COMMON.has(word) && (typing ? word.length > 1 : !known && word.length > 3)) {
+      for (const form of this.forms.keys()) if (form.startsWith(word)) put(taken(form).terms.at(-1), known ? 0.2 : 0.8);
     }
-    if (!terms.size) { // two words written as one
-      for (let i = 3; i < word.length - 2; i++) {
-        const halves = [word.slice(0, i), word.slice(i)].map(stem);
-        if (halves.every((half) => this.within.has(half))) halves.forEach((half) => put(half, 0.7));
-      }
+    for (let i = 3; i < word.length - 2 && !terms.size; i++) {
+      const halves = [stem(word.slice(0, i)), stem(word.slice(i))];
+      if (halves.every((half) => this.within.has(half))) halves.forEach((half) => put(half, 0.7));
     }
-    if (!terms.size && word.length > 4) { // a slip of the finger
-      const slips = [...this.forms.keys()].filter((form) => form[0] === word[0] && isSlip(word, form));
-      for (const form of slips) put(stem(form), 0.7);
+    if (!terms.size && word.length > 4) {
+      for (const form of this.forms.keys()) if (form[0] === word[0] && isSlip(word, form)) put(stem(form), 0.7);
     }
-    return { word, terms };
+    return terms;
   }
 
-  /* How well a section answers: what of the question it has and where, how its words stand, and whether a phrase says it. */
-  score(section, asked, pairs, total) {
-    let covered = 0;
-    for (const { terms, weight } of asked) {
+  /* The sections that answer, the best one first, and what the site doesn't have, the likeliest first. */
+  ranked(query) {
+    const message = messageIn(query);
+    const isPasted = message !== query;
+    const isLong = isPasted || wordsOf(query).length > 12;
+    const asked = this.asked(message, isLong ? message : [...query.matchAll(QUOTED)].join(" "));
+    const total = sum(asked);
+    const words = asked.filter(({ kind, weight }) => kind === "word" && weight);
+    const pairs = words.slice(1).map((second, i) => ({
+      firsts: meant(words[i]), seconds: meant(second), weight: Math.min(words[i].weight, second.weight),
+    }));
+    const found = this.sections.map((section) => ({ section, covered: this.covered(section, asked) / total }))
+      .filter(({ covered }) => covered).sort((one, other) => other.covered - one.covered).slice(0, 60)
+      .map(({ section, covered }) => {
+        const side = pairs.filter(({ firsts, seconds }) => firsts.some((one) => seconds.some((two) => section.hasPair(one, two))));
+        const said = Math.max(...section.phrases.map((phrase) => this.said(phrase, section.title, asked))) / total;
+        return { section, said, score: covered + 0.9 * said + 0.5 * (side.length && sum(side) / sum(pairs)) };
+      });
+    const lacking = this.lacks.map((row) => (
+      { ...row, score: total && Math.max(...row.phrases.map((phrase) => this.said(phrase, row.terms, asked))) / total }
+    ));
+    const byScore = (one, other) => other.score - one.score;
+    return { asked, isPasted, isLong, found: found.sort(byScore), lacking: lacking.sort(byScore) };
+  }
+
+  /* How much of what was asked a section has: a heading counts most, its page's title less, then how often its text. */
+  covered(section, asked) {
+    return asked.reduce((covered, { terms, weight }) => {
       let best = 0;
       for (const [term, quality] of terms) {
         const times = section.places.get(term)?.length ?? 0;
@@ -201,136 +253,133 @@ class Ranking {
         const headed = section.head.has(term) ? 0.8 : section.title.has(term) ? 0.45 : 0;
         best = Math.max(best, quality * (Math.max(headed, mentioned) + 0.2 * Math.min(headed, mentioned)));
       }
-      covered += weight * best;
-    }
-    if (!covered) return { section, score: 0 };
-    const paired = pairs.filter(({ firsts, seconds }) => firsts.some((one) => seconds.some((two) => section.pairs(one, two))));
-    const said = Math.max(...section.phrases.map((phrase) => this.said(phrase, asked, section.title, total)));
-    return { section, said, score: covered / total + 0.9 * said + 0.5 * share(paired, pairs) };
+      return covered + weight * best;
+    }, 0);
   }
 
-  /* How far a phrase, under its title, says what was asked and nothing else. */
-  said(phrase, asked, title, total) {
+  /* How much of what was asked a phrase says, under its title: less, the more it says besides. */
+  said(phrase, title, asked) {
     const matched = new Map();
     let covered = 0;
     for (const { word, terms, weight } of asked) {
+      const form = phrase.forms.has(word) ? 1 : 0.9;
       let best = 0;
-      for (const [term, found] of terms) {
-        const quality = phrase.forms.has(word) ? found : 0.9 * found; // another form of the word
-        if (phrase.terms.includes(term)) matched.set(term, Math.max(quality, matched.get(term) ?? 0));
-        best = Math.max(best, phrase.terms.includes(term) ? quality : title.has(term) ? 0.5 * quality : 0);
+      for (const [term, quality] of terms) {
+        if (phrase.terms.includes(term)) {
+          matched.set(term, Math.max(quality * form, matched.get(term) ?? 0));
+          best = Math.max(best, quality * form);
+        } else if (title.has(term)) best = Math.max(best, 0.5 * quality);
       }
       covered += weight * best;
     }
     if (!matched.size) return 0;
     const mass = (term) => this.rarity(term) * (COMMON.has(term) ? 0.1 : 1);
-    const own = [...new Set(phrase.terms)].reduce((sum, term) => sum + mass(term), 0);
-    const hit = [...matched].reduce((sum, [term, quality]) => sum + quality * mass(term), 0);
-    return (covered / total) * (0.3 + 0.7 * Math.min(1, hit / own));
-  }
-
-  /* The sections that answer, the best one first, and what the site doesn't have, the likeliest first. */
-  ranked(query) {
-    const message = messageIn(query);
-    const isMessage = message !== query || wordsOf(query).length > 12;
-    const asked = this.asked(message, isMessage ? message : [...query.matchAll(QUOTED)].join(" "));
-    const total = sum(asked);
-    if (!total) return { asked, isMessage, found: [], lacking: [] };
-    const words = asked.filter(({ whole, joined, weight }) => !whole && !joined && weight);
-    const pairs = words.slice(1).map((one, i) => ({
-      firsts: exact(words[i]),
-      seconds: exact(one),
-      weight: Math.min(words[i].weight, one.weight),
-    }));
-    const byScore = (one, other) => other.score - one.score;
-    const found = this.sections.map((section) => this.score(section, asked, pairs, total)).filter(({ score }) => score);
-    const lacking = this.lacks.map((row) => {
-      const topic = new Set(row.phrases.flatMap((phrase) => phrase.terms));
-      return { ...row, score: Math.max(...row.phrases.map((phrase) => this.said(phrase, asked, topic, total))) };
-    });
-    return { asked, isMessage, found: found.sort(byScore), lacking: lacking.sort(byScore) };
+    const all = [...new Set(phrase.terms)].reduce((total, term) => total + mass(term), 0);
+    const hit = [...matched].reduce((total, [term, quality]) => total + quality * mass(term), 0);
+    return covered * (0.3 + 0.7 * Math.min(1, hit / all));
   }
 
   /* --- an answer, as the theme shows it ------------------------------------------------------------------------------ */
 
+  /* Groups of sections, each under the title of its page, or under what the site has to say of the question. */
   answer(query) {
-    const { asked, isMessage, found, lacking } = this.ranked(query);
-    const answers = found.filter(({ score }) => score > found[0].score / 4).slice(0, 20).map(({ section }) => section);
+    const { asked, isPasted, isLong, found, lacking } = this.ranked(query);
+    const answers = found.filter(({ score }) => score > found[0].score / 4).slice(0, 15).map(({ section }) => section);
     const groups = [];
     for (const section of answers) {
-      const last = groups.at(-1);
-      if (last && !last.whole && last.page === section.page && section.doc !== section.page) last.sections.push(section);
-      else groups.push({ page: section.page, sections: [section], whole: section.doc === section.page });
+      const isPage = section.doc === section.page;
+      if (!isPage && groups.at(-1)?.page === section.page) groups.at(-1).sections.push(section);
+      else groups.push({ page: isPage ? undefined : section.page, title: section.page.title, sections: [section] });
     }
-    const [lack, best] = [lacking[0], found.toSorted((one, other) => other.said - one.said)[0]];
+    const [lack, best] = [lacking[0], found[0]?.score ?? 0];
     const unknown = asked.filter(({ known, word }) => !known && !COMMON.has(word));
-    if (!isMessage && lack?.score > Math.max(0.45, best?.said ?? 0)) {
-      const near = lacking.filter(({ topic, score }) => topic === lack.topic && score > 0.3).map(({ doc }) => doc);
-      const sections = this.sections.filter(({ doc }) => near.includes(doc));
-      groups.unshift({ told: `This site doesn’t have ${lack.topic} yet. Near it:`, sections });
-    } else if (!isMessage && sum(unknown) > sum(asked) / 2) {
-      const words = unknown.map(({ word }) => `“${word}”`).join(" ");
-      const sections = answers.length ? answers.slice(0, 3) : this.sections.filter(({ doc }) => START.includes(doc.location));
-      groups.splice(0, 3, { told: `Nothing on this site is about ${words} yet. ${answers.length ? "Near it" : "Start from"}:`, sections });
+    const isUnknown = isPasted ? best < 0.75 : sum(unknown) > sum(asked) / 2;
+    if (lack?.score > Math.max(0.45, ...found.map(({ said }) => said)) && (isUnknown || !isPasted)) {
+      const near = lacking.filter(({ topic, score }) => topic === lack.topic && score > lack.score / 2).map(({ section }) => section);
+      groups.unshift({ title: `This site doesn’t have ${lack.topic} yet. Near it:`, sections: [...new Set(near)] });
+    } else if (isUnknown && asked.length) {
+      const what = isPasted ? "this message" : unknown.map(({ word }) => `“${word}”`).join(" ");
+      const title = `This site doesn’t have ${what} yet. ${best ? "Near it" : "Start from"}:`;
+      const start = this.sections.filter(({ doc }) => START.includes(doc.location));
+      groups.splice(0, groups.length, { title, sections: best ? answers : start });
     }
-    const items = groups.map(({ page, sections, told, whole }, i) => {
-      const shown = sections.map((section) => ({ ...this.shown(section, asked, isMessage), score: groups.length - i }));
-      return whole ? shown : [{ ...(page ?? sections[0].page), text: "", terms: {}, score: groups.length - i, ...(told && { title: told }) }, ...shown];
+    const items = groups.map(({ page, title, sections }, i) => {
+      const score = groups.length - i;
+      const shown = sections.map((section) => ({ ...this.shown(section, asked, isLong), score }));
+      const isPage = !page && title === sections[0].page.title;
+      return isPage ? shown : [{ location: sections[0].page.location, title, text: "", terms: {}, score }, ...shown];
     });
     return { items, suggest: this.completed(query) };
   }
 
-  /* A section with what was asked marked, and the pieces of its text that have most of it. */
-  shown({ doc, words, has, ...section }, asked, isMessage) {
-    const wanted = new Map(asked.flatMap(({ terms, word, weight }) => [...terms].filter(([, quality]) => quality > 0.5 && !COMMON.has(word)).map(([term]) => [term, weight])));
+  /* A section with what was asked marked, and the one or two pieces of its text that have most of it. */
+  shown(section, asked, isLong) {
+    const { location, title, text } = section.doc;
+    const words = asked.filter(({ word, weight }) => weight && !COMMON.has(word));
+    const wanted = new Map(words.flatMap((one) => meant(one).map((term) => [term, one.weight])));
+    const weigh = (terms) => [...new Set(terms)].reduce((total, term) => total + (wanted.get(term) ?? 0), 0);
     const marked = (html) => html.replace(/<[^>]*>|&#?\w+;|[\p{L}\p{N}_]+/gu, (part) =>
-      /^[<&]/.test(part) || !taken(part).terms.some((term) => wanted.has(term)) ? part : `<mark>${part}</mark>`);
-    const weigh = (html) => [...new Set(termsOf(textOf(html)))].reduce((total, term) => total + (wanted.get(term) ?? 0), 0);
-    const pieces = (doc.text.match(/<pre>.*?<\/pre>|<(p|li)>.*?<\/\1>|<[^>]*>|[^<]+/gs) ?? []).filter((html) => /^(?:<pre|<p|<li|[^<].{20})/s.test(html)).map((html, i) => ({ i, html: clipped(html, weigh) }));
-    const best = pieces.map((piece) => ({ ...piece, weight: weigh(piece.html) })).sort((one, other) => other.weight - one.weight || one.i - other.i);
-    const text = best.slice(0, best[0]?.weight ? 2 : 1).filter(({ weight }, i) => !i || weight > best[0].weight / 2).sort((one, other) => one.i - other.i);
-    return { ...doc, title: marked(doc.title), text: text.map(({ html }) => marked(html)).join(""), terms: this.told({ doc, words, ...section }, asked, isMessage) };
-  }
-
-  /* Words that were asked for, as the section writes them, and those that it doesn't have. */
-  told(section, asked, isMessage) {
-    const told = {};
-    for (const { word, terms, whole, joined } of asked) {
-      if (whole || joined || COMMON.has(word)) continue;
-      const has = [...terms.keys()].some((term) => section.places.has(term) || section.head.has(term) || section.title.has(term));
-      if (!has && !isMessage) told[word] = false;
-      const names = new Set(section.words.flatMap(({ parts }) => parts.filter((part) => terms.has(stem(part)))));
-      const forms = [...names].sort((one, other) => one.length - other.length);
-      for (const form of forms.filter((form, i) => !forms.slice(0, i).some((start) => form.startsWith(start))).slice(0, 3)) told[form] = true;
-      if (has && !names.size) told[word] = true;
-    }
-    return Object.fromEntries(Object.entries(told).slice(0, 12));
+      !/^[<&]/.test(part) && taken(part).terms.some((term) => wanted.has(term)) ? `<mark>${part}</mark>` : part);
+    const [first, second] = piecesOf(text).map((html, i) => ({ i, ...clipped(html, weigh) })).sort((one, other) => other.weight - one.weight || one.i - other.i);
+    const pieces = [first, second].filter((piece) => piece && (piece === first || piece.weight > first.weight / 2));
+    return {
+      location,
+      title: marked(title),
+      text: pieces.sort((one, other) => one.i - other.i).map(({ html }) => marked(html)).join(""),
+      terms: told(section, words.filter(({ kind }) => kind === "word"), isLong),
+    };
   }
 
   /* The word that is being typed, completed by one that headings have. */
   completed(query) {
     const typed = query.match(/[\p{L}\p{N}_]+$/u)?.[0].toLowerCase();
-    if (!typed) return [];
-    const forms = [...this.forms].filter(([form]) => form.startsWith(typed)).sort(([, one], [, other]) => other - one);
-    return forms.slice(0, 1).map(([form]) => form);
+    const forms = typed ? [...this.forms].filter(([form]) => form.startsWith(typed)) : [];
+    return forms.sort(([, one], [, other]) => other - one).slice(0, 1).map(([form]) => form);
   }
 }
 
+/* Where a reader goes who asked for nothing that the site knows. */
 const START = ["index.html#what-you-find-here", "errors/index.html"];
-const sum = (words) => words.reduce((total, { weight }) => total + weight, 0);
-const share = (some, all) => (all.length ? sum(some) / (sum(all) || 1) : 0);
-const exact = ({ terms }) => [...terms].filter(([, quality]) => quality > 0.5).map(([term]) => term).slice(0, 8);
 
-/* A long piece, cut to where most of what was asked stands: five lines of code, or some lines of a table. */
+const sum = (words) => words.reduce((total, { weight }) => total + weight, 0);
+const meant = ({ terms }) => [...terms].filter(([, quality]) => quality > 0.5).map(([term]) => term).slice(0, 8);
+
+function shareOf({ word, kind }) {
+  if (kind !== "word") return kind === "name" ? 1.2 : 0.6;
+  return COMMON.has(word) ? 0.1 : SUBJECT.has(word) ? 0.2 : /^\d+$/.test(word) ? 0.4 : 1;
+}
+
+/* Words that were asked for, as a section writes them, which its page will mark, and those that it doesn't have. */
+function told(section, words, isLong) {
+  const told = {};
+  for (const { word, terms } of words) {
+    const has = [...terms.keys()].some((term) => section.has(term));
+    const forms = [...section.words].flatMap(({ parts, terms: own }) => parts.filter((_, i) => terms.has(own[i])));
+    const shortest = [...new Set(forms)].sort((one, other) => one.length - other.length);
+    const starts = shortest.filter((form, i) => !shortest.slice(0, i).some((start) => form.startsWith(start)));
+    for (const form of starts.slice(0, 3)) told[form] = true;
+    if (!starts.length && (has || !isLong)) told[word] = has;
+  }
+  return Object.fromEntries(Object.entries(told).slice(0, 12));
+}
+
+/* Paragraphs, items of lists, blocks of code, and what is left of tables. */
+function piecesOf(html) {
+  const pieces = html.match(/<pre>.*?<\/pre>|<(p|li)>.*?<\/\1>|<[^>]*>|[^<]+/gs) ?? [];
+  return pieces.filter((piece) => /^(?:<pre|<p>|<li|[^<].{20})/s.test(piece));
+}
+
+/* A long piece, cut to where most of what was asked stands: five lines of code, or three sentences. */
 function clipped(html, weigh) {
-  const code = html.startsWith("<pre>");
-  const plain = code ? html.replace(/<[^>]*>/g, "") : html.replace(/<(?!\/?code\b)[^>]*>/g, " ");
-  const units = code ? plain.replace(/^\n+|\n+$/g, "").split("\n") : plain.trim().split(/(?<=[.:;?]) /);
-  const many = code ? 5 : 3;
-  const weights = units.map((_, i) => weigh(units.slice(i, i + many).join("\n")));
-  const start = Math.max(0, Math.min(weights.indexOf(Math.max(...weights)), units.length - many));
-  const kept = units.slice(start, start + many);
-  return code ? `<pre><code>${kept.join("\n")}</code></pre>` : `<p>${kept.join(" ").slice(0, 600)}</p>`;
+  const isCode = html.startsWith("<pre>");
+  const text = html.replace(isCode ? /<[^>]*>/g : /<(?!\/?code\b)[^>]*>/g, "").trim();
+  const units = text.split(isCode ? "\n" : /(?<=[.:;?]) /);
+  const terms = units.map((unit) => termsOf(textOf(unit)));
+  const many = isCode ? 5 : 3;
+  const weights = units.map((_, i) => (i && i + many > units.length ? 0 : weigh(terms.slice(i, i + many).flat())));
+  const weight = Math.max(...weights);
+  const kept = units.slice(weights.indexOf(weight), weights.indexOf(weight) + many);
+  return { weight, html: isCode ? `<pre><code>${kept.join("\n")}</code></pre>` : `<p>${kept.join(" ")}</p>` };
 }
 
 /* Whether one letter too many, too few, another, or two exchanged make one word of another. */

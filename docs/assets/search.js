@@ -38,11 +38,11 @@ self.Worker = class extends EventTarget {
     document.head.append(script);
   }));
   postMessage({ type, data }) {
-    this.ranking = this.ranking.then((ranking) => {
-      const made = type === SETUP ? new Ranking(data) : ranking;
-      const answer = type === SETUP ? { type: READY } : { type: RESULT, data: made.answer(data) };
-      this.dispatchEvent(new MessageEvent("message", { data: answer }));
-      return made;
+    this.ranking = this.ranking.then(async (made) => {
+      const ranking = type === SETUP ? await Ranking.of(data) : made;
+      const message = type === SETUP ? { type: READY } : { type: RESULT, data: ranking.answer(data) };
+      this.dispatchEvent(new MessageEvent("message", { data: message }));
+      return ranking;
     });
   }
 };
