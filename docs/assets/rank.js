@@ -237,7 +237,7 @@ class Ranking {
         return { section, said, score: covered + 0.9 * said + 0.5 * (side.length && sum(side) / sum(pairs)) };
       });
     const lacking = this.lacks.map((row) => (
-      { ...row, score: total && Math.max(...row.phrases.map((phrase) => this.said(phrase, row.terms, asked))) / total }
+      { ...row, score: total && Math.max(...row.phrases.map((phrase) => this.said(phrase, row.terms, asked, 0))) / total }
     ));
     const byScore = (one, other) => other.score - one.score;
     return { asked, isPasted, isLong, found: found.sort(byScore), lacking: lacking.sort(byScore) };
@@ -258,7 +258,7 @@ class Ranking {
   }
 
   /* How much of what was asked a phrase says, under its title: less, the more it says besides. */
-  said(phrase, title, asked) {
+  said(phrase, title, asked, least = 0.3) {
     const matched = new Map();
     let covered = 0;
     for (const { word, terms, weight } of asked) {
@@ -276,7 +276,7 @@ class Ranking {
     const mass = (term) => this.rarity(term) * (COMMON.has(term) ? 0.1 : 1);
     const all = [...new Set(phrase.terms)].reduce((total, term) => total + mass(term), 0);
     const hit = [...matched].reduce((total, [term, quality]) => total + quality * mass(term), 0);
-    return covered * (0.3 + 0.7 * Math.min(1, hit / all));
+    return covered * (least + (1 - least) * Math.min(1, hit / all));
   }
 
   /* --- an answer, as the theme shows it ------------------------------------------------------------------------------ */
@@ -286,22 +286,22 @@ class Ranking {
     const { asked, isPasted, isLong, found, lacking } = this.ranked(query);
     const answers = found.filter(({ score }) => score > found[0].score / 4).slice(0, 15).map(({ section }) => section);
     const groups = [];
-    for (const section of answers) {
+    const unknown = asked.filter(({ known, word }) => !known && !COMMON.has(word));
+    const [lack, best] = [lacking[0], found[0]?.score ?? 0];
+    const isUnknown = isPasted ? best < 0.75 : sum(unknown) > sum(asked) / 2;
+    if (lack?.score > Math.max(0.45, ...found.map(({ said }) => said)) && (isUnknown || !isPasted)) {
+      const near = lacking.filter(({ topic, score }) => topic === lack.topic && score > lack.score / 2);
+      groups.push({ title: without(lack.topic), sections: [...new Set(near.map(({ section }) => section))] });
+    } else if (isUnknown && asked.length) {
+      const start = this.sections.filter(({ doc }) => START.includes(doc.location));
+      const what = isPasted ? "this message" : unknown.map(({ word }) => `“${word}”`).join(" ");
+      groups.push({ title: without(what), sections: answers.length ? answers.splice(0, 3) : start });
+    }
+    const near = groups[0]?.sections ?? [];
+    for (const section of answers.filter((one) => !near.includes(one))) {
       const isPage = section.doc === section.page;
       if (!isPage && groups.at(-1)?.page === section.page) groups.at(-1).sections.push(section);
       else groups.push({ page: isPage ? undefined : section.page, title: section.page.title, sections: [section] });
-    }
-    const [lack, best] = [lacking[0], found[0]?.score ?? 0];
-    const unknown = asked.filter(({ known, word }) => !known && !COMMON.has(word));
-    const isUnknown = isPasted ? best < 0.75 : sum(unknown) > sum(asked) / 2;
-    if (lack?.score > Math.max(0.45, ...found.map(({ said }) => said)) && (isUnknown || !isPasted)) {
-      const near = lacking.filter(({ topic, score }) => topic === lack.topic && score > lack.score / 2).map(({ section }) => section);
-      groups.unshift({ title: `This site doesn’t have ${lack.topic} yet. Near it:`, sections: [...new Set(near)] });
-    } else if (isUnknown && asked.length) {
-      const what = isPasted ? "this message" : unknown.map(({ word }) => `“${word}”`).join(" ");
-      const title = `This site doesn’t have ${what} yet. ${best ? "Near it" : "Start from"}:`;
-      const start = this.sections.filter(({ doc }) => START.includes(doc.location));
-      groups.splice(0, groups.length, { title, sections: best ? answers : start });
     }
     const items = groups.map(({ page, title, sections }, i) => {
       const score = groups.length - i;
@@ -339,6 +339,7 @@ class Ranking {
 }
 
 /* Where a reader goes who asked for nothing that the site knows. */
+const without = (what) => `This site doesn’t have ${what} yet. Near it:`;
 const START = ["index.html#what-you-find-here", "errors/index.html"];
 
 const sum = (words) => words.reduce((total, { weight }) => total + weight, 0);
