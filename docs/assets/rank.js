@@ -10,7 +10,7 @@ const IRREGULAR = new Map(Object.entries({
   freeze: "froze frozen freezing unfreeze unfroze unfrozen unfreezing", write: "wrote written", build: "built rebuild rebuilt",
   lost: "lose losing loses", keep: "kept", give: "gave given", take: "took taken", make: "made", draw: "drew drawn",
   hide: "hid hidden", run: "ran", learn: "learnt", know: "known", shrink: "shrank shrunk", slow: "slower slowly slowest",
-  fast: "faster fastest", matrix: "matrices", axis: "axes", index: "indices", child: "children", functional: "functional", register: "registration",
+  fast: "faster fastest", matrix: "matrices", axis: "axes", index: "indices", child: "children", functional: "functional", register: "registration", explode: "explosion explosions",
   operation: "op ops operator operators", parameter: "param params", dimension: "dim dims", argument: "arg args",
   configuration: "config configs", function: "func fn", normalization: "norm", initialization: "init",
   tensorflow: "tf", raise: "throw thrown throws", error: "exception", retrace: "retracing retraced",
@@ -21,7 +21,7 @@ const ENDINGS = [
   [/i[sz](?:ation|able|ability|e[rdn]?|ing|or)$/, "iz", 3], [/if(?:ication|ier|ied|y)$/, "ifi", 3],
   [/(?:ability|ibility|able|ible)$/, "", 4], [/at(?:ion|ing|ive|or|ed|e)$/, "", 3], [/(?:ement|ment)$/, "", 5],
   [/(?<=ion)al$/, "", 4], [/(?<=[st])ion$/, "", 3], [/ity$/, "", 4], [/ence$/, "", 4], [/ies$/, "i", 3],
-  [/(?<=[aeiouy].*)ing$/, "", 2], [/(?<!e)ed$/, "", 3], [/(?:er|or)$/, "", 4], [/ly$/, "", 4], [/(?<=[^su])s$/, "", 3],
+  [/(?<=[aeiouy].*)ing$/, "", 2], [/(?<!e)ed$/, "", 3], [/(?:er|or)$/, "", 4], [/(?:ness|ly)$/, "", 4], [/(?<=[^su])s$/, "", 3],
   [/e$/, "", 3], [/(?<=[^aeiou])y$/, "i", 2], [/([^aeious])\1$/, "$1", 1],
 ];
 
@@ -288,7 +288,8 @@ class Ranking {
     const groups = [];
     const unknown = asked.filter(({ known, word }) => !known && !COMMON.has(word));
     const [lack, best] = [lacking[0], found[0]?.score ?? 0];
-    const isUnknown = isPasted ? best < 0.75 : sum(unknown) > sum(asked) / 2;
+    const known = sum(asked) - sum(unknown);
+    const isUnknown = isPasted ? best < 0.75 : known < Math.min(3.5, sum(unknown)); // a rare word may be all that counts
     if (lack?.score > Math.max(0.45, ...found.map(({ said }) => said)) && (isUnknown || !isPasted)) {
       const near = lacking.filter(({ topic, score }) => topic === lack.topic && score > lack.score / 2);
       groups.push({ title: without(lack.topic), sections: [...new Set(near.map(({ section }) => section))] });
@@ -339,7 +340,7 @@ class Ranking {
 }
 
 /* Where a reader goes who asked for nothing that the site knows. */
-const without = (what) => `This site doesn’t have ${what} yet. Near it:`;
+const without = (what) => `This site doesn't have ${what} yet. Near it:`;
 const START = ["index.html#what-you-find-here", "errors/index.html"];
 
 const sum = (words) => words.reduce((total, { weight }) => total + weight, 0);

@@ -41,7 +41,7 @@ def noted(html: str) -> tuple[str, Noted]:
 
 
 def write(folder: Path, pages: dict[str, Noted]) -> None:
-    """Add to the index what pages note, by their addresses; and write it for a site that is opened from a folder too."""
+    """Add to the index what pages note, by their addresses; and write it for a site in a folder too."""
     path = folder / "search/search_index.json"
     index = json.loads(path.read_text(encoding="utf-8"))
     index["docs"] = [doc for doc in index["docs"] if not LEADS_ON.fullmatch(doc["text"])]

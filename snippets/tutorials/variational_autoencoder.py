@@ -228,7 +228,7 @@ plt.show()
 #
 # ## Add one loss to another in `train_step`
 # <!-- search: train_step with two losses, custom train_step, track losses, Mean metric tracker -->
-# <!-- search: loss_tracker, VAE train_step, metrics in train_step, test_step, add_loss in a VAE -->
+# <!-- search: loss_tracker, VAE train_step, metrics in train_step, add_loss in a VAE -->
 # <!-- search: encoder and decoder in one model, metrics property -->
 # <!-- search lacks: metrics of your own, custom metric, custom metrics, track a metric -->
 #
