@@ -16,7 +16,7 @@ from mkdocs.structure.pages import Page
 
 from engine.prove import laws, records
 from engine.prove.releases import Tried
-from engine.publish import cards, html, pages, releases, takeaway
+from engine.publish import cards, html, pages, releases, search, takeaway
 from engine.publish.proof import Proof
 from engine.site import Site
 
@@ -39,6 +39,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     # The theme tells on every page with which versions it is proved: those of the lock.
     config.extra["versions"] = Site(config).versions()
     config.extra["changed"] = pages.changed(Site(config).root)
+    config.extra["noted"] = {}
     return config
 
 
@@ -84,6 +85,7 @@ def on_page_read_source(page: Page, config: MkDocsConfig) -> str | None:
 def on_page_content(html_text: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Compare what the page shows with what is proved, tell where it isn't so, and offer the page to take away."""
     site, path = Site(config), Path(page.file.abs_src_path)
+    html_text, config.extra["noted"][page.file.url] = search.noted(html_text)
     refined = html.with_lines(site, path, html.refined(html_text))
     for problem in html.page_problems(site, path, refined):
         log.warning(problem)
@@ -135,6 +137,7 @@ def on_post_template(output: str, template_name: str, config: MkDocsConfig) -> s
 
 def on_post_build(config: MkDocsConfig) -> None:
     pages.finish(Path(config.site_dir))
+    search.write(Path(config.site_dir), config.extra["noted"])
 
 
 def _takeaway(page: Page, config: MkDocsConfig) -> takeaway.Page:

@@ -94,7 +94,7 @@ def policy(scripts: set[str]) -> str:
 
 
 def finish(folder: Path) -> None:
-    """Write what concerns all pages: one stylesheet, the index of a search without a server, a host's headers."""
+    """Write what concerns all pages: one stylesheet, a host's headers."""
     of_theme = sorted(folder.glob("assets/stylesheets/*.css"), key=lambda sheet: not sheet.name.startswith("main."))
     sheets = [*of_theme, folder / "assets/site.css"]  # the palette comes after the rest of the theme
     text = "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
@@ -106,9 +106,6 @@ def finish(folder: Path) -> None:
     (folder / "assets/stylesheets/all.css").write_text(text, encoding="utf-8")
     for unused in [*sheets, *folder.rglob("*.map")]:
         unused.unlink()
-
-    index = (folder / "search/search_index.json").read_text(encoding="utf-8")
-    (folder / "search/search_index.js").write_text(f"var __index = {index}", encoding="utf-8")
 
     scripts = set().union(*map(hashes, pages))
     (folder / "_headers").write_text(HEADERS.format(policy=policy(scripts)), encoding="utf-8")

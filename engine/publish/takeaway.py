@@ -24,6 +24,7 @@ from nbformat import NotebookNode
 from sybil import Document
 
 from engine.prove.records import new_notebook
+from engine.publish import search
 from engine.site import MARKER, Site, blocks, fence
 
 
@@ -42,7 +43,7 @@ def script(module: str, site: Site) -> str:
         needed |= {package for name in names for package in provided.get(name.partition(".")[0], ())}
     packages = "".join(f'#   "{name}=={locked[name]}",\n' for name in sorted(needed & set(locked)))
     head = f'# requires-python = "{project["requires-python"]}"\n# dependencies = [\n{packages}# ]\n'
-    lines = (line for line in module.splitlines(keepends=True) if not MARKER.match(line))
+    lines = (line for line in module.splitlines(keepends=True) if not (MARKER.match(line) or search.LINE.match(line)))
     return f"# /// script\n{head}# ///\n\n{''.join(lines)}"
 
 

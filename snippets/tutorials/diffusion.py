@@ -5,6 +5,8 @@
 
 # %% [markdown]
 # # Diffusion model with a training loop from scratch
+# <!-- search: DDPM, denoising diffusion, diffusion model example, generative model, noise to image -->
+# <!-- search: stable diffusion, ddim -->
 #
 # A diffusion model learns to take noise out of data, a little at a time, and then makes
 # new data out of noise alone. Points in the plane show all of it: the model is small,
@@ -57,6 +59,7 @@ print(f"mean distance to the data, pure noise: {nearest(noise, train):.2f}")
 
 # %% [markdown]
 # ## Turn data into noise
+# <!-- search: forward process, noise schedule, beta schedule, add noise, alpha bar, forward diffusion -->
 #
 # Each of $T = 100$ steps shrinks the point a little and adds a little noise, of
 # variance $\beta_t$. With $\bar\alpha_t = (1 - \beta_1) \cdots (1 - \beta_t)$, any
@@ -122,6 +125,8 @@ plt.show()
 
 # %% [markdown]
 # ## Tell the model the time
+# <!-- search: time embedding, timestep embedding, sinusoidal embedding, sinusoidal position encoding -->
+# <!-- search: Fourier features, positional embedding, sine and cosine encoding -->
 #
 # The model sees a noisy point and has to know how noisy it is. One number from 1 to 100
 # is a poor input for a dense layer, so the layer turns it into waves of many lengths, as
@@ -207,6 +212,7 @@ plt.show()
 
 # %% [markdown]
 # ## Predict the noise
+# <!-- search: noise prediction network, epsilon prediction, denoiser, dense network with time input -->
 #
 # The model answers a point and its time with the noise that is in the point, which has
 # the shape of the point. It is three dense layers over both, side by side. The last
@@ -260,6 +266,8 @@ print("numbers to train:", model.count_params())
 
 # %% [markdown]
 # ## Write the training loop
+# <!-- search: tf.function training step, GradientTape training loop, custom training loop example -->
+# <!-- search: training step from scratch, optimizer.build, loss scaling -->
 #
 # A step draws a batch of points, a time for each and noise, mixes them with `diffuse`,
 # and asks for the noise back; the loss is the mean squared error (algorithm 1 of the
@@ -325,6 +333,7 @@ plt.show()
 
 # %% [markdown]
 # ## Draw samples from noise
+# <!-- search: reverse process, sampling from a diffusion model, generate new data, generate samples -->
 #
 # Start from $N(0, 1)$ at $t = 100$ and go back, one step at a time. Each step takes out
 # a share of the predicted noise, and puts fresh noise $z$ of a smaller deviation in
@@ -414,6 +423,7 @@ plt.show()
 
 # %% [markdown]
 # ## See where the model pulls
+# <!-- search: score function, score matching, vector field -->
 #
 # Minus the predicted noise is the direction in which the model sends a point; the
 # arrows show it on a grid, all of one length. At $t = 80$ every point is sent towards
@@ -434,6 +444,9 @@ plt.show()
 
 # %% [markdown]
 # ## What goes wrong
+# <!-- search: NumPy inside tf.function, Python side effects in tf.function -->
+# <!-- search: random number the same every call, off by one in the schedule, variables inside tf.function -->
+# <!-- search: list append in tf.function -->
 #
 # **Noise at the last step.** The paper allows $\sigma_t^2 = \beta_t$ as well, and
 # leaves the noise out at $t = 1$. Forget that, and every sample ends with a deviation

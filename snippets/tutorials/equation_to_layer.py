@@ -5,6 +5,8 @@
 
 # %% [markdown]
 # # From an equation to a trained layer
+# <!-- search: implement a paper, formula to code, math to keras layer, implement an equation as a layer -->
+# <!-- search: quadratic neuron -->
 #
 # This tutorial takes one equation, a quadratic neuron, from paper to a trained model:
 # the layer, the checks that it computes what is written, its decision surface before and
@@ -33,6 +35,8 @@ keras.utils.set_random_seed(1)
 
 # %% [markdown]
 # ## Write the layer
+# <!-- search: quadratic layer, bilinear layer, polynomial layer, einsum layer, second order layer -->
+# <!-- search: bilinear form, quadratic form -->
 #
 # Three weights, one for each term: `matrices` is $(k, n, n)$, `kernel` $(n, k)$ and
 # `bias` $(k,)$. They are sized by `input_shape[-1]`, the features;
@@ -111,6 +115,8 @@ for shape in [(4,), (7, 4), (None, 4)]:
 
 # %% [markdown]
 # ## Check it against the equation
+# <!-- search: verify a layer by hand, compare a layer with NumPy, analytic gradient -->
+# <!-- search: tape gradient against formula -->
 #
 # Take one sample and write the sum out in NumPy, term by term. A loop is slow and hard
 # to get wrong, and that is what a check wants.
@@ -214,6 +220,7 @@ plt.show()
 
 # %% [markdown]
 # ## Look at the decision surface before training
+# <!-- search: plot decision boundary, decision boundary, classification plot -->
 #
 # The model is one quadratic unit with a sigmoid: seven numbers. Its surface is the
 # probability of class 1 at each point of a grid, and its boundary is the line at 0.5,
@@ -273,6 +280,7 @@ plt.show()
 
 # %% [markdown]
 # ## Train it
+# <!-- search: plot loss curve, learning curves, training history plot -->
 #
 # Nothing in this step knows that the layer is a custom one. `History` keeps the loss and
 # the accuracy of each epoch, on the training points and on 1000 points that the model
@@ -333,6 +341,7 @@ plt.show()
 
 # %% [markdown]
 # ## Read the ellipse off the weights
+# <!-- search: interpret the weights, interpretable weights, ellipse -->
 #
 # The boundary of one unit can be written down. Complete the square with the symmetric
 # part $S$:
@@ -420,6 +429,7 @@ print(f"symmetric part before {matrix_before[0, 0]:.1f}, after {S[0, 0]:.1f}")
 
 # %% [markdown]
 # ## Compare it with Dense
+# <!-- search: custom layer vs Dense, compare with a dense network -->
 #
 # Train a `Dense` layer of as many units, one, on the same points, and a small network of
 # `Dense` layers that can bend its boundary. Each gets the same optimizer and epochs.
@@ -464,6 +474,9 @@ plt.show()
 
 # %% [markdown]
 # ## What goes wrong
+# <!-- search: initial weights too large, initialization scale, weight scale -->
+# <!-- search: glorot_uniform for a custom weight, large initial loss, too many parameters, scale the inputs -->
+# <!-- search: normalize inputs -->
 #
 # **The matrices grow with the square of the features.** At two inputs a unit has 7
 # numbers and a `Dense` unit 3. At the 784 pixels of a digit ten quadratic units have

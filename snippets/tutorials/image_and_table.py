@@ -5,6 +5,9 @@
 
 # %% [markdown]
 # # One model for an image and a table, with two outputs
+# <!-- search: image and tabular data, multimodal model, mixed data, combine CNN and MLP -->
+# <!-- search: image plus metadata, image and numbers, classification and regression -->
+# <!-- search: tabular and image input -->
 #
 # This tutorial builds a model that takes a picture and a row of measurements, and
 # answers two questions at once: which class, and how much. You want one when the picture
@@ -145,6 +148,9 @@ plt.show()
 
 # %% [markdown]
 # ## Write the layer that joins them
+# <!-- search: FiLM layer, conditioning, condition a network on an input, conditional normalization -->
+# <!-- search: feature modulation, scale and shift, fuse two inputs, conditional batch normalization -->
+# <!-- search: merge image and tabular features, conditional layer -->
 #
 # The mass is a product: the table has to scale what the picture shows. A dense layer after
 # a `Concatenate` computes a weighted sum of the two. FiLM (feature-wise linear modulation,
@@ -221,6 +227,8 @@ print("unchanged with weights of zero:", unchanged)
 
 # %% [markdown]
 # ## Put the model together
+# <!-- search: subclassed model with dict inputs, CNN with two inputs, Normalization layer adapt, two heads -->
+# <!-- search: cannot be accessed from here, InaccessibleTensorError, adapt in a subclassed model -->
 #
 # `call` takes a dict and returns a dict. The shape head reads the features before FiLM,
 # so the table can't change the shape; both heads train the convolutions. The mass head is
@@ -319,6 +327,8 @@ print(f"accuracy before training: {np.mean(guessed == y_test['shape']):.1f}")
 
 # %% [markdown]
 # ## Train it
+# <!-- search: train two outputs, loss of classification and regression, cosine decay learning rate -->
+# <!-- search: validation data for two outputs -->
 #
 # Each output has its loss and its metric under its name. `loss` is their sum, which
 # [can do harm](#what-goes-wrong). More on it is in
@@ -399,6 +409,7 @@ plt.show()
 
 # %% [markdown]
 # ## Look at the errors of each output
+# <!-- search: confusion matrix, plot predictions, evaluate each output, predicted against true -->
 #
 # Count, for each true shape, what was read: the confusion matrix. Its rows are the truth.
 # Discs and triangles are confused in less than 1 % of the pieces; nearly every error has a
@@ -496,6 +507,7 @@ plt.show()
 # table changes the mass and leaves the shape alone.
 #
 # ## Compare it with Concatenate
+# <!-- search: Concatenate layer, concatenate features, concat vs FiLM, merge branches, late fusion -->
 #
 # Is FiLM worth a layer of its own? Average the same features, concatenate them with the
 # condition, and leave the rest as it is: one linear unit for the mass.
@@ -515,6 +527,7 @@ print("error of the mass more than twice as large:", larger)
 # head, Concatenate comes closer.
 #
 # ## Take the table away
+# <!-- search: ablation, feature importance, permute an input, does the model use an input -->
 #
 # Does the model need its second input? Give each picture the row of another piece: the
 # columns keep their values and lose their connection to the picture. Train again,
@@ -555,6 +568,8 @@ print(
 
 # %% [markdown]
 # ## What goes wrong
+# <!-- search: one loss dominates, loss scale, losses of different scale, scale the targets -->
+# <!-- search: gradient of each loss, unbalanced losses, broadcast along the wrong axis -->
 #
 # **One loss drowns the other.** The mass has a standard deviation of 0.64 g, and before any
 # training its loss is less than ten times that of the shape. In milligrams the squared

@@ -5,6 +5,13 @@
 
 # %% [markdown]
 # # Build a transformer from custom layers
+# <!-- search: transformer from scratch, transformer encoder example, attention is all you need -->
+# <!-- search: encoder only transformer, BERT from scratch, sequence model -->
+# <!-- search lacks: transformer decoders and text, GPT, decoder, causal mask, causal attention -->
+# <!-- search lacks: transformer decoders and text, language model, text generation, text classification -->
+# <!-- search lacks: transformer decoders and text, cross-attention, machine translation, tokenizer -->
+# <!-- search lacks: transformer decoders and text, TextVectorization, NLP, LLM -->
+# <!-- search lacks: vision transformers, vision transformer, ViT, patch embedding -->
 #
 # A transformer encoder lets each token of a sequence read from all the others, by
 # weights that it computes. Write the layers out when you want to see those weights or
@@ -28,6 +35,7 @@ keras.utils.set_random_seed(2)
 
 # %% [markdown]
 # ## Pad the sequences
+# <!-- search: pad_sequences, padding token, batch of different lengths, variable length input -->
 #
 # A batch is an array, so each sequence is filled up to 12 places. The token 0 stands
 # for padding and nothing else: the digits 0 to 9 are the tokens 1 to 10. The target
@@ -68,6 +76,8 @@ print(f"padding: {np.mean(test[0] == 0):.3f} of the places of the test")
 
 # %% [markdown]
 # ## Embed tokens and make the mask
+# <!-- search: positional encoding, position embedding, token embedding, learned positional embedding -->
+# <!-- search: Embedding layer mask, compute_mask, custom embedding layer, mask from padding -->
 #
 # Attention treats its input as a set: without a sign of its place, a 7 at the start and
 # a 7 at the end are the same. So each token becomes a row of one table, and the row of
@@ -140,6 +150,9 @@ print("mask:", np.asarray(embed.compute_mask(short)[0]).astype(int))
 
 # %% [markdown]
 # ## Write multi-head self-attention
+# <!-- search: self-attention from scratch, scaled dot-product attention, attention layer -->
+# <!-- search: custom attention layer, query key value, attention mask, attention weights -->
+# <!-- search: return attention scores, mask the padding in attention, compute_output_spec -->
 #
 # Each token asks with a query $q$, and answers with a key $k$ and a value $v$, all three
 # linear maps of its vector. The weight that token $i$ gives to token $j$ is a softmax
@@ -259,6 +272,8 @@ for axis in (-1, -2):
 
 # %% [markdown]
 # ## Stack encoder blocks into a model
+# <!-- search: transformer block, encoder block, feed-forward block, pre-norm -->
+# <!-- search: residual and layer normalization, stack of blocks, pass the mask on -->
 #
 # A block adds two things to each token: what attention brings from all tokens, and what
 # two dense layers compute from the token alone. Each of them gets normalized inputs, and
@@ -403,6 +418,7 @@ print(f"with and without padding: they differ by {float(difference):.4f}")
 
 # %% [markdown]
 # ## Train it
+# <!-- search: train a transformer, masked loss, padded tokens in the loss, loss over sequences -->
 #
 # First the attention of the untrained model. Each row of a map is a place that asks,
 # labelled with the digit that belongs there in the reversed sequence. Each column is a
@@ -478,6 +494,8 @@ print(f"sequences without an error:  {np.mean(right.all(axis=1)):.2f}")
 
 # %% [markdown]
 # ## Read the attention maps
+# <!-- search: visualize attention, attention map, attention heatmap, plot attention weights -->
+# <!-- search: attention visualization -->
 #
 # The token to write at a place is the mirrored one. How much weight each head gives to
 # it, as a mean over the places of a sequence and then over the test:
@@ -543,6 +561,7 @@ plt.show()
 # ## What goes wrong
 #
 # ### The mask gets lost
+# <!-- search: mask disappears, mask not propagated, layer drops the mask -->
 #
 # A layer without `supports_masking` between the embedding and the blocks
 # [is enough](../errors/layers.md#mask-lost).
@@ -646,6 +665,8 @@ plt.show()
 
 # %% [markdown]
 # ### Padding is counted
+# <!-- search: padding counted in the loss, sample_weight for padding, masked accuracy -->
+# <!-- search: ignore padding in loss and metrics, temperature on logits -->
 #
 # A mask is attached to one tensor, and an operation outside a layer returns a new tensor
 # without it. Dividing the logits by a temperature of 1 changes no number, but from then

@@ -5,6 +5,8 @@
 
 # %% [markdown]
 # # Variational autoencoder with a custom layer and `train_step`
+# <!-- search: VAE, vae example, autoencoder, latent variable model, beta-VAE, variational inference -->
+# <!-- search: custom train_step example -->
 #
 # A variational autoencoder compresses a picture to a few numbers and draws a picture
 # from any such numbers, so that it can make pictures that were in no data set. Write
@@ -27,6 +29,7 @@ keras.utils.set_random_seed(1)
 
 # %% [markdown]
 # ## Load the digits
+# <!-- search: digits dataset, MNIST -->
 #
 # scikit-learn carries 1,797 handwritten digits of 8 by 8 pixels, each pixel a whole
 # number from 0 to 16. Divided by 16 a pixel is a number from 0 to 1, and a picture is a
@@ -65,6 +68,9 @@ plt.show()
 
 # %% [markdown]
 # ## Sample so that the gradient gets through
+# <!-- search: sampling layer, reparametrization, random sampling in a layer -->
+# <!-- search: sample from a normal distribution, stochastic layer, gaussian noise -->
+# <!-- search: gradient through sampling -->
 #
 # The encoder answers a picture $x$ with a normal distribution over codes $z$: a mean
 # $\mu$ and a variance $\sigma^2$ for each axis. The decoder gets one draw from it, and
@@ -147,6 +153,7 @@ print("gradients:", tape.gradient(total, [mean, log_variance]))
 
 # %% [markdown]
 # ## Pull the codes towards one distribution
+# <!-- search: KL term, KL loss, Kullback-Leibler, VAE loss, ELBO, reconstruction loss and KL, kl_weight -->
 #
 # With the decoder's error alone, the encoder would make each variance tiny and spread
 # the means far apart, and a point between two codes would decode to anything. The
@@ -220,6 +227,10 @@ plt.show()
 # something it has to move or to narrow, and both add to the loss.
 #
 # ## Add one loss to another in `train_step`
+# <!-- search: train_step with two losses, custom train_step, track losses, Mean metric tracker -->
+# <!-- search: loss_tracker, VAE train_step, metrics in train_step, add_loss in a VAE -->
+# <!-- search: encoder and decoder in one model, metrics property -->
+# <!-- search lacks: metrics of your own, custom metric, custom metrics, track a metric -->
 #
 # The encoder has one body and two heads, for the mean and for the logarithm of the
 # variance. The decoder ends in 64 logits, without an activation. What the losses are
@@ -354,6 +365,7 @@ print("metrics:", [metric.name for metric in vae.metrics])
 # `loss` that `compile` adds. A `sample_weight` is ignored here.
 #
 # ## Train it
+# <!-- search: learning rate cosine decay, VAE training -->
 #
 # Two numbers tell you what to expect. An untrained decoder gives each pixel
 # about 0.5, which costs $64 \log 2 = 44.4$. Grey pixels cost something even when
@@ -418,6 +430,8 @@ plt.show()
 # same reason. One that stays at 0 is a [failure](#what-goes-wrong).
 #
 # ## Look at what it has learned
+# <!-- search: latent space, plot latent space, visualize embeddings, t-SNE, cluster plot -->
+# <!-- search: reconstruct images -->
 #
 # The upper row shows held-out digits, the lower row what comes back through two
 # numbers: the average over all pictures with about that code. It is blurred, and where
@@ -467,6 +481,8 @@ plt.show()
 
 # %% [markdown]
 # ## What goes wrong
+# <!-- search: KL vanishes, KL is zero, blurry images, sum or mean of the loss, VAE does not learn -->
+# <!-- search: same noise each call, random seed in a layer, log variance -->
 #
 # **One loss is summed and the other averaged.** The built-in cross-entropy *averages*
 # over the pixels. Beside a summed divergence it is 64 times too light, the same as
@@ -550,6 +566,7 @@ for draw in numpy_noise, fixed_seed, sampling_layer:
 # shares: the noise moves, and depends on everything that drew from it before.
 #
 # ## Save the decoder and draw from it
+# <!-- search: generate images, decode latent codes, save the decoder, save encoder and decoder separately -->
 #
 # To make pictures you need the decoder only. It is a functional model of built-in
 # layers, so the file loads without the classes of this page.
