@@ -13,7 +13,7 @@ from urllib.parse import quote
 from bs4 import BeautifulSoup
 
 from engine.publish.html import shown_in
-from engine.site import Site, pieces
+from engine.site import Site
 
 WHOLE = "The whole page"
 
@@ -88,7 +88,9 @@ class Proof:
             items = "".join(f"<li>{_link(test, source)}</li>" for test in tests)
             listed.append(f"<h2>{_escaped(heading)}</h2><ul>{items}</ul>")
         back = self.page.with_suffix(".html").name
-        head = '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="robots" content="noindex">'
+        head = (
+            '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="robots" content="noindex">'
+        )
         return (
             f"<!doctype html><html lang=en><meta charset=utf-8>{head}<title>{self.told}</title>"
             f'<p><a href="{back}">Back to the page</a></p><main>{"".join(listed)}</main></html>\n'
@@ -96,8 +98,7 @@ class Proof:
 
     def _sections(self) -> Iterator[tuple[str, tuple[str, set[str]]]]:
         """Each heading of level 1 or 2, with the words under it and the sections of the module that it shows."""
-        module = self.site.module_of(self.page)
-        names = {piece.text: piece.name for piece in pieces(module)} if module.is_file() else {}
+        shown = self.site.shown(self.page)
         soup, heading, words, drawn = BeautifulSoup(self.html, "html.parser"), "", [], set()
         for element in soup.find_all(["h1", "h2", "h3", "p", "li", "td", "pre", "summary"]):
             if element.name in ("h1", "h2"):
@@ -105,7 +106,7 @@ class Proof:
                     yield heading, (" ".join(words), drawn)
                 heading, words, drawn = _squeezed(element.get_text().removesuffix("¶")), [], set()
             elif element.name == "pre":
-                drawn.add(names.get(element.get_text().strip("\n"), ""))
+                drawn |= {piece.name for piece in shown.get(element.get_text().strip("\n"), [])}
             words.append(_squeezed(element.get_text()))
         yield heading, (" ".join(words), drawn)
 
@@ -120,8 +121,12 @@ def _tests(module: Path) -> Iterator[Test]:
     for node in tree.body:
         if not (isinstance(node, ast.FunctionDef) and node.name.startswith("test_")):
             continue
-        marks = [one for one in node.decorator_list if isinstance(one, ast.Call) and ast.unparse(one.func)[-7:] == ".proves"]
-        values = [constants.get(one.id, one) if isinstance(one, ast.Name) else one for mark in marks for one in mark.args]
+        marks = [
+            one for one in node.decorator_list if isinstance(one, ast.Call) and ast.unparse(one.func)[-7:] == ".proves"
+        ]
+        values = [
+            constants.get(one.id, one) if isinstance(one, ast.Name) else one for mark in marks for one in mark.args
+        ]
         quotes = tuple(_squeezed(re.sub(r"[`*]", "", ast.literal_eval(value))) for value in values)
         strings = {one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)}
         yield Test(node.name, node.lineno, quotes, frozenset(strings))

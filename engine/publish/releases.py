@@ -10,7 +10,7 @@ from pathlib import Path
 from bs4 import BeautifulSoup, Tag
 
 from engine.prove.releases import NIGHTLY, Tried, key
-from engine.site import Site, pieces
+from engine.site import Site
 
 CLASS = "release"
 """Of what is written here, and on no page."""
@@ -32,13 +32,16 @@ def noted(site: Site, tried: Tried, page: Path, html: str) -> str:
         return html
     soup = BeautifulSoup(html, "html.parser")
     untried = {piece.name for piece in tried.untried(site, module)}
-    names = {piece.text: piece.name for piece in pieces(module) if piece.name not in untried}
+    shown = site.shown(page)
     for pre in soup("pre"):
-        name = names.get(pre.get_text().strip("\n"), "")
-        told = [_details(soup, label, what) for label, what in _told(site, tried, differs.get(name, {}))]
-        if told:
-            told[0]["id"] = _anchor(name)  # to which the page on releases leads
-            _last(pre).insert_after(*told)
+        below = []
+        for name in (piece.name for piece in shown.get(pre.get_text().strip("\n"), []) if piece.name not in untried):
+            told = [_details(soup, label, what) for label, what in _told(site, tried, differs.get(name, {}))]
+            if told:
+                told[0]["id"] = _anchor(name)  # to which the page on releases leads
+            below += told
+        if below:
+            _last(pre).insert_after(*below)
     return soup.decode(formatter="minimal")
 
 
