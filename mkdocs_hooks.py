@@ -59,8 +59,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             text = module.read_text(encoding="utf-8")
             if module.parent == site.tools:
                 text = takeaway.with_address(text, config.site_url or "")
-            content = takeaway.script(text, site)
-            files.append(File.generated(config, module.relative_to(site.snippets).as_posix(), content=content))
+            name = module.relative_to(site.snippets).as_posix()
+            files.append(File.generated(config, name, content=takeaway.script(text, name, site)))
         for picture in pages.covers(site, module):
             name = module.relative_to(site.snippets).with_suffix(".svg").as_posix()
             files.append(File.generated(config, name, content=picture))

@@ -89,10 +89,15 @@ class Block:
         return self.language == "text"
 
     @property
+    def includes(self) -> list[tuple[str, str]]:
+        """Path and section of each line, one below the other, if drawing them is all that the block does."""
+        matches = [INCLUDE.fullmatch(line.strip()) for line in self.source.splitlines() if line.strip()]
+        return [(match["path"], match["section"]) for match in matches] if all(matches) else []
+
+    @property
     def include(self) -> tuple[str, str] | None:
-        """Path and section that the block draws, if drawing them is all that it does."""
-        match = INCLUDE.fullmatch(self.source.strip())
-        return (match["path"], match["section"]) if match else None
+        """The last that the block draws: its name is the block's, and what it prints is the block's output."""
+        return self.includes[-1] if self.includes else None
 
 
 class Site:
@@ -145,7 +150,26 @@ class Site:
 
     def expand(self, block: Block) -> str:
         """The block's text as the reader sees it."""
-        return "\n".join(self.expander.run(block.source.splitlines())).strip("\n")
+        return self._expanded(*block.source.splitlines())
+
+    def drawn(self, path: str, name: str) -> str:
+        """What a line of a block that names a section puts there."""
+        return self._expanded(f'--8<-- "{path}:{name}"')
+
+    def _expanded(self, *lines: str) -> str:
+        return "\n".join(self.expander.run(list(lines))).strip("\n")
+
+    def shown(self, page: Path) -> dict[str, list[Piece]]:
+        """The pieces that each block of a page shows, by the text of the block."""
+        module = self.module_of(page)
+        if page.suffix != ".md":
+            return {piece.text: [piece] for piece in (cells(module) if module.is_file() else [])}
+        drawing = [block for block in read(page) if block.is_python and block.includes]
+        return {self.expand(block): self.sections_of(block) for block in drawing}
+
+    def sections_of(self, block: Block) -> list[Piece]:
+        """The sections that a block draws, in order."""
+        return [sections(self.root / path)[name] for path, name in block.includes]
 
     def versions(self) -> dict[str, str]:
         """Which release of each package the lock names."""

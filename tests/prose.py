@@ -141,8 +141,8 @@ def _read(path: Path, text: str, first: int) -> Iterator[tuple[Passage | None, i
         elif token.type == "html_block":
             yield Passage(path, line, squeezed(BeautifulSoup(token.content, "html.parser").get_text(" "))), 0, None
         elif token.type == "fence":
-            match = INCLUDE.fullmatch(token.content.strip())
-            yield None, 0, (match["path"], match["section"]) if match else None
+            for match in INCLUDE.finditer(token.content):
+                yield None, 0, (match["path"], match["section"])
 
 
 def _words_of_drawing(text: str) -> str:

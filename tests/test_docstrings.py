@@ -134,7 +134,6 @@ CASES = [
     layer(custom_model.PriceAndRisk),
     layer(custom_model.AsWideAsItsInput),
     layer(custom_model.SizedClassifier, 4, 3),
-    Case(multiple_inputs_outputs.functional_reader, multiple_inputs_outputs.functional_reader),
     layer(multiple_inputs_outputs.TwoDigitReader),
     layer(multiple_inputs_outputs.ReadsWhatIsThere),
     layer(advantages.SharedDepth, 2),
@@ -226,10 +225,6 @@ def test_each_docstring_with_shapes_is_held():
     assert not missing, "\n".join([*missing, "Read its module above, and add layer(…) or function(…) to CASES."])
 
 
-def numbers() -> tuple[dict, dict]:
-    return multiple_inputs_outputs.draw_numbers(np.zeros((10, 784)), 5)
-
-
 def pieces() -> list[np.ndarray]:
     """What `draw_pieces` gives to `from_outline`."""
     given = []
@@ -252,11 +247,6 @@ def film() -> Any:
 
 
 ELSEWHERE = {
-    "draw_numbers": (
-        {"samples": 5},
-        lambda: [np.zeros((10, 784)), [numbers()[0][side] for side in ("left", "right")], [*numbers()[1].values()]],
-    ),
-    "numbers": ({"samples": 5}, lambda: [multiple_inputs_outputs.numbers(numbers()[1])]),
     "compose": ({"rows": 2, "columns": 3}, lambda: [x := normal((6, 64)), autoencoder.compose(x, 2, 3)]),
     "from_outline": ({"samples": 5}, pieces),
     "scale_and_shift": ({"batch": 5, "channels": 3}, lambda: [film().scale_and_shift(normal((5, 9)))]),

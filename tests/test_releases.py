@@ -64,7 +64,9 @@ def test_the_message_of_a_wrong_shape_tells_the_name_of_the_spec_since_3_13():
     "Before, it is a `TypeError`, `add_weight() got multiple values for argument 'shape'`: code that catches the one "
     "misses the other.",
 )
-@pytest.mark.parametrize(("module", "piece"), [("errors/layers", "name_fails"), ("layers/custom_layer", "seen_name")])
+@pytest.mark.parametrize(
+    ("module", "piece"), [("errors/layers", "name_fails"), ("layers/custom_layer", "seen_name_fails")]
+)
 def test_a_name_by_place_is_a_value_error_since_3_14(module, piece):
     old = does(module, piece)
     assert list(old) == before("3.14")
@@ -81,7 +83,7 @@ def test_a_name_by_place_is_a_value_error_since_3_14(module, piece):
     "a dict.",
 )
 @pytest.mark.parametrize(
-    ("module", "piece"), [("errors/models", "metrics_fails"), ("models/multiple_inputs_outputs", "seen_metrics")]
+    ("module", "piece"), [("errors/models", "metrics_fails"), ("models/multiple_inputs_outputs", "seen_metrics_fails")]
 )
 def test_one_metric_for_two_outputs_raises_in_other_words_in_3_14_and_in_3_15(module, piece):
     old = does(module, piece)
@@ -108,7 +110,7 @@ def test_a_kernel_of_the_wrong_size_is_not_noticed_since_3_15():
     assert list(old) == before("3.15")
     assert all(said.startswith("ValueError: Dimensions must be equal, but are 4 and 7") for said in old.values())
     assert today("errors/layers", "axis_fails").startswith("declared: (None, 7, 8)")
-    old = does("layers/custom_layer", "seen_axis")
+    old = does("layers/custom_layer", "seen_axis_fails")
     assert list(old) == before("3.15")
     assert all(said.startswith("model: ValueError data: ") for said in old.values())
 

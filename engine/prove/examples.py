@@ -10,7 +10,7 @@ from pathlib import Path
 from sybil import Document, Example, Region
 
 from engine.prove import figures, records
-from engine.prove.laws import cell_problem, section_of
+from engine.prove.laws import cell_problem, sections_of
 from engine.prove.process import Outcome
 from engine.prove.records import Record, as_recorded
 from engine.site import CELL, Block, Piece, Site, blocks, cells, has_cells
@@ -42,10 +42,13 @@ class Examples:
         """Run one block of a page. Returns what is wrong, or None."""
         block, below = example.parsed
         try:
-            piece = section_of(self.site, block)
+            drawn = sections_of(self.site, block)
         except LookupError as problem:
             return str(problem)
-        return self._run(piece, example) or (None if self.update else self._left_out(piece, below))
+        for piece in drawn:
+            if wrong := self._run(piece, example) or (None if self.update else self._left_out(piece, below)):
+                return wrong
+        return None
 
     def run_cell(self, example: Example) -> str | None:
         """Run one cell of a tutorial. Returns what is wrong, or None."""

@@ -6,6 +6,7 @@ import ast
 import importlib.metadata
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -181,12 +182,17 @@ def _titles(site: Site, page: Path, page_blocks: list[Block]) -> Iterator[Proble
             yield site.problem(page, block.line, what, 'Leave it out, or write title="Output".')
 
 
-def section_of(site: Site, block: Block) -> Piece:
-    """The section that a block draws. Raises `LookupError` with the problem if it can't be shown or run."""
+def sections_of(site: Site, block: Block) -> list[Piece]:
+    """The sections that a block draws. Raises `LookupError` with the problem if one can't be shown or run."""
     for problem in _block(site, block):
         raise LookupError(str(problem))
-    path, name = block.include
-    return sections(site.root / path)[name]
+    return site.sections_of(block)
+
+
+def section_of(site: Site, block: Block) -> Piece:
+    """What a block draws, as one: the text of all its sections, under the name of the last."""
+    *_, last = sections_of(site, block)
+    return replace(last, text=site.expand(block))
 
 
 def _block(site: Site, block: Block) -> Iterator[Problem]:
@@ -195,23 +201,25 @@ def _block(site: Site, block: Block) -> Iterator[Problem]:
     expected = f"{module.removesuffix('.py')}.txt" if block.is_output else module
     if not (block.is_python or block.is_output):
         yield from _typed(site, block.path, block)
-    elif block.include is None:
+    elif len(block.includes) != 1 and (block.is_output or not block.includes):
         what = "output" if block.is_output else "Python"
         mend = f'Move it to a section of {expected} and let the block be one line: --8<-- "{expected}:section"'
         mend += " (`make outputs` writes it)." if block.is_output else "."
         yield site.problem(block.path, block.line, f"{what} is typed into the page.", mend)
-    elif block.include[0] != expected:
-        mend = f"This page draws from its mirror, {expected}."
-        yield site.problem(block.path, block.line, f"the block draws from {block.include[0]}.", mend)
     else:
-        yield from _drawn(site, block, *block.include)
+        for path, name in block.includes:
+            if path == expected:
+                yield from _drawn(site, block, path, name)
+            else:
+                mend = f"This page draws from its mirror, {expected}."
+                yield site.problem(block.path, block.line, f"the block draws from {path}.", mend)
 
 
 def _drawn(site: Site, block: Block, path: str, name: str) -> Iterator[Problem]:
     """Why the section that a block draws can't be shown."""
     what = mend = ""
     try:
-        shown, section = site.expand(block), sections(site.root / path)[name]
+        shown, section = site.drawn(path, name), sections(site.root / path)[name]
     except (SnippetMissingError, FileNotFoundError, KeyError):
         what, mend = f"{path} has no section {name!r}.", "Add its two markers."
         if not (site.root / path).is_file():
@@ -316,7 +324,7 @@ def _of_sections(site: Site, module: Path) -> Iterator[Problem]:
     yield from _repeated(site, module)
     yield from _unguarded(site, module)
     yield from _unshown(site, module)
-    shown = [block.include for block in read(page)] if page.is_file() else []
+    shown = [include for block in read(page) for include in block.includes] if page.is_file() else []
     for path in filter(Path.is_file, (module, record)):
         for section in sections(path).values():
             times = shown.count((site.relative(path), section.name))

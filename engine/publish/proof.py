@@ -13,7 +13,7 @@ from urllib.parse import quote
 from bs4 import BeautifulSoup
 
 from engine.publish.html import shown_in
-from engine.site import Site, pieces
+from engine.site import Site
 
 WHOLE = "The whole page"
 
@@ -97,8 +97,7 @@ class Proof:
 
     def _sections(self) -> Iterator[tuple[str, tuple[str, set[str]]]]:
         """Each heading of level 1 or 2, with the words under it and the sections of the module that it shows."""
-        module = self.site.module_of(self.page)
-        names = {piece.text: piece.name for piece in pieces(module)} if module.is_file() else {}
+        shown = self.site.shown(self.page)
         soup, heading, words, drawn = BeautifulSoup(self.html, "html.parser"), "", [], set()
         for element in soup.find_all(["h1", "h2", "h3", "p", "li", "td", "pre", "summary"]):
             if element.name in ("h1", "h2"):
@@ -106,7 +105,7 @@ class Proof:
                     yield heading, (" ".join(words), drawn)
                 heading, words, drawn = _squeezed(element.get_text().removesuffix("¶")), [], set()
             elif element.name == "pre":
-                drawn.add(names.get(element.get_text().strip("\n"), ""))
+                drawn |= {piece.name for piece in shown.get(element.get_text().strip("\n"), [])}
             words.append(_squeezed(element.get_text()))
         yield heading, (" ".join(words), drawn)
 
@@ -121,8 +120,12 @@ def _tests(module: Path) -> Iterator[Test]:
     for node in tree.body:
         if not (isinstance(node, ast.FunctionDef) and node.name.startswith("test_")):
             continue
-        marks = [one for one in node.decorator_list if isinstance(one, ast.Call) and ast.unparse(one.func)[-7:] == ".proves"]
-        values = [constants.get(one.id, one) if isinstance(one, ast.Name) else one for mark in marks for one in mark.args]
+        marks = [
+            one for one in node.decorator_list if isinstance(one, ast.Call) and ast.unparse(one.func)[-7:] == ".proves"
+        ]
+        values = [
+            constants.get(one.id, one) if isinstance(one, ast.Name) else one for mark in marks for one in mark.args
+        ]
         quotes = tuple(_squeezed(re.sub(r"[`*]", "", ast.literal_eval(value))) for value in values)
         strings = {one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)}
         yield Test(node.name, node.lineno, quotes, frozenset(strings))

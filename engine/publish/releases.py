@@ -10,7 +10,7 @@ from pathlib import Path
 from bs4 import BeautifulSoup, Tag
 
 from engine.prove.releases import NIGHTLY, Tried, key
-from engine.site import Site, pieces
+from engine.site import Site
 
 CLASS = "release"
 """Of what is written here, and on no page."""
@@ -35,17 +35,20 @@ def noted(site: Site, tried: Tried, page: Path, html: str) -> str:
         return html
     soup = BeautifulSoup(html, "html.parser")
     untried = {piece.name for piece in tried.untried(site, module)} if module.is_file() else set()
-    names = {piece.text: piece.name for piece in pieces(module) if piece.name not in untried} if module.is_file() else {}
+    shown = site.shown(page)
     failing = {id(pre) for pre in soup.select(".pair > div:first-child pre")}
     for pre in soup("pre"):
-        name = names.get(pre.get_text().strip("\n"), "")
-        told = [_details(soup, label, what) for label, what in _told(site, tried, differs.get(name, {}))]
-        if told:
-            told[0]["id"] = _anchor(name)  # to which the page on releases leads
-        if name and id(pre) in failing and tried.released:
-            told.insert(0, soup.new_tag("p", attrs={"class": CLASS}, string=_worded(site, tried, differs.get(name, {}))))
-        if told:
-            _last(pre).insert_after(*told)
+        below = []
+        for name in (piece.name for piece in shown.get(pre.get_text().strip("\n"), []) if piece.name not in untried):
+            what = differs.get(name, {})
+            told = [_details(soup, label, same) for label, same in _told(site, tried, what)]
+            if told:
+                told[0]["id"] = _anchor(name)  # to which the page on releases leads
+            if id(pre) in failing and tried.released:
+                below.append(soup.new_tag("p", attrs={"class": CLASS}, string=_worded(site, tried, what)))
+            below += told
+        if below:
+            _last(pre).insert_after(*below)
     return soup.decode(formatter="minimal")
 
 

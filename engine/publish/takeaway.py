@@ -28,11 +28,18 @@ from engine.publish import search
 from engine.site import MARKER, Site, blocks, fence
 
 
-def script(module: str, site: Site) -> str:
+def script(module: str, name: str, site: Site) -> str:
     """A module without the markers of its sections, and with what it needs at its head (PEP 723).
 
-    So `uv run linear.py` runs it in an empty folder, with the versions of the lock.
+    So `uv run linear.py` runs it in an empty folder, with the versions of the lock. It holds what works: a section that
+    fails is left out, unless its page is one of the errors, which show nothing else.
+
+    Args:
+        module: Its text.
+        name: Its address in the site, as ``layers/linear.py``.
+        site: Whose lock it is.
     """
+    module = _without_markers(module, failing=name.startswith("errors/"))
     project = tomllib.loads((site.root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     locked = site.versions()
     needed = {"tensorflow"}  # Keras computes with it, whether the module names it or not
@@ -43,8 +50,21 @@ def script(module: str, site: Site) -> str:
         needed |= {package for name in names for package in provided.get(name.partition(".")[0], ())}
     packages = "".join(f'#   "{name}=={locked[name]}",\n' for name in sorted(needed & set(locked)))
     head = f'# requires-python = "{project["requires-python"]}"\n# dependencies = [\n{packages}# ]\n'
-    lines = (line for line in module.splitlines(keepends=True) if not (MARKER.match(line) or search.LINE.match(line)))
-    return f"# /// script\n{head}# ///\n\n{''.join(lines)}"
+    return f"# /// script\n{head}# ///\n# Run it with: uv run {Path(name).name}\n\n{module}"
+
+
+def _without_markers(module: str, *, failing: bool) -> str:
+    """The text of a module, with its sections whose names end in `_fails` or without them."""
+    lines, inside = [], False
+    for line in module.splitlines():
+        marker = MARKER.match(line)
+        if marker and marker["name"].endswith("_fails") and not failing:
+            inside = marker["type"] == "start"
+            while inside and lines and not lines[-1]:
+                lines.pop()  # what stands below the section brings blank lines of its own
+        elif not (marker or inside or search.LINE.match(line)):
+            lines.append(line)
+    return re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines)).rstrip() + "\n"
 
 
 def with_address(tool: str, address: str) -> str:

@@ -8,14 +8,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="guide")
 class Linear(keras.layers.Layer):
-    """A linear map of the last axis: ``outputs = inputs @ kernel``.
-
-    Args:
-        units: Size of the last axis of the outputs.
-
-    Shapes:
-        ``(batch, ..., features)`` to ``(batch, ..., units)``.
-    """
+    """Shapes: ``(batch, ..., features)`` to ``(batch, ..., units)``."""
 
     def __init__(self, units, **kwargs):
         super().__init__(**kwargs)
@@ -25,9 +18,8 @@ class Linear(keras.layers.Layer):
         self.kernel = self.add_weight(
             name="kernel", shape=(input_shape[-1], self.units)
         )
-
-        features = input_shape[-1]
-        self.input_spec = keras.InputSpec(min_ndim=2, axes={-1: features})
+        size = input_shape[-1]
+        self.input_spec = keras.InputSpec(min_ndim=2, axes={-1: size})
 
     def call(self, inputs):
         return ops.matmul(inputs, self.kernel)
@@ -110,29 +102,22 @@ if __name__ == "__main__":
     keras.utils.set_random_seed(7)
     classes = np.random.randint(10, size=1000)
     centres = np.random.normal(size=(10, 20))
-    x = (centres[classes] + np.random.normal(size=(1000, 20))).astype("float32")
+    noise = np.random.normal(size=(1000, 20))
+    x = (centres[classes] + noise).astype("float32")
     y = keras.utils.to_categorical(classes)
 
-    model = keras.Sequential(
-        [
-            keras.layers.Dense(64, activation="relu"),
-            Linear(128),
-            keras.layers.Dense(10, activation="softmax"),
-        ]
-    )
-    model.compile(
-        optimizer="adam",
-        loss="categorical_crossentropy",
-        metrics=["accuracy"],
-    )
-    history = model.fit(x[:800], y[:800], epochs=5, verbose=0).history
-    loss, accuracy = model.evaluate(x[800:], y[800:], verbose=0)
-
-    first, *_, last = history["loss"]
-    print(f"loss in the first epoch {first:.2f}, in the last {last:.2f}")
+    hidden = keras.layers.Dense(64, activation="relu")
+    outputs = keras.layers.Dense(10, activation="softmax")
+    model = keras.Sequential([hidden, Linear(128), outputs])
+    model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+    model.fit(x[:800], y[:800], epochs=5, verbose=0)
+    _, accuracy = model.evaluate(x[800:], y[800:], verbose=0)
     print(f"accuracy on 200 unseen samples: {accuracy:.2f}")
-    print("predicted:", model.predict(x[800:808], verbose=0).argmax(axis=-1))
-    print("true:     ", classes[800:808])
+
+    model.save("model.keras")
+    reloaded = keras.saving.load_model("model.keras")
+    same = np.allclose(reloaded(x), model(x), atol=1e-6)
+    print("same outputs after reloading:", same)
     # --8<-- [end:train]
 
     # --8<-- [start:build]
@@ -157,7 +142,7 @@ if __name__ == "__main__":
     print("symbolic:", layer(keras.Input((None, 4))).shape)
     # --8<-- [end:call]
 
-    # --8<-- [start:output_shape]
+    # --8<-- [start:undeclared_fails]
     class Undeclared(keras.layers.Layer):
         def call(self, inputs):
             return 2 * inputs
@@ -168,9 +153,11 @@ if __name__ == "__main__":
         keras.layers.TimeDistributed(Undeclared())(steps)
     except NotImplementedError:
         print("in TimeDistributed: NotImplementedError")
+    # --8<-- [end:undeclared_fails]
 
-    wrapped = keras.layers.TimeDistributed(Linear(3))(steps)
-    print("Linear in TimeDistributed:", wrapped.shape)
+    # --8<-- [start:output_shape]
+    wrapped = keras.layers.TimeDistributed(Linear(3))
+    print("Linear in TimeDistributed:", wrapped(keras.Input((7, 4))).shape)
     # --8<-- [end:output_shape]
 
     # --8<-- [start:compare]
@@ -200,7 +187,7 @@ if __name__ == "__main__":
     print("activation:", reloaded.layers[0].activation.__name__)
     # --8<-- [end:save]
 
-    # --8<-- [start:seen_name]
+    # --8<-- [start:seen_name_fails]
     class MyCustomLayer(keras.layers.Layer):
         def __init__(self):
             super(MyCustomLayer, self).__init__()
@@ -215,9 +202,9 @@ if __name__ == "__main__":
         MyCustomLayer()(np.ones((2, 4)))
     except (TypeError, ValueError) as error:
         print(f"{type(error).__name__}: {error}")
-    # --8<-- [end:seen_name]
+    # --8<-- [end:seen_name_fails]
 
-    # --8<-- [start:seen_init]
+    # --8<-- [start:seen_init_fails]
     try:
         MyCustomLayer(name="projection")
     except TypeError as error:
@@ -227,9 +214,9 @@ if __name__ == "__main__":
         MyCustomLayer.from_config(MyCustomLayer().get_config())
     except TypeError as error:
         print(f"TypeError: {str(error).splitlines()[-1]}")
-    # --8<-- [end:seen_init]
+    # --8<-- [end:seen_init_fails]
 
-    # --8<-- [start:seen_axis]
+    # --8<-- [start:seen_axis_fails]
     class FirstAxis(keras.layers.Layer):
         def build(self, input_shape):
             self.kernel = self.add_weight(
@@ -247,4 +234,4 @@ if __name__ == "__main__":
         except Exception as error:
             print(f"{name}:", type(error).__name__)
     print("kernel:", layer.kernel.shape)
-    # --8<-- [end:seen_axis]
+    # --8<-- [end:seen_axis_fails]

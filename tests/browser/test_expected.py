@@ -42,7 +42,9 @@ def test_around_a_page(page, address, path):
     assert sections <= listed, "every section is in the contents"
     above = page.locator(".about > a").count()
     assert above == (path != "index.html"), "the way up to its chapter"
-    assert page.locator("a.md-footer__link").count() == (1 if path in ("index.html", "decisions/disadvantages.html") else 2)
+    assert page.locator("a.md-footer__link").count() == (
+        1 if path in ("index.html", "decisions/disadvantages.html") else 2
+    )
 
     edit = page.locator("a[rel=edit]").get_attribute("href")
     assert edit == f"{REPOSITORY}/edit/main/{source_of(path)}"

@@ -1,4 +1,4 @@
-"""One finds one's way: the tree, the frame that stays, the home page, what a badge opens to, small screens and paper."""
+"""One finds one's way: the tree, the frame that stays, home, what a badge opens to, small screens and paper."""
 
 from __future__ import annotations
 
@@ -97,8 +97,9 @@ def test_home_counts_what_is_proved(page, built):
       .map((one) => [one.querySelector("dt").textContent, one.querySelector("dd").textContent]))""")
     html = {path: (built / path).read_text("utf-8") for path in ADDRESSES}
     assert figures["pages"] == str(len(ADDRESSES))
-    assert figures["errors reproduced"] == str(sum(len(re.findall(r'<div class="?pair', text)) for text in html.values()))
-    python = sum(len(re.findall(r'class="[^"]*language-python', text)) for text in html.values())
+    text = "".join(html.values())
+    assert figures["errors reproduced"] == str(len(re.findall(r'<div class="?pair', text)))
+    python = len(re.findall(r'class="[^"]*language-python', text))
     assert figures["blocks run"] == str(python)
     assert figures["TensorFlow"] == SITE.versions()["tensorflow"]
     assert figures["Keras"] == SITE.versions()["keras"]
@@ -199,11 +200,16 @@ def test_on_a_phone_fewer_than_a_quarter_of_the_blocks_scroll_sideways(open_page
 
 
 LINES = """() => [...document.querySelectorAll("code.lines")].map((code) => {
-  const { left, right, top, bottom } = code.getBoundingClientRect();
+  const { left, right, top } = code.getBoundingClientRect();
   const said = code.closest("td").previousElementSibling.getBoundingClientRect();
   const style = getComputedStyle(code);
-  return { text: code.textContent, wraps: style.whiteSpace !== "pre", rows: Math.round((bottom - top) / parseFloat(style.lineHeight)),
-    below: said.bottom <= top + 1, inside: right <= innerWidth && left >= 0, whole: code.scrollWidth <= code.clientWidth };
+  return {
+    text: code.textContent,
+    wraps: style.whiteSpace !== "pre",
+    below: said.bottom <= top + 1,
+    inside: right <= innerWidth && left >= 0,
+    whole: code.scrollWidth <= code.clientWidth,
+  };
 })"""
 TABLES = ("layers/custom_layer", "models/custom_model")
 
@@ -259,20 +265,25 @@ def test_an_index_stands_below_its_letter_with_the_sites_own_font(page):
         assert all(below > 1 for below in low), (path, low)
 
 
-MISSING_LETTERS = """async () => {
+MISSING_LETTERS = r"""async () => {
   await document.fonts.load("16px 'Site Math'");
   const context = document.createElement("canvas").getContext("2d");
-  const width = (letter, other) => { context.font = `64px 'Site Math', ${other}`; return context.measureText(letter).width; };
+  const width = (letter, other) => {
+    context.font = `64px 'Site Math', ${other}`;
+    return context.measureText(letter).width;
+  };
   const italic = (letter) => {
-    const [code, from] = [letter.codePointAt(0), (first, to) => String.fromCodePoint(letter.codePointAt(0) - first.codePointAt(0) + to)];
+    const from = (first, to) => String.fromCodePoint(letter.codePointAt(0) - first.codePointAt(0) + to);
     if (letter === "h") return "\u210e";
     if (/[A-Z]/.test(letter)) return from("A", 0x1d434);
     if (/[a-z]/.test(letter)) return from("a", 0x1d44e);
     if (/[\u03b1-\u03c9]/.test(letter)) return from("\u03b1", 0x1d6fc);
     return { "\u2202": "\u{1d715}", "\u03f5": "\u{1d716}" }[letter] ?? letter;
   };
-  const words = [...document.querySelectorAll("math :is(mi, mo, mn)")].map((one) => [one.localName, one.textContent.trim()]);
-  const used = words.flatMap(([kind, text]) => (kind === "mi" && [...text].length === 1 ? [italic(text)] : [...text]));
+  const used = [...document.querySelectorAll("math :is(mi, mo, mn)")].flatMap(({ localName, textContent }) => {
+    const letters = [...textContent.trim()];
+    return localName === "mi" && letters.length === 1 ? letters.map(italic) : letters;
+  });
   const letters = new Set(used.filter((letter) => !/[A-Za-z\s\u00a0]/.test(letter)));
   return [...letters].filter((letter) => width(letter, "monospace") !== width(letter, "serif"));
 }"""

@@ -58,6 +58,17 @@ def test_a_print_that_the_page_leaves_out(project):
     assert '--8<-- "snippets/add.txt:use"' in said
 
 
+def test_a_block_of_two_sections_runs_both_and_each_print_is_told(project):
+    """What the first prints has no place under the block: the page's second output is that of the last."""
+    project.replace("docs/add.md", ':add"\n```\n\n```python\n', ':add"\n')
+    code, said = project.run()
+    assert code == 0, said
+    project.replace("snippets/add.py", "    return a + b\n", "    return a + b\n\n\nprint('added')\n")
+    code, said = project.run()
+    assert code == 1
+    assert "section 'add' prints" in said
+
+
 def test_recording_comes_before_showing(project):
     """A recorded output that the page doesn't show yet is told by the next run, not by the command that records it."""
     project.replace("docs/add.md", '\n```text title="Output"\n--8<-- "snippets/add.txt:use"\n```\n', "")

@@ -9,7 +9,8 @@ import re
 
 import pytest
 
-from engine.site import language_of
+from engine.prove.laws import section_of
+from engine.site import Site, language_of, read
 
 FENCE = "```python\nprint('typed')\n```\n"
 TYPED = {
@@ -401,6 +402,47 @@ def test_an_output_that_stands_elsewhere(project):
 def test_a_section_shown_twice(project):
     project.write("docs/add.md", project.read("docs/add.md") + '\n```python\n--8<-- "snippets/add.py:add"\n```\n')
     project.assert_red("snippets/add.py:2", "docs/add.md shows section 'add' 2 times.")
+
+
+TWO = '```python\n--8<-- "snippets/add.py:add"\n--8<-- "snippets/add.py:use"\n```\n'
+"""A block that draws a definition, and below it what is done with it."""
+
+
+@pytest.fixture
+def drawn_as_one(project):
+    start = project.read("docs/add.md").index("```python")
+    end = project.read("docs/add.md").index("```text")
+    project.write("docs/add.md", f"{project.read('docs/add.md')[:start]}{TWO}\n{project.read('docs/add.md')[end:]}")
+    return project
+
+
+def test_a_block_draws_sections_one_below_the_other(drawn_as_one):
+    """Its reader gets one program, though one part is imported and the other is not."""
+    code, said = drawn_as_one.build()
+    assert code == 0, said
+    site = Site.load(drawn_as_one.root)
+    (block,) = (block for block in read(site.docs / "add.md") if block.is_python)
+    text = 'def add(a, b):\n    return a + b\n\n\ntotal = add(1, 2)\nprint("total:", total)'
+    assert (section_of(site, block).text, section_of(site, block).name) == (text, "use")
+    assert [piece.name for piece in site.shown(site.docs / "add.md")[text]] == ["add", "use"]
+    assert '"total:"' in (drawn_as_one.root / "site/add.html").read_text(encoding="utf-8")
+
+
+def test_each_section_that_a_block_draws_keeps_the_laws(drawn_as_one):
+    whole = drawn_as_one.read("docs/add.md")
+    drawn_as_one.replace("docs/add.md", "add.py:use", "add.py:gone")
+    drawn_as_one.assert_red("docs/add.md:5", "snippets/add.py has no section 'gone'. Add its two markers.")
+    drawn_as_one.write("docs/add.md", whole.replace("snippets/add.py:add", "snippets/squares.py:add"))
+    drawn_as_one.assert_red("docs/add.md:5", "the block draws from snippets/squares.py.")
+    drawn_as_one.write("docs/add.md", whole.replace('add.py:use"\n', 'add.py:use"\nprint(total)\n'))
+    drawn_as_one.assert_red("docs/add.md:5", "Python is typed into the page.")
+    drawn_as_one.write("docs/add.md", whole.replace(TWO, TWO + TWO))
+    drawn_as_one.assert_red("snippets/add.py:2", "docs/add.md shows section 'add' 2 times.")
+
+
+def test_an_output_is_what_one_section_prints(project):
+    project.replace("docs/add.md", '--8<-- "snippets/add.txt:use"', '--8<-- "snippets/add.txt:use"\n' * 2)
+    project.assert_red("docs/add.md:13", "output is typed into the page.")
 
 
 @pytest.mark.parametrize(

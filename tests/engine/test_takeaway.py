@@ -5,7 +5,8 @@ from __future__ import annotations
 import nbformat
 import pytest
 
-from engine.publish.takeaway import Page
+from engine.publish.takeaway import Page, script
+from tests.site import SITE
 
 CODE = '<div class="language-python highlight"><pre><span></span><code>{}\n</code></pre></div>'
 OUTPUT = (
@@ -79,3 +80,80 @@ def test_a_notebook_keeps_the_outputs_that_were_recorded():
     notebook = page(html, outputs=recorded).notebook()
     assert notebook.cells[-1].outputs == recorded[0]
     assert "Picture" not in "".join(cell.source for cell in notebook.cells)
+
+
+MODULE = """\
+import keras
+
+# --8<-- [start:right]
+def right():
+    return 1
+
+
+# --8<-- [end:right]
+
+
+# --8<-- [start:wrong_fails]
+import numpy as np
+
+
+def wrong():
+    return np.ones(2)
+
+
+# --8<-- [end:wrong_fails]
+
+
+if __name__ == "__main__":
+    # --8<-- [start:use]
+    print(right())
+    # --8<-- [end:use]
+
+    # --8<-- [start:use_fails]
+    print(wrong())
+
+    print("again")
+    # --8<-- [end:use_fails]
+
+    # --8<-- [start:again]
+    print(right() + 1)
+    # --8<-- [end:again]
+
+    # --8<-- [start:last_fails]
+    print(wrong())
+    # --8<-- [end:last_fails]
+"""
+
+WORKS = """\
+import keras
+
+def right():
+    return 1
+
+
+if __name__ == "__main__":
+    print(right())
+
+    print(right() + 1)
+"""
+
+
+def test_a_module_is_taken_away_without_what_fails():
+    """And without the packages that nothing else needs."""
+    head, _, text = script(MODULE, "layers/right.py", SITE).partition("\n\n")
+    assert text == WORKS
+    assert '"keras==' in head
+    assert "numpy" not in head
+
+
+def test_a_module_of_the_errors_keeps_what_fails():
+    head, _, text = script(MODULE, "errors/right.py", SITE).partition("\n\n")
+    assert text.count("wrong()") == 3
+    assert "--8<--" not in text
+    assert '"numpy==' in head
+
+
+def test_the_head_of_a_module_says_how_it_is_run():
+    head, _, _ = script(MODULE, "layers/right.py", SITE).partition("\n\n")
+    assert head.splitlines()[0] == "# /// script"
+    assert head.splitlines()[-2:] == ["# ///", "# Run it with: uv run right.py"]

@@ -17,9 +17,7 @@ from engine.prove import shapes
 from snippets.models.multiple_inputs_outputs import (
     ReadsWhatIsThere,
     TwoDigitReader,
-    draw_numbers,
     functional_reader,
-    numbers,
 )
 from tests import contract
 from tests.shown import shown
@@ -40,8 +38,13 @@ EAGER = {**COMPILE, "run_eagerly": True}
 DIAGRAM = Path(__file__).parents[2] / "docs/models/multiple_inputs_outputs.svg"
 
 
-def data(samples: int = 64, features: int = 784) -> tuple[dict, dict]:
-    return draw_numbers(np.random.default_rng(0).normal(size=(10, 784)), samples)
+def data(samples: int = 64) -> tuple[dict, dict]:
+    """Images of two digits under noise, and the digits, as the page draws them."""
+    prototypes, digits = np.random.default_rng(0).normal(size=(10, 784)), np.random.randint(10, size=(2, samples))
+    images = (prototypes[digits] + np.random.normal(scale=2.0, size=(2, samples, 784))).astype("float32")
+    return dict(zip(SIDES, images, strict=True)), dict(
+        zip(OUTPUTS, keras.utils.to_categorical(digits, 10), strict=True)
+    )
 
 
 CASES = {
@@ -80,7 +83,6 @@ FORMS = {
     "One encoder reads both images, and each digit has its own head.",
     "The model of `functional_reader` as a class.",
     "Size of the encoder's output.",
-    "What turns the outputs of a head into probabilities.",
     "Read the two digits of a number, each from an image of its own.",
 )
 @pytest.mark.parametrize("form", FORMS)
@@ -100,7 +102,7 @@ def test_each_form_is_what_its_layers_compute(form):
 
 def test_docstrings_give_the_shapes():
     x, _ = data(3)
-    shapes.check_docstring(functional_reader, x, functional_reader()(x))
+    shapes.check_docstring(TwoDigitReader, x, TwoDigitReader()(x))
     assert TwoDigitReader().units == 64
     assert (
         TwoDigitReader(units=7, name="other", dtype="float64").get_config().items()
@@ -110,39 +112,32 @@ def test_docstrings_give_the_shapes():
 
 @pytest.mark.proves(
     "The data are synthetic: ten fixed images of 784 values, and noise.",
-    "Draw numbers of two digits, and an image of each digit under noise.",
-    "A dict of images, `(samples, 784)` each, and a dict of one-hot targets, `(samples, 10)` each.",
+    "The model reads a number of two digits. Each digit comes as an image of its own.",
+    "one image a digit",
 )
 def test_the_data_are_prototypes_under_noise():
-    prototypes = np.random.default_rng(0).normal(size=(10, 784))
-    images, targets = draw_numbers(prototypes, 200)
+    page = shown(MODULE, "train")
     noises = []
-    for side, name in zip(SIDES, OUTPUTS, strict=True):
-        assert images[side].shape == (200, 784)
-        assert images[side].dtype == "float32"
-        assert set(targets[name].argmax(-1)) == set(range(10))
-        assert (targets[name].sum(axis=-1) == 1).all()
-        assert targets[name].shape == (200, 10)
-        noise = images[side] - targets[name] @ prototypes
-        assert noise.std() == pytest.approx(2.0, abs=0.02)
-        assert noise.mean() == pytest.approx(0.0, abs=0.02)
-        noises.append(noise.ravel())
-    assert abs(np.corrcoef(noises)[0, 1]) < 0.02  # each image has its own
-    assert not (targets["left_digit"] == targets["right_digit"]).all()
+    for part, samples in (("", 512), ("_test", 256)):
+        images = page[f"x{part}"]
+        digits = page["digits"][:, :512] if not part else page["digits"][:, 512:]
+        for side, of_side in zip(SIDES, digits, strict=True):
+            assert images[side].shape == (samples, 784)
+            assert images[side].dtype == "float32"
+            assert set(of_side) == set(range(10))
+            noise = images[side] - page["prototypes"][of_side]
+            assert noise.std() == pytest.approx(2.0, abs=0.02)
+            assert noise.mean() == pytest.approx(0.0, abs=0.02)
+            noises.append(noise.ravel()[: 256 * 784])
+    assert np.abs(np.corrcoef(noises) - np.eye(4)).max() < 0.02  # each image has its own
+    for name, digits in zip(OUTPUTS, page["digits"], strict=True):
+        np.testing.assert_array_equal(page["y"][name], np.eye(10)[digits[:512]])
+    assert page["prototypes"].shape == (10, 784)
+    assert not (page["digits"][0] == page["digits"][1]).all()
 
 
 @pytest.mark.proves(
-    "The model reads a number of two digits. Each digit comes as an image of its own.",
-    "Put the most likely digit of each side together: `(samples,)`.",
-)
-def test_numbers_puts_the_left_digit_first():
-    digits = functional_reader()(data(3)[0])
-    assert numbers({name: np.asarray(outputs) for name, outputs in digits.items()}).shape == (3,)
-    assert list(numbers({"left_digit": np.eye(10)[[4, 0]], "right_digit": np.eye(10)[[2, 7]]})) == [42, 7]
-
-
-@pytest.mark.proves(
-    "Inputs and outputs are dicts, so that data, losses and metrics are matched by name:",
+    "Inputs and outputs are dicts, so that data, losses and metrics are matched by name.",
     "Targets, losses, weights and metrics are dicts with the keys of the outputs, and `predict` returns one.",
 )
 @pytest.mark.parametrize("make", [functional_reader, TwoDigitReader])
@@ -165,9 +160,16 @@ def test_the_program_reads_unseen_numbers(seed):
     settings, x_test = page["settings"], page["x_test"]
     assert settings["loss_weights"] == {"left_digit": 1.0, "right_digit": 0.5}
     assert int(page["model"].optimizer.iterations) == 5 * 512 // 32
-    right = numbers(page["model"].predict(x_test, verbose=0)) == numbers(page["y_test"])
-    assert page["correct"] == right.mean() > 0.9
-    assert not (x_test["left"][:, None] == page["x"]["left"][None]).all(axis=-1).any()
+    predicted = page["model"].predict(x_test, verbose=0)
+    right = [predicted[name].argmax(axis=-1) == page["digits"][side, 512:] for side, name in enumerate(OUTPUTS)]
+    assert page["correct"] == np.mean(right[0] & right[1]) > 0.9
+    assert f"both digits right in {page['correct']:.2f} of {len(right[0])} unseen numbers" in page.printed
+    assert not (x_test["left"][:, None, :9] == page["x"]["left"][None, :, :9]).all(axis=-1).any()
+
+    reloaded = page["reloaded"]
+    assert page.printed.count("same after reloading: True") == 2
+    assert reloaded is not page["model"]
+    contract.assert_same(reloaded.get_weights(), page["model"].get_weights())
 
 
 @pytest.mark.proves("A `tf.data.Dataset` yields the same pair of dicts, `(x, y)`.")
@@ -888,7 +890,7 @@ def test_a_tensor_in_the_middle():
 def seen():
     """The page's model of one shared `Dense`, and its data."""
     x, y = data(32)
-    page = shown(MODULE, "seen_metrics", x=x, y=y)
+    page = shown(MODULE, "seen_metrics_fails", x=x, y=y)
     return page["seen"], page["images"], page["targets"], page.printed
 
 
@@ -977,7 +979,7 @@ def test_a_sample_of_zeros_makes_the_loss_nan_for_good():
 @pytest.mark.proves("The same model, data and seed, with `relu` and with `softmax` in the heads.")
 def test_relu_heads_do_not_learn_what_softmax_heads_do(seed):
     """Whatever the seed: what is printed with the page's own."""
-    printed = shown(MODULE, "train", "seen_relu_train", seed=seed).printed
+    printed = shown(MODULE, "train", "seen_relu_train_fails", seed=seed).printed
     assert "relu heads: loss below 1: False, both digits right in three of four: False" in printed
     assert "softmax heads: loss below 1: True, both digits right in three of four: True" in printed
 
@@ -1059,7 +1061,7 @@ def test_a_list_is_matched_with_the_sorted_keys(layer_names):
 def test_the_list_of_the_page_is_swapped():
     assert sorted(OUTPUTS) == list(OUTPUTS)
     assert sorted(["top", "bottom"]) == ["bottom", "top"]
-    page = shown(MODULE, "train", "seen_list")
+    page = shown(MODULE, "train", "shared", "gradient", "seen_list_fails")
     x, y = page["x_test"], page["y_test"]
     right, wrong = (
         page["renamed"].evaluate(x, dict(zip(("top", "bottom"), targets, strict=True)), verbose=0)[0]

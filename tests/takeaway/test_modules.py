@@ -20,7 +20,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from engine.prove import records
-from engine.site import pieces
+from engine.site import Piece, pieces
 from tests.site import AS_A_READER, SITE
 from tests.takeaway import shell
 
@@ -32,9 +32,15 @@ def download(address: str, name: str) -> str:
         return answer.read().decode()
 
 
+def parts(name: str) -> tuple[list[Piece], list[Piece]]:
+    """The pieces of a module that a reader gets, and those that aren't taken along because they fail."""
+    fail = [piece for piece in pieces(MODULES[name]) if piece.name.endswith("_fails") and name[:7] != "errors/"]
+    return [piece for piece in pieces(MODULES[name]) if piece not in fail], fail
+
+
 def recorded(name: str) -> list[str]:
     """The words that a module is recorded to print."""
-    return " ".join(records.read(SITE, piece).printed for piece in pieces(MODULES[name])).split()
+    return " ".join(records.read(SITE, piece).printed for piece in parts(name)[0]).split()
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -42,6 +48,29 @@ def test_it_runs_in_an_empty_folder_and_prints_what_the_page_shows(name, address
     text = download(address, name)
     assert "--8<--" not in text
     assert process.call(shell.script, text).split() == recorded(name)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_it_holds_what_works(name, address):
+    """Forms that fail are in it only where the page is one of the errors."""
+    text, (works, fails) = flat(download(address, name)), parts(name)
+    assert all(flat(piece.text) in text for piece in works if piece.is_code)
+    assert not any(flat(piece.text) in text for piece in fails)
+    assert bool(fails) == name.startswith(("layers/", "models/"))
+
+
+def flat(text: str) -> str:
+    """Its lines, wherever they begin: a section may stand in the guard."""
+    return "\n".join(line.strip() for line in text.splitlines())
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name[:7] != "errors/"])
+def test_nothing_in_it_needs_what_was_left_out(name, address, tmp_path):
+    """No name is undefined, and nothing is imported that is no longer used."""
+    (tmp_path / "module.py").write_text(download(address, name), encoding="utf-8")
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select=F", "--ignore=F811", "module.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def test_an_interpreter_prints_the_same(address, tmp_path):
@@ -78,7 +107,12 @@ class Nameless(keras.layers.Layer):
 """
 
 
-HEAD = re.compile(r"# /// script\n((?:#.*\n)+?)# ///\n")
+HEAD = re.compile(r"# /// script\n((?:#.*\n)+?)# ///\n# Run it with: uv run (\S+)\n\n")
+
+
+@pytest.mark.parametrize("name", [*MODULES, "tools/checkup.py"])
+def test_it_says_how_it_is_run(name, address):
+    assert HEAD.match(download(address, name))[2] == name.rpartition("/")[2]
 
 
 @pytest.mark.parametrize("name", MODULES)
