@@ -272,6 +272,7 @@ def test_a_maximum_below_zero_survives_the_reset():
             resets.append(len(resets))
             super().reset_state()
 
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile(loss="mse", metrics=[Counts()])
     model.evaluate(x, targets, verbose=0)
     before = len(resets)
@@ -335,7 +336,8 @@ def test_python_attributes_are_no_state():
 
 
 @pytest.mark.proves(
-    "`metrics` never get the weights, and `weighted_metrics` get `sample_weight` and `class_weight`:",
+    "`compile` has two lists. `metrics` never get the weights, and `weighted_metrics` get `sample_weight` and "
+    "`class_weight`:",
     "Both lists pass `sample_weight=` by name, so that an `update_state` without it raises "
     "`unexpected keyword argument 'sample_weight'`.",
 )
