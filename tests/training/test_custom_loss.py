@@ -228,7 +228,24 @@ def test_padding_is_left_out_of_the_loss_in_a_model(padding):
     assert found == pytest.approx(0.5 * (1 + 2 + 3) / 3)
 
 
-@pytest.mark.proves("With `None`, `fit` trains on the sum and reports the mean.")
+NONE = (
+    "Don't give `fit` a loss with `None`: it trains on the sum, reports the mean, and raises beside a regularizer or "
+    "`add_loss`."
+)
+
+
+@pytest.mark.proves(NONE)
+@pytest.mark.parametrize(
+    "layer", [lambda: keras.layers.Dense(1, kernel_regularizer="l2"), lambda: Rebuilding(1)], ids=["penalty", "added"]
+)
+def test_without_a_reduction_nothing_can_be_added(layer):
+    model = keras.Sequential([keras.Input((2,)), layer()])
+    model.compile(loss=QuantileLoss(0.5, reduction=None))
+    with pytest.raises(ValueError, match="Shapes must be equal rank"):
+        model.fit(np.ones((8, 2)), np.ones((8, 1)), verbose=0)
+
+
+@pytest.mark.proves(NONE)
 @pytest.mark.parametrize("batch_size", [8, 5])
 def test_what_fit_does_without_a_reduction(batch_size):
     def run(reduction):
@@ -267,8 +284,7 @@ def test_one_number_for_the_batch_hears_no_weight_and_no_mask():
 
 @pytest.mark.proves(
     "For a loss of `(batch, time)`, give `sample_weight` as `(batch, 1)` or `(batch, time)`. "
-    "Weights of `(batch,)` raise `Incompatible shapes`; in a batch with as many samples as steps, they silently weigh "
-    "the steps."
+    "Weights of `(batch,)` raise; in a batch with as many samples as steps, they silently weigh the steps."
 )
 @pytest.mark.parametrize("mask", [True, False])
 def test_sample_weights_of_sequences(mask):
@@ -280,8 +296,11 @@ def test_sample_weights_of_sequences(mask):
     counted = 3 if mask else 6
     for weight in (np.array([[0.0], [1.0]]), np.array([[0.0] * 3, [1.0] * 3])):
         assert evaluate(SEQUENCES, weight) == pytest.approx(0.5 * (2 + 3) / counted)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="Incompatible shapes"):
-        evaluate(SEQUENCES, np.array([0.0, 1.0]))
+    for jit_compile in (False, True):
+        model = masked_model(QuantileLoss(0.5), mask=mask)
+        model.compile(loss=QuantileLoss(0.5), jit_compile=jit_compile)
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            model.evaluate(SEQUENCES, 0 * SEQUENCES, sample_weight=np.array([0.0, 1.0]), verbose=0)
 
     square = np.array([[1.0, 1, 1], [2, 2, 2], [4, 4, 4]])[..., None]
     assert evaluate(square, np.array([[1.0], [0], [0]])) == pytest.approx(0.5 * 3 / 9)
@@ -353,6 +372,23 @@ def test_targets_may_leave_out_an_axis_of_1():
 
     given = y_true[:, 0, 0].astype("float32"), y_pred[:, 0].astype("float32")
     assert float(unknown(*given)) == pytest.approx(float(QuantileLoss(0.3)(*given)))
+
+
+@pytest.mark.proves(
+    "In sequences with a mask, a function and the built-in losses raise for targets of `(batch, time)`: "
+    "give them `(batch, time, 1)`."
+)
+def test_targets_of_masked_sequences():
+    def absolute(y_true, y_pred):
+        return ops.mean(ops.abs(y_true - y_pred), axis=-1)
+
+    whole, without = 0 * SEQUENCES, 0 * SEQUENCES[..., 0]
+    for loss in (absolute, "mae", "mse", keras.losses.Huber()):
+        assert masked_model(loss).evaluate(SEQUENCES, whole, verbose=0) > 0
+        assert masked_model(loss, mask=False).evaluate(SEQUENCES, without, verbose=0) > 0
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            masked_model(loss).evaluate(SEQUENCES, without, verbose=0)
+    assert masked_model(QuantileLoss(0.5)).evaluate(SEQUENCES, without, verbose=0) == pytest.approx(1.0)
 
 
 @pytest.mark.proves(
