@@ -155,6 +155,23 @@ def test_the_program_on_other_seeds(seed):
     assert balanced(labels, np.eye(3)[np.zeros(2000, int)]) == pytest.approx(1 / 3)
 
 
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
+def test_metrics_give_the_same_eagerly_and_under_xla(policy):
+    keras.config.set_dtype_policy(policy)
+    x = np.round(rng().normal(size=(50, 3)), 1)
+    labels, y = rng().integers(0, 3, 50), np.zeros((50, 3))
+    found = []
+    for options in ({"jit_compile": False}, {"jit_compile": True}, {"run_eagerly": True}):
+        for targets, metrics in ((labels, [BalancedAccuracy(3)]), (y, [LargestExcess(), ErrorQuantile(0.7, 3.0)])):
+            model = identity((3,))
+            loss = "mse" if targets is y else "sparse_categorical_crossentropy"
+            model.compile(loss=loss, metrics=metrics, **options)
+            one = evaluated(model, x, targets, batch_size=16)
+            found.append({name: value for name, value in one.items() if name != "loss"})
+    assert found[:2] == found[2:4] == found[4:]
+    assert found[1]["largest_excess"] == pytest.approx(x.max(), rel=0.01)
+
+
 # --- sums -------------------------------------------------------------------------------------------------------------
 
 
