@@ -65,6 +65,7 @@ class Read:
     + [f"decisions/{name}" for name in ("advantages", "disadvantages", "when_to_use")],
 )
 check_your_own = Read("errors/check_your_own")
+custom_loss = Read("training/custom_loss")
 (diffusion, equation, image, transformer, autoencoder) = (
     Read(f"tutorials/{name}")
     for name in ("diffusion", "equation_to_layer", "image_and_table", "transformer", "variational_autoencoder")
@@ -139,10 +140,12 @@ CASES = [
     layer(advantages.SharedDepth, 2),
     layer(advantages.RadialBasis, 3),
     Case(
-        advantages.QuantileLoss,
-        lambda: advantages.QuantileLoss(0.9),
+        custom_loss.QuantileLoss,
+        lambda: custom_loss.QuantileLoss(0.9),
         call=lambda loss, inputs: loss.call(*map(keras.ops.convert_to_tensor, inputs)),
     ),
+    function(custom_loss.weighted_crossentropy, call=of_two),
+    layer(custom_loss.Rebuilding, 3),
     layer(when_to_use.SkipBlock, 3),
     layer(when_to_use.Snake),
     layer(when_to_use.AdversarialClassifier, 0.1),

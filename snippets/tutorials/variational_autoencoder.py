@@ -230,7 +230,6 @@ plt.show()
 # <!-- search: train_step with two losses, custom train_step, track losses, Mean metric tracker -->
 # <!-- search: loss_tracker, VAE train_step, metrics in train_step, add_loss in a VAE -->
 # <!-- search: encoder and decoder in one model, metrics property -->
-# <!-- search lacks: metrics of your own, custom metric, custom metrics, track a metric -->
 #
 # The encoder has one body and two heads, for the mean and for the logarithm of the
 # variance. The decoder ends in 64 logits, without an activation. What the losses are

@@ -12,9 +12,8 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from engine.prove import shapes
 from snippets.decisions import disadvantages
-from snippets.decisions.advantages import NormalizedMomentum, QuantileLoss, RadialBasis, SharedDepth
+from snippets.decisions.advantages import NormalizedMomentum, RadialBasis, SharedDepth
 from tests import contract
 from tests.shown import shown
 
@@ -23,20 +22,7 @@ CASES = {
     "SharedDepth": contract.Layer(lambda **kw: SharedDepth(3, **kw), inputs=[(4,), (None, 4)]),
     "RadialBasis": contract.Layer(lambda **kw: RadialBasis(3, gamma=0.5, **kw), inputs=[(4,), (7, 4), (2, 5, 4)]),
 }
-PAIR = tuple(np.random.default_rng(seed).normal(size=(8, 1)).astype("float32") for seed in (0, 1))
-OTHERS = {
-    "QuantileLoss": contract.Other(lambda **kw: QuantileLoss(0.9, **kw), PAIR),
-    "NormalizedMomentum": contract.Other(lambda **kw: NormalizedMomentum(**kw)),
-}
-CAUGHT = {
-    "Unaligned": contract.Wrong(
-        lambda: shown(MODULE, "ranks", far=np.ones((100, 1)), hours=np.ones((100, 1)), model=ops.ones_like)[
-            "Unaligned"
-        ](0.9),
-        PAIR,
-        "loss_shapes",
-    )
-}
+OTHERS = {"NormalizedMomentum": contract.Other(lambda **kw: NormalizedMomentum(**kw))}
 
 
 @pytest.mark.parametrize("check", contract.LAYER, ids=lambda check: check.__name__)
@@ -46,13 +32,8 @@ def test_contract(case, check):
 
 
 @pytest.mark.parametrize("case", OTHERS.values(), ids=OTHERS)
-def test_a_loss_and_an_optimizer_pass_the_checkup(case):
+def test_an_optimizer_passes_the_checkup(case):
     contract.passes_the_checkup(case)
-
-
-@pytest.mark.parametrize("case", CAUGHT.values(), ids=CAUGHT)
-def test_a_wrong_form_is_caught(case):
-    contract.is_caught(case)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -224,148 +205,6 @@ def test_gamma_decides_whether_the_radial_basis_beats_relu(seed):
     (more, relu, _), (fewer, two, _), (_, eight, _) = figures(shown(MODULE, "ring", seed=seed).printed)
     assert fewer < more
     assert two < relu < eight
-
-
-# --- the loss ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.proves(
-    "`quantile * error` of targets above the prediction, and `(quantile - 1) * error` of those below",
-    "`call` returns one value for each sample, so that `sample_weight` works, and Keras takes the mean.",
-)
-@pytest.mark.parametrize("quantile", [0.1, 0.5, 0.9])
-def test_quantile_loss_against_numpy(quantile):
-    y_true, y_pred = rng().normal(size=(2, 6, 3))
-    error = y_true - y_pred
-    expected = np.where(error > 0, quantile * error, (quantile - 1) * error).mean(axis=-1)
-    loss = QuantileLoss(quantile, reduction=None)
-    assert loss(y_true, y_pred).shape == (6,)
-    np.testing.assert_allclose(loss(y_true, y_pred), expected, rtol=1e-5)
-    np.testing.assert_allclose(QuantileLoss(quantile)(y_true, y_pred), expected.mean(), rtol=1e-5)
-    weight = np.array([1.0, 0, 0, 2, 0, 0])
-    weighted = QuantileLoss(quantile)(y_true, y_pred, sample_weight=weight)
-    np.testing.assert_allclose(weighted, np.mean(weight * expected), rtol=1e-5)
-    for shape in ((6, 3), (6, 4, 1)):
-        targets, predictions = tf.ones(shape), tf.zeros(shape)
-        outputs = loss.call(targets, predictions)
-        shapes.check_docstring(QuantileLoss, [targets, predictions], outputs, layer=loss)
-
-
-def test_half_of_the_median_loss_is_the_absolute_error():
-    y_true, y_pred = rng().normal(size=(2, 6, 3))
-    np.testing.assert_allclose(
-        2 * QuantileLoss(0.5)(y_true, y_pred), keras.losses.MeanAbsoluteError()(y_true, y_pred), rtol=1e-5
-    )
-
-
-@pytest.mark.proves("The pinball loss, least where `quantile` of the targets lie below.")
-@pytest.mark.parametrize("quantile", [0.1, 0.9])
-def test_the_loss_is_least_at_the_quantile(quantile):
-    y = rng().normal(size=(2000, 1))
-    candidates = np.linspace(-3, 3, 301)
-    losses = QuantileLoss(quantile, reduction=None)(np.repeat(y.T, 301, 0), np.repeat(candidates[:, None], 2000, 1))
-    assert candidates[np.argmin(losses)] == pytest.approx(np.quantile(y, quantile), abs=0.03)
-
-
-@pytest.mark.proves(
-    "Trained with `mse`, a model predicts the mean. A promise to a customer needs a quantile: "
-    "the time that nine deliveries of ten don't exceed.",
-    "The baseline without a custom loss is the predicted mean plus a margin. "
-    "The margin is chosen so that nine of ten training deliveries are in time:",
-    "With the margin, about nine of ten unseen deliveries are in time: more for near customers, "
-    "and fewer for far ones. The quantile loss comes within 0.03 of 0.9 for both.",
-    "Distances, and the hours it took: the farther, the less sure.",
-)
-def test_the_quantile_loss_keeps_the_promise_near_and_far(seed):
-    page = shown(MODULE, "coverage", seed=seed)
-    _mse, margin, quantile = figures(page.printed.replace("0.9 quantile", "quantile"))
-    far, hours, unseen, took = (page[name] for name in ("far", "hours", "unseen", "took"))
-    exact = (10 + 20 * unseen + 2 * (1 + 6 * unseen)) / 60  # the mean of the gamma distribution is 2 * its scale
-    np.testing.assert_allclose(page["mean"](unseen), exact, atol=0.03)
-    assert np.mean(hours <= page["mean"](far) + page["margin"]) == pytest.approx(0.9, abs=0.001)
-    assert margin[0] == pytest.approx(0.9, abs=0.02)
-    assert margin[1] > 0.93
-    assert margin[2] < 0.87
-    assert quantile == pytest.approx([0.9, 0.9, 0.9], abs=0.03)
-    unsure = took - exact
-    assert unsure[unseen > 0.5].std() > 1.5 * unsure[unseen < 0.5].std()
-
-
-@pytest.mark.proves(
-    "If the targets have the shape `(batch,)` and the predictions `(batch, 1)`, this loss adds the missing axis. "
-    "Keras adds it for its built-in losses and for a function, but not for a subclass of `Loss` that overrides `call`. "
-    "Without the axis, each target is silently compared with each prediction:",
-    "Targets of (batch,) would be broadcast against (batch, 1).",
-)
-def test_who_aligns_the_targets():
-    """In `compile`: targets of (batch,), predictions of (batch, 1)."""
-    unaligned = shown(MODULE, "ranks", far=np.ones((100, 1)), hours=np.ones((100, 1)), model=ops.ones_like)
-    x, y = rng().normal(size=(2, 12, 1))
-
-    def pinball(y_true, y_pred):
-        return ops.mean(ops.maximum(0.9 * (y_true - y_pred), -0.1 * (y_true - y_pred)), axis=-1)
-
-    each = y[None, :, 0] - x  # each target with each prediction
-    every = np.maximum(0.9 * each, -0.1 * each).mean()
-    own = np.maximum(0.9 * (y - x), -0.1 * (y - x)).mean()
-
-    def reported(loss, targets):
-        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="ones")])
-        model.compile(loss=loss)
-        return model.evaluate(x, targets, verbose=0)
-
-    found = {}
-    for name, loss in {
-        "ours": QuantileLoss(0.9),
-        "function": pinball,
-        "class": unaligned["Unaligned"](0.9),
-        "Keras's": keras.losses.MeanSquaredError(),
-    }.items():
-        found[name] = [reported(loss, targets) for targets in (y, y[:, 0])]
-    assert found["ours"] == found["function"] == pytest.approx([own, own], rel=1e-4)
-    assert found["class"] == pytest.approx([own, every], rel=1e-4)
-    assert found["Keras's"][0] == pytest.approx(found["Keras's"][1])
-
-
-@pytest.mark.proves("or if targets and predictions have different shapes.")
-@pytest.mark.parametrize("targets", [(2, 6), (3, 4), (12,), (6,), (6, 1), (6, 2, 1), (6, 2, 2)])
-def test_targets_that_do_not_fit_raise(targets):
-    with pytest.raises(ValueError, match="incompatible"):
-        QuantileLoss(0.9)(np.ones(targets), np.ones((6, 2)))
-
-
-@pytest.mark.proves("Targets may leave out a last axis of 1.")
-def test_targets_may_leave_out_an_axis_of_1():
-    y_true, y_pred = rng().normal(size=(2, 6, 5, 1))
-    whole = QuantileLoss(0.3)(y_true, y_pred)
-    assert float(QuantileLoss(0.3)(y_true[..., 0], y_pred)) == pytest.approx(float(whole))
-
-    @tf.function(input_signature=[tf.TensorSpec((None,)), tf.TensorSpec((None, 1))])
-    def unknown(y_true, y_pred):
-        return QuantileLoss(0.3)(y_true, y_pred)
-
-    given = y_true[:, 0, 0].astype("float32"), y_pred[:, 0].astype("float32")
-    assert float(unknown(*given)) == pytest.approx(float(QuantileLoss(0.3)(*given)))
-
-
-@pytest.mark.proves("ValueError: If `quantile` isn't between 0 and 1")
-@pytest.mark.parametrize("quantile", [0, 1, 1.5, -0.1])
-def test_quantile_loss_refuses_what_is_no_quantile(quantile):
-    with pytest.raises(ValueError, match="`quantile` must be between 0 and 1"):
-        QuantileLoss(quantile)
-
-
-def test_quantile_loss_keeps_its_config():
-    loss = QuantileLoss(0.75, name="late", reduction="sum")
-    copy = QuantileLoss.from_config(loss.get_config())
-    assert (copy.quantile, copy.name, copy.reduction) == (0.75, "late", "sum")
-
-
-@pytest.mark.proves("The `dtype` of a loss isn't recorded even with it, as for the built-in losses.")
-@pytest.mark.parametrize("loss", [QuantileLoss(0.7, dtype="float64"), keras.losses.MeanSquaredError(dtype="float64")])
-def test_the_dtype_of_a_loss_does_not_come_back(loss):
-    assert loss.dtype == "float64"
-    assert type(loss).from_config(loss.get_config()).dtype == "float32"
 
 
 # --- the optimizer ----------------------------------------------------------------------------------------------------
@@ -551,7 +390,7 @@ def test_it_trains_compiled_by_xla():
     for jit_compile in (False, True):
         keras.utils.set_random_seed(1)
         model = keras.Sequential([keras.Input((4,)), SharedDepth(2), RadialBasis(5), keras.layers.Dense(1)])
-        model.compile(optimizer=NormalizedMomentum(0.05), loss=QuantileLoss(0.9), jit_compile=jit_compile)
+        model.compile(optimizer=NormalizedMomentum(0.05), loss="mse", jit_compile=jit_compile)
         losses[jit_compile] = model.fit(x, x[:, 0], epochs=3, shuffle=False, verbose=0).history["loss"]
     np.testing.assert_allclose(losses[True], losses[False], rtol=1e-4)
 
@@ -561,7 +400,7 @@ def test_it_trains_compiled_by_xla():
 
 def compiled_model(x, y) -> keras.Model:
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    model.compile(optimizer=NormalizedMomentum(0.02, momentum=0.5), loss=QuantileLoss(0.75))
+    model.compile(optimizer=NormalizedMomentum(0.02, momentum=0.5), loss="mse")
     model.fit(x, y, epochs=2, shuffle=False, verbose=0)
     return model
 
@@ -572,7 +411,6 @@ def load_and_train(path: Path, x, y) -> dict:
     model = keras.saving.load_model(path)
     found = {
         "momentum": model.optimizer.momentum,
-        "quantile": model.loss.quantile,
         "averages": [np.asarray(average) for average in model.optimizer.averages],
         "evaluate": model.evaluate(x, y, verbose=0),
     }
@@ -581,7 +419,8 @@ def load_and_train(path: Path, x, y) -> dict:
 
 
 @pytest.mark.proves(
-    "A compiled model is saved with its loss and its optimizer, and both come back with what `get_config` records:"
+    "A compiled model is saved with its optimizer and its averages. "
+    "The optimizer comes back with what `get_config` records:"
 )
 def test_a_compiled_model_comes_back_in_a_new_process_and_trains_on(tmp_path, fresh_process):
     x, y = rng().normal(size=(2, 64, 1)).astype("float32")
@@ -589,7 +428,7 @@ def test_a_compiled_model_comes_back_in_a_new_process_and_trains_on(tmp_path, fr
     model.save(tmp_path / "model.keras")
     found = fresh_process.submit(load_and_train, tmp_path / "model.keras", x, y).result()
 
-    assert (found["momentum"], found["quantile"]) == (0.5, 0.75)
+    assert found["momentum"] == 0.5
     averages = [np.asarray(average) for average in model.optimizer.averages]
     assert all(np.abs(average).max() > 0 for average in averages)
     contract.assert_same(found["averages"], averages)
@@ -604,30 +443,20 @@ class Forgets(NormalizedMomentum):
         return keras.optimizers.Optimizer.get_config(self)
 
 
-@keras.saving.register_keras_serializable(package="tests")
-class ForgetsItsQuantile(QuantileLoss):
-    def __init__(self, quantile=0.9, **kwargs):
-        super().__init__(quantile, **kwargs)
-
-    def get_config(self):
-        return keras.losses.Loss.get_config(self)
-
-
 @pytest.mark.proves(
-    "Of a loss or an optimizer, it records only those of the base class: without `get_config`, an optimizer's "
-    "`momentum` of 0.5 silently comes back as the default of 0.9."
+    "Of an optimizer, as of a loss, it records only those of the base class: without `get_config`, a `momentum` of 0.5 "
+    "silently comes back as the default of 0.9."
 )
 def test_without_get_config_the_default_comes_back_and_nothing_is_said(tmp_path, recwarn):
     x, y = rng().normal(size=(2, 64, 1)).astype("float32")
     model = compiled_model(x, y)
-    model.compile(optimizer=Forgets(0.02, momentum=0.5), loss=ForgetsItsQuantile(0.75))
+    model.compile(optimizer=Forgets(0.02, momentum=0.5), loss="mse")
     model.fit(x, y, verbose=0)
     model.save(tmp_path / "model.keras")
     recwarn.clear()
     reloaded = keras.saving.load_model(tmp_path / "model.keras")
     assert not [warning for warning in recwarn if not issubclass(warning.category, DeprecationWarning)]
     assert (model.optimizer.momentum, reloaded.optimizer.momentum) == (0.5, 0.9)
-    assert (model.loss.quantile, reloaded.loss.quantile) == (0.75, 0.9)
 
 
 @pytest.mark.proves("Keras records the simple arguments of a layer without it.")
