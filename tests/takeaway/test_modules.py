@@ -20,6 +20,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from engine.prove import records
+from engine.publish import html
 from engine.site import Piece, pieces
 from tests.site import AS_A_READER, SITE
 from tests.takeaway import shell
@@ -80,6 +81,33 @@ def test_an_interpreter_prints_the_same(address, tmp_path):
     env = AS_A_READER
     done = subprocess.run(command, input=text, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
     assert done.stdout.split() == recorded("layers/custom_layer.py")
+
+
+PROGRAMS = ("layers/custom_layer", "models/custom_model", "models/multiple_inputs_outputs")
+"""The pages that begin with a program to copy."""
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_first_block_of_a_page_is_a_program_that_runs_as_it_is_pasted(name, built, process):
+    """It stands above all but what says when to use it, is seen whole, and prints what stands under it."""
+    page = (built / f"{name}.html").read_text(encoding="utf-8")
+    (language, text), (_, printed), *_ = html.shown_in(page).code
+    assert language == "python"
+    assert process.call(shell.script, text).split() == printed.split()
+
+    assert 30 <= len(text.splitlines()) <= 50
+    assert all(part in text for part in ("import keras\n", ".compile(", ".fit(", ".save(", "load_model("))
+    docstrings = [ast.get_docstring(node) for node in ast.parse(text).body if isinstance(node, DEFINED)]
+    assert docstrings
+    assert all(len(docstring.splitlines()) <= 2 for docstring in docstrings)
+
+    body = BeautifulSoup(page, "html.parser").article
+    assert body.h2.get_text().removesuffix("¶") == "A complete program"
+    assert body.table.find_previous("h2") is not body.h2
+    assert body.find("pre").find_previous("h2") is body.h2
+
+
+DEFINED = (ast.ClassDef, ast.FunctionDef)
 
 
 def test_a_downloaded_tool_links_to_the_site_that_offers_it(address, built, tmp_path):
