@@ -10,7 +10,7 @@ from keras import ops
 class BalancedAccuracy(keras.metrics.Metric):
     """The accuracy within each class, averaged over the classes that occurred.
 
-    Targets are class indices of shape ``(batch,)`` or ``(batch, 1)``.
+    Targets are class indices, with or without a last axis of 1.
     """
 
     def __init__(self, classes, name="balanced_accuracy", **kwargs):

@@ -116,7 +116,7 @@ def balanced(labels, predicted, weights=None) -> float:
 @pytest.mark.proves(
     "Balanced accuracy averages the accuracies within the classes:",
     "The accuracy within each class, averaged over the classes that occurred.",
-    "Targets are class indices of shape `(batch,)` or `(batch, 1)`.",
+    "Targets are class indices, with or without a last axis of 1.",
 )
 @pytest.mark.parametrize("classes", [2, 3, 7])
 @pytest.mark.parametrize("dtype", ["int64", "uint8", "float32"])
@@ -613,7 +613,7 @@ def test_a_loop_resets_the_metric_itself():
 
 
 @keras.saving.register_keras_serializable(package="tests")
-class Forgets(BalancedAccuracy):
+class ForgetsItsClasses(BalancedAccuracy):
     def __init__(self, classes=3, **kwargs):
         super().__init__(classes, **kwargs)
 
@@ -655,7 +655,7 @@ def test_what_a_file_holds_of_a_metric(tmp_path, fresh_process, recwarn):
     copy = keras.saving.load_model(path)
     assert not any(np.any(variable.numpy()) for one in copy.metrics for variable in one.variables)
     recwarn.clear()
-    saved(Forgets(7))
+    saved(ForgetsItsClasses(7))
     reloaded = keras.saving.load_model(path)
     reloaded.evaluate(x, y, verbose=0)
     assert reloaded.metrics[1].metrics[0].classes == 3
