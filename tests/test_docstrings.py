@@ -66,6 +66,7 @@ class Read:
 )
 check_your_own = Read("errors/check_your_own")
 custom_loss = Read("training/custom_loss")
+train_step = Read("training/train_step")
 (diffusion, equation, image, transformer, autoencoder) = (
     Read(f"tutorials/{name}")
     for name in ("diffusion", "equation_to_layer", "image_and_table", "transformer", "variational_autoencoder")
@@ -148,7 +149,8 @@ CASES = [
     layer(custom_loss.Rebuilding, 3),
     layer(when_to_use.SkipBlock, 3),
     layer(when_to_use.Snake),
-    layer(when_to_use.AdversarialClassifier, 0.1),
+    layer(train_step.AdversarialClassifier, 0.1),
+    layer(train_step.JudgedMoved, 0.1),
     layer(disadvantages.FeatureNorm),
     layer(disadvantages.TimeAttention),
     function(disadvantages.running_mean),
