@@ -1,6 +1,6 @@
 """Custom `train_step`, `test_step` and `predict_step`, inside `fit`."""
 
-# --8<-- [start:program]
+# --8<-- [start:own_step]
 import keras
 import numpy as np
 import tensorflow as tf
@@ -37,23 +37,7 @@ def make_model(model_class):
     return model
 
 
-if __name__ == "__main__":
-    x = np.random.default_rng(7).normal(size=(330, 4)).astype("float32")
-    y = (x[:, :1] > x[:, 1:2]).astype("float32")
-    options = {"epochs": 5, "validation_split": 0.2, "verbose": 0}
-    options["class_weight"] = {0: 1.0, 1: 3.0}
-
-    expected = make_model(keras.Model).fit(x, y, **options).history
-    model = make_model(OwnStep)
-    for name, values in model.fit(x, y, **options).history.items():
-        difference = np.max(np.abs(np.subtract(values, expected[name])))
-        print(f"{name}: {values[-1]:.2f}, {difference:.5f} from that of fit")
-
-    model.save("own_step.keras")
-    reloaded = keras.saving.load_model("own_step.keras")
-    same = np.allclose(reloaded(x), model(x))
-    print(f"reloaded as {type(reloaded).__name__}, same outputs: {same}")
-    # --8<-- [end:program]
+# --8<-- [end:own_step]
 
 
 # --8<-- [start:adversarial]
@@ -134,6 +118,24 @@ class JudgedMoved(AdversarialClassifier):
 
 
 if __name__ == "__main__":
+    # --8<-- [start:program]
+    x = np.random.default_rng(7).normal(size=(330, 4)).astype("float32")
+    y = (x[:, :1] > x[:, 1:2]).astype("float32")
+    options = {"epochs": 5, "validation_split": 0.2, "verbose": 0}
+    options["class_weight"] = {0: 1.0, 1: 3.0}
+
+    expected = make_model(keras.Model).fit(x, y, **options).history
+    model = make_model(OwnStep)
+    for name, values in model.fit(x, y, **options).history.items():
+        difference = np.max(np.abs(np.subtract(values, expected[name])))
+        print(f"{name}: {values[-1]:.2f}, {difference:.5f} from that of fit")
+
+    model.save("own_step.keras")
+    reloaded = keras.saving.load_model("own_step.keras")
+    same = np.allclose(reloaded(x), model(x))
+    print(f"reloaded as {type(reloaded).__name__}, same outputs: {same}")
+    # --8<-- [end:program]
+
     # --8<-- [start:attacked]
     def sample(size):
         y = np.random.randint(2, size=(size, 1))

@@ -1,12 +1,15 @@
 """A training loop from scratch: metrics, validation, early stopping, resume."""
 
-# --8<-- [start:program]
+# --8<-- [start:imports]
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
+# --8<-- [end:imports]
+
 if __name__ == "__main__":
+    # --8<-- [start:program]
     keras.utils.set_random_seed(7)
     x = np.random.uniform(-1, 1, size=(410, 1)).astype("float32")
     y = 3 * x + 1 + np.random.normal(0, 0.1, x.shape).astype("float32")

@@ -222,7 +222,7 @@ def test_it_is_equal_to_fit_under_xla():
 
 def without(*changes: tuple[str, str]) -> type[keras.Model]:
     """The class that is shown, with some of its text exchanged."""
-    text = sections(SITE.root / "snippets/training/train_step.py")["program"].text
+    text = sections(SITE.root / "snippets/training/train_step.py")["own_step"].text
     found = next(node for node in ast.parse(text).body if isinstance(node, ast.ClassDef))
     found.decorator_list = []
     text = ast.unparse(found)
