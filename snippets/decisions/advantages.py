@@ -85,56 +85,6 @@ class RadialBasis(keras.layers.Layer):
 # --8<-- [end:radial_basis]
 
 
-# --8<-- [start:normalized_momentum]
-@keras.saving.register_keras_serializable(package="guide")
-class NormalizedMomentum(keras.optimizers.Optimizer):
-    """Steps of one length, in the direction of the averaged gradient.
-
-    ``average = momentum * average + (1 - momentum) * gradient``, then
-    ``weight -= learning_rate * average / |average|``: Cutkosky and Mehta,
-    "Momentum Improves Normalized SGD", 2020, arXiv:2002.03305.
-
-    Args:
-        learning_rate: Length of the step of each weight tensor. Weight decay
-            comes on top.
-        momentum: Share of the average that is kept at each step.
-
-    Raises:
-        ValueError: If ``momentum`` is below 0, or is 1 or more.
-    """
-
-    def __init__(self, learning_rate=0.01, momentum=0.9, **kwargs):
-        super().__init__(learning_rate=learning_rate, **kwargs)
-        if not 0 <= momentum < 1:
-            raise ValueError("`momentum` must be at least 0 and less than 1.")
-        self.momentum = momentum
-
-    def build(self, variables):
-        if self.built:
-            return
-        super().build(variables)
-        self.averages = self.add_optimizer_variables(variables, "average")
-
-    def update_step(self, gradient, variable, learning_rate):
-        average = self.averages[self._get_variable_index(variable)]
-        fresh = ops.multiply(gradient, 1 - self.momentum)
-        self.assign(average, ops.add(self.momentum * average, fresh))
-
-        wide = keras.backend.result_type(variable.dtype, "float32")
-        step = ops.cast(average, wide)
-        # First to a size whose squares neither overflow nor vanish.
-        step = ops.divide_no_nan(step, ops.max(ops.abs(step)))
-        step = ops.divide_no_nan(step, ops.norm(ops.ravel(step)))
-        step = ops.multiply(learning_rate, step)
-        self.assign_sub(variable, ops.cast(step, variable.dtype))
-
-    def get_config(self):
-        return {**super().get_config(), "momentum": self.momentum}
-
-
-# --8<-- [end:normalized_momentum]
-
-
 if __name__ == "__main__":
     # --8<-- [start:count]
     for times in (1, 4, 16):
@@ -211,36 +161,3 @@ if __name__ == "__main__":
         print(f"{name}: {model.count_params()} numbers to train, ", end="")
         print(f"{right:.2f} right on 2000 unseen points")
     # --8<-- [end:ring]
-
-    # --8<-- [start:steps]
-    for make in (
-        keras.optimizers.SGD,
-        keras.optimizers.Adam,
-        keras.optimizers.Lion,
-        NormalizedMomentum,
-    ):
-        print(f"{make.__name__}:", end="")
-        for scale in (1.0, 1000.0, 0.01):
-            weight = keras.Variable([0.0, 0.0])
-            gradient = ops.multiply(scale, [-4.0, -3.0])
-            make(0.5).apply([gradient], [weight])
-            x, y = weight.numpy().round(3)
-            print(f" ({x:g}, {y:g})", end="")
-        print()
-    # --8<-- [end:steps]
-
-    # --8<-- [start:reload]
-    x = np.random.normal(size=(100, 1)).astype("float32")
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    model.compile(optimizer=NormalizedMomentum(0.02, momentum=0.5), loss="mse")
-    model.fit(x, 2 * x, verbose=0)
-    model.save("compiled.keras")
-    reloaded = keras.saving.load_model("compiled.keras")
-
-    print("optimizer:", type(reloaded.optimizer).__name__, end="")
-    print(f", momentum {reloaded.optimizer.momentum}")
-    for one in (model, reloaded):  # a further epoch, from the same averages
-        one.fit(x, 2 * x, shuffle=False, verbose=0)
-    kernels = [one.layers[0].kernel.numpy() for one in (model, reloaded)]
-    print("same kernel after a further epoch:", np.allclose(*kernels))
-    # --8<-- [end:reload]

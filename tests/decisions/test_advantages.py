@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -13,7 +11,7 @@ import tensorflow as tf
 from keras import ops
 
 from snippets.decisions import disadvantages
-from snippets.decisions.advantages import NormalizedMomentum, RadialBasis, SharedDepth
+from snippets.decisions.advantages import RadialBasis, SharedDepth
 from tests import contract
 from tests.shown import shown
 
@@ -22,18 +20,12 @@ CASES = {
     "SharedDepth": contract.Layer(lambda **kw: SharedDepth(3, **kw), inputs=[(4,), (None, 4)]),
     "RadialBasis": contract.Layer(lambda **kw: RadialBasis(3, gamma=0.5, **kw), inputs=[(4,), (7, 4), (2, 5, 4)]),
 }
-OTHERS = {"NormalizedMomentum": contract.Other(lambda **kw: NormalizedMomentum(**kw))}
 
 
 @pytest.mark.parametrize("check", contract.LAYER, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_contract(case, check):
     check(case)
-
-
-@pytest.mark.parametrize("case", OTHERS.values(), ids=OTHERS)
-def test_an_optimizer_passes_the_checkup(case):
-    contract.passes_the_checkup(case)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -205,261 +197,3 @@ def test_gamma_decides_whether_the_radial_basis_beats_relu(seed):
     (more, relu, _), (fewer, two, _), (_, eight, _) = figures(shown(MODULE, "ring", seed=seed).printed)
     assert fewer < more
     assert two < relu < eight
-
-
-# --- the optimizer ----------------------------------------------------------------------------------------------------
-
-
-def by_hand(weights, gradients, learning_rate, momentum) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    averages = [np.zeros_like(weight) for weight in weights]
-    for step in gradients:
-        for index, gradient in enumerate(step):
-            averages[index] = momentum * averages[index] + (1 - momentum) * gradient
-            weights[index] = weights[index] - learning_rate * averages[index] / np.linalg.norm(averages[index])
-    return weights, averages
-
-
-@pytest.mark.proves(
-    "`average = momentum * average + (1 - momentum) * gradient`, then `weight -= learning_rate * average / |average|`",
-    "An optimizer creates its variables in `build` and updates one weight in `update_step`.",
-)
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_normalized_momentum_against_numpy(momentum):
-    start = [rng().normal(size=(4, 3)), rng().normal(size=(3,))]
-    gradients = [[rng().normal(size=(4, 3)) * scale, rng().normal(size=(3,))] for scale in (1, -3, 10, 0.1)]
-    variables = [keras.Variable(weight) for weight in start]
-    optimizer = NormalizedMomentum(0.05, momentum)
-    for step in gradients:
-        optimizer.apply([tf.constant(gradient, "float32") for gradient in step], variables)
-    weights, averages = by_hand(start, gradients, 0.05, momentum)
-    for variable, expected in zip([*variables, *optimizer.averages], [*weights, *averages], strict=True):
-        np.testing.assert_allclose(variable, expected, rtol=1e-4, atol=1e-5)
-
-    held = len(optimizer.variables)
-    optimizer.build(variables)
-    assert len(optimizer.variables) == held == 2 + 2  # with the iterations and the learning rate
-
-
-def test_the_defaults_of_the_optimizer():
-    optimizer = NormalizedMomentum()
-    assert float(optimizer.learning_rate) == pytest.approx(0.01)
-    assert optimizer.momentum == 0.9
-
-
-@pytest.mark.proves("ValueError: If `momentum` is below 0, or is 1 or more.")
-@pytest.mark.parametrize("momentum", [-0.1, 1, 1.5])
-def test_a_momentum_that_never_settles_is_refused(momentum):
-    with pytest.raises(ValueError, match="`momentum` must be at least 0 and less than 1"):
-        NormalizedMomentum(momentum=momentum)
-
-
-def step_lengths(gradients, dtype="float32", **options) -> list[float]:
-    variable = keras.Variable([0.0, 0.0], dtype=dtype)
-    optimizer, lengths = NormalizedMomentum(0.5, **options), []
-    for gradient in gradients:
-        before = np.asarray(variable.numpy(), "float64")
-        optimizer.apply([tf.constant(gradient, dtype)], [variable])
-        lengths.append(np.linalg.norm(np.asarray(variable.numpy(), "float64") - before))
-    return lengths
-
-
-@pytest.mark.proves("This optimizer keeps the direction, and its step has the length of the learning rate.")
-@pytest.mark.parametrize("scale", [1e-30, 5e-19, 1e-3, 1.0, 1e3, 5e20, 1e30])
-def test_a_step_has_one_length_whatever_the_size_of_the_gradient(scale):
-    assert step_lengths([[4 * scale, 3 * scale]]) == pytest.approx([0.5])
-    # And after a spike: its direction is kept, and the steps go on.
-    assert step_lengths([[5e20, 0.0], [0.0, scale], [0.0, scale]]) == pytest.approx([0.5] * 3)
-
-
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
-def test_a_step_has_one_length_in_each_dtype(dtype):
-    for scale in (5e-4, 1.0, 1e3):
-        assert step_lengths([[4 * scale, 3 * scale]], dtype) == pytest.approx([0.5], rel=0.01)
-
-
-@pytest.mark.proves(
-    "Both hold for each weight tensor alone, and weight decay comes on top.",
-    "Length of the step of each weight tensor. Weight decay comes on top.",
-)
-def test_each_weight_makes_its_own_step_and_decay_is_added():
-    weights = [keras.Variable([0.0]), keras.Variable([0.0])]
-    NormalizedMomentum(0.5).apply([tf.constant([4.0]), tf.constant([3.0])], weights)
-    assert [float(weight.numpy()[0]) for weight in weights] == [-0.5, -0.5]
-    decays = keras.Variable([10.0])
-    NormalizedMomentum(0.1, weight_decay=0.5).apply([tf.ones(1)], [decays])
-    assert float(decays.numpy()[0]) == pytest.approx(10 - 0.5 - 0.1)
-
-
-@pytest.mark.proves(
-    "The first step of each optimizer at a learning rate of 0.5, for the gradient (−4, −3), 1000 times that, "  # noqa: RUF001
-    "and a hundredth:",
-    "The step of SGD grows with the gradient. Those of Adam and Lion hardly depend on its size, but move each "
-    "number by the same amount, and lose the direction.",
-)
-def test_what_the_first_steps_are():
-    sgd, adam, lion, ours = (np.reshape(line, (3, 2)) for line in figures(shown(MODULE, "steps").printed))
-    np.testing.assert_allclose(sgd, 0.5 * np.array([[4, 3], [4000, 3000], [0.04, 0.03]]))
-    np.testing.assert_allclose(adam, np.full((3, 2), 0.5), rtol=1e-3)
-    np.testing.assert_allclose(lion, np.full((3, 2), 0.5))
-    np.testing.assert_allclose(ours, [[0.4, 0.3]] * 3)
-
-
-def test_without_a_gradient_there_is_no_step():
-    variable = keras.Variable([1.0, 2.0])
-    NormalizedMomentum().apply([tf.zeros(2)], [variable])
-    np.testing.assert_array_equal(variable, [1.0, 2.0])
-
-
-def test_the_sparse_gradient_of_an_embedding_is_the_dense_one():
-    results = []
-    for dense in (False, True):
-        table = keras.Variable(np.arange(8.0).reshape(4, 2))
-        optimizer = NormalizedMomentum(0.1)
-        for ids in ([0, 2], [1, 1]):
-            with tf.GradientTape() as tape:
-                loss = tf.reduce_sum(tf.gather(table.value, ids) ** 2)
-            gradient = tape.gradient(loss, table.value)
-            assert isinstance(gradient, tf.IndexedSlices)
-            optimizer.apply([tf.convert_to_tensor(gradient) if dense else gradient], [table])
-        results.append(table.numpy())
-    np.testing.assert_allclose(*results, rtol=1e-6)
-
-
-def test_normalized_momentum_keeps_its_config():
-    schedule = keras.optimizers.schedules.ExponentialDecay(0.5, 10, 0.9)
-    copy = NormalizedMomentum.from_config(
-        NormalizedMomentum(schedule, momentum=0.5, weight_decay=0.01, clipnorm=2.0, name="steady").get_config()
-    )
-    assert (copy.momentum, copy.weight_decay, copy.clipnorm, copy.name) == (0.5, 0.01, 2.0, "steady")
-    assert copy.get_config()["learning_rate"]["config"]["initial_learning_rate"] == 0.5
-
-
-@pytest.mark.proves("Learning rate schedules, clipping and weight decay come from the base class.")
-def test_schedules_clipping_and_weight_decay_come_from_the_base_class():
-    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([0], [1.0, 0.25])
-    variable, optimizer = keras.Variable([0.0]), NormalizedMomentum(schedule)
-    positions = []
-    for _ in range(2):
-        optimizer.apply([tf.ones(1)], [variable])
-        positions.append(float(variable.numpy()[0]))
-    assert positions == pytest.approx([-1.0, -1.25])
-
-    # The first gradient counts 1 instead of 100 in the average: the second one turns it.
-    clipped, free = (keras.Variable([0.0, 0.0]) for _ in range(2))
-    for variable, options in ((clipped, {"clipvalue": 1.0}), (free, {})):
-        optimizer = NormalizedMomentum(0.1, **options)
-        for gradient in ([100.0, 0.0], [0.0, 1.0]):
-            optimizer.apply([tf.constant(gradient)], [variable])
-    assert abs(clipped.numpy()[1]) > 0.05 > abs(free.numpy()[1])
-
-    decays = keras.Variable([10.0])
-    NormalizedMomentum(0.1, weight_decay=0.5).apply([tf.zeros(1)], [decays])
-    assert float(decays.numpy()[0]) == pytest.approx(9.5)
-
-
-WRAPS = (
-    "If the policy of the model is `mixed_float16`, and not only that of its layers, "
-    "`compile` wraps the optimizer in a `LossScaleOptimizer`, unless it gets `auto_scale_loss=False`:"
-)
-
-
-@pytest.mark.proves(WRAPS)
-def test_the_policy_of_layers_alone_does_not_wrap_the_optimizer():
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, dtype="mixed_float16")])
-    model.compile(optimizer=NormalizedMomentum(0.05), loss="mse")
-    assert model.layers[0].compute_dtype == "float16"
-    assert type(model.optimizer) is NormalizedMomentum
-
-
-@pytest.mark.proves(WRAPS)
-def test_it_trains_in_mixed_precision():
-    x = rng().normal(size=(64, 4)).astype("float32")
-    keras.config.set_dtype_policy("mixed_float16")
-    model = keras.Sequential([keras.layers.Dense(1)])
-    model.compile(optimizer=NormalizedMomentum(0.05), loss="mse")
-    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
-    losses = model.fit(x, x.sum(axis=-1, keepdims=True), epochs=10, verbose=0).history["loss"]
-    assert losses[-1] < losses[0] / 2
-    model.compile(optimizer=NormalizedMomentum(0.05), loss="mse", auto_scale_loss=False)
-    assert type(model.optimizer) is NormalizedMomentum
-
-
-def test_it_trains_compiled_by_xla():
-    x = rng().normal(size=(64, 4)).astype("float32")
-    losses = {}
-    for jit_compile in (False, True):
-        keras.utils.set_random_seed(1)
-        model = keras.Sequential([keras.Input((4,)), SharedDepth(2), RadialBasis(5), keras.layers.Dense(1)])
-        model.compile(optimizer=NormalizedMomentum(0.05), loss="mse", jit_compile=jit_compile)
-        losses[jit_compile] = model.fit(x, x[:, 0], epochs=3, shuffle=False, verbose=0).history["loss"]
-    np.testing.assert_allclose(losses[True], losses[False], rtol=1e-4)
-
-
-# --- saving -----------------------------------------------------------------------------------------------------------
-
-
-def compiled_model(x, y) -> keras.Model:
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    model.compile(optimizer=NormalizedMomentum(0.02, momentum=0.5), loss="mse")
-    model.fit(x, y, epochs=2, shuffle=False, verbose=0)
-    return model
-
-
-def load_and_train(path: Path, x, y) -> dict:
-    """Runs in the new process."""
-    importlib.import_module(MODULE)
-    model = keras.saving.load_model(path)
-    found = {
-        "momentum": model.optimizer.momentum,
-        "averages": [np.asarray(average) for average in model.optimizer.averages],
-        "evaluate": model.evaluate(x, y, verbose=0),
-    }
-    model.fit(x, y, shuffle=False, verbose=0)
-    return {**found, "weights": model.get_weights()}
-
-
-@pytest.mark.proves(
-    "A compiled model is saved with its optimizer and its averages. "
-    "The optimizer comes back with what `get_config` records:"
-)
-def test_a_compiled_model_comes_back_in_a_new_process_and_trains_on(tmp_path, fresh_process):
-    x, y = rng().normal(size=(2, 64, 1)).astype("float32")
-    model = compiled_model(x, y)
-    model.save(tmp_path / "model.keras")
-    found = fresh_process.submit(load_and_train, tmp_path / "model.keras", x, y).result()
-
-    assert found["momentum"] == 0.5
-    averages = [np.asarray(average) for average in model.optimizer.averages]
-    assert all(np.abs(average).max() > 0 for average in averages)
-    contract.assert_same(found["averages"], averages)
-    assert found["evaluate"] == pytest.approx(model.evaluate(x, y, verbose=0))
-    model.fit(x, y, shuffle=False, verbose=0)
-    contract.assert_same(found["weights"], model.get_weights())
-
-
-@keras.saving.register_keras_serializable(package="tests")
-class Forgets(NormalizedMomentum):
-    def get_config(self):
-        return keras.optimizers.Optimizer.get_config(self)
-
-
-@pytest.mark.proves(
-    "Of an optimizer, as of a loss, it records only those of the base class: without `get_config`, a `momentum` of 0.5 "
-    "silently comes back as the default of 0.9."
-)
-def test_without_get_config_the_default_comes_back_and_nothing_is_said(tmp_path, recwarn):
-    x, y = rng().normal(size=(2, 64, 1)).astype("float32")
-    model = compiled_model(x, y)
-    model.compile(optimizer=Forgets(0.02, momentum=0.5), loss="mse")
-    model.fit(x, y, verbose=0)
-    model.save(tmp_path / "model.keras")
-    recwarn.clear()
-    reloaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert not [warning for warning in recwarn if not issubclass(warning.category, DeprecationWarning)]
-    assert (model.optimizer.momentum, reloaded.optimizer.momentum) == (0.5, 0.9)
-
-
-@pytest.mark.proves("Keras records the simple arguments of a layer without it.")
-def test_a_layer_records_simple_arguments_by_itself():
-    assert "get_config" not in vars(SharedDepth)
-    assert SharedDepth(7).get_config()["times"] == 7
