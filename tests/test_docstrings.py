@@ -67,6 +67,7 @@ class Read:
 check_your_own = Read("errors/check_your_own")
 custom_loss = Read("training/custom_loss")
 train_step = Read("training/train_step")
+save_and_reload = Read("saving/save_and_reload")
 (diffusion, equation, image, transformer, autoencoder) = (
     Read(f"tutorials/{name}")
     for name in ("diffusion", "equation_to_layer", "image_and_table", "transformer", "variational_autoencoder")
@@ -146,6 +147,7 @@ CASES = [
     ),
     function(custom_loss.weighted_crossentropy, call=of_two),
     layer(custom_loss.Rebuilding, 3),
+    layer(save_and_reload.Shift),
     layer(when_to_use.SkipBlock, 3),
     layer(when_to_use.Snake),
     layer(train_step.AdversarialClassifier, 0.1),

@@ -58,7 +58,7 @@ def problems(site: Site) -> list[Problem]:
     return [*found, *releases.problems(site)]
 
 
-ELSEWHERE = re.compile(r"(/|~|\.\.(/|$)|[a-z]+://)\S*$")
+ELSEWHERE = re.compile(r"(/\S|~|\.\.(/|$)|[a-z]+://)\S*$")
 DEFINES = (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef, ast.Assign, ast.AnnAssign)
 OUTPUTS = "Run `make outputs`."
 UNWRITTEN = re.compile(r"\b(TODO|FIXME|TBD|[Ll]orem ipsum)\b")
