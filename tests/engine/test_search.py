@@ -53,7 +53,7 @@ def test_a_comment_that_is_written_otherwise_stays_to_be_told(unmeant):
 def test_the_index_has_them_with_a_server_and_without(tmp_path):
     docs = [
         {"location": "sums.html", "title": "Sums", "text": "<p>Text.</p>"},
-        {"location": "sums.html#two", "title": "<code>add</code>", "text": "<p>More – “so”.</p>"},
+        {"location": "sums.html#two", "title": "<code>add</code>", "text": "<p>More … “so”.</p>"},
         {"location": "sums.html#next", "title": "Where next", "text": "<ul> <li>Sums</li> </ul>"},
         {"location": "other.html#two", "title": "Another", "text": ""},
     ]
