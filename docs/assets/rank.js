@@ -1,8 +1,9 @@
-/* The search engine, fetched when search is first touched. It answers with sections, the one that answers first:
+/* The search engine of the site, fetched when search is first touched. It answers with sections, the one that answers first:
    a heading that says what was asked counts more than a text that mentions it, and a rare word more than a common one.
 
    What a section is found by stands in four places: its heading, the phrases that its source has in a comment
-   `<!-- search: … -->`, the title of its page, and its text. */
+   `<!-- search: … -->`, the title of its page, and its text. How much each counts was tried out on half of the searches
+   that the tests know, and measured on the other half. */
 
 /* --- words ---------------------------------------------------------------------------------------------------------- */
 
@@ -10,7 +11,8 @@ const IRREGULAR = new Map(Object.entries({
   freeze: "froze frozen freezing unfreeze unfroze unfrozen unfreezing", write: "wrote written", build: "built rebuild rebuilt",
   lost: "lose losing loses", keep: "kept", give: "gave given", take: "took taken", make: "made", draw: "drew drawn",
   hide: "hid hidden", run: "ran", learn: "learnt", know: "known", shrink: "shrank shrunk", slow: "slower slowly slowest",
-  fast: "faster fastest", matrix: "matrices", axis: "axes", index: "indices", child: "children", functional: "functional", register: "registration", explode: "explosion explosions",
+  fast: "faster fastest", matrix: "matrices", axis: "axes", index: "indices", child: "children",
+  functional: "functional", register: "registration", explode: "explosion explosions",
   operation: "op ops operator operators", parameter: "param params", dimension: "dim dims", argument: "arg args",
   configuration: "config configs", function: "func fn", normalization: "norm", initialization: "init",
   tensorflow: "tf", raise: "throw thrown throws", error: "exception", retrace: "retracing retraced",
@@ -78,7 +80,7 @@ const NAMED = /\b(?:[A-Z]\w*(?:Error|Exception|Warning|Interrupt)|Exception enco
 const QUOTED = /(?<!\w)(['"`])[^'"`]+\1|\b\w+\.__init__|<class [^>]+>/g;
 
 function messageIn(text) {
-  const plain = text.replace(/<class '[^>]*>/g, " ").replace(/\bconfig=\{.*\}/g, " ").replace(/\b(?:Call arguments|Arguments) received by.*/s, " ")
+  const plain = text.replace(/<class '[^>]*>|\bconfig=\{.*\}/g, " ").replace(/\b(?:Call arguments|Arguments) received by.*/s, " ")
     .replace(/Exception encountered when calling [\w.'"() ]+?\.(?= |$|\p{Lu})/gu, " ");
   const starts = [FRAME, NAMED].flatMap((mark) => [...plain.matchAll(mark)].map((match) => match.index + match[0].length));
   for (const start of starts.sort((one, other) => other - one)) {
@@ -321,7 +323,8 @@ class Ranking {
     const weigh = (terms) => [...new Set(terms)].reduce((total, term) => total + (wanted.get(term) ?? 0), 0);
     const marked = (html) => html.replace(/<[^>]*>|&#?\w+;|[\p{L}\p{N}_]+/gu, (part) =>
       !/^[<&]/.test(part) && taken(part).terms.some((term) => wanted.has(term)) ? `<mark>${part}</mark>` : part);
-    const [first, second] = piecesOf(text).map((html, i) => ({ i, ...clipped(html, weigh) })).sort((one, other) => other.weight - one.weight || one.i - other.i);
+    const [first, second] = piecesOf(text).map((html, i) => ({ i, ...clipped(html, weigh) }))
+      .sort((one, other) => other.weight - one.weight || one.i - other.i);
     const pieces = [first, second].filter((piece) => piece && (piece === first || piece.weight > first.weight / 2));
     return {
       location,
