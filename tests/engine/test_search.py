@@ -71,4 +71,4 @@ def test_the_index_has_them_with_a_server_and_without(tmp_path):
 
 def test_a_module_is_taken_away_without_them():
     module = "# %% [markdown]\n# # Sums\n# <!-- search: adding up -->\n# <!-- search lacks: minus -->\n# Text.\n"
-    assert takeaway.script(module, SITE).endswith("# %% [markdown]\n# # Sums\n# Text.\n")
+    assert takeaway.script(module, "tutorials/x.py", SITE).endswith("# %% [markdown]\n# # Sums\n# Text.\n")
