@@ -67,7 +67,7 @@ def test_each_page_tells_the_versions_of_the_lock(built, page):
         version = re.search(rf"^{package}==(\S+)$", lock, re.MULTILINE)[1]
         assert importlib.metadata.version(package) == version
     tensorflow, keras = (importlib.metadata.version(package) for package in ("tensorflow", "keras"))
-    assert f"Proved with TensorFlow {tensorflow} and Keras {keras}" in built_page(built, page)
+    assert f"With TensorFlow {tensorflow} and Keras {keras}" in built_page(built, page)
 
 
 @each_page
