@@ -15,6 +15,8 @@
     `html`      the built page as the last witness: what a reader sees is what ran, and no link leads nowhere
     `takeaway`  each page as Markdown and as a notebook, and its module as a script
     `releases`  what readers of another release are told
+    `proof`     how much of a page ran, and which test proves what
+    `search`    what a section is found by beside its own words
     `pages`     a tutorial as a page; what makes every page fast, private and at home on any host
     `cards`     what a shared link shows
 
