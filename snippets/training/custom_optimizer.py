@@ -65,9 +65,16 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
         peak: The highest rate.
         warmup: Number of steps until it is reached.
         total: Number of steps until the rate is 0, and stays there.
+
+    Raises:
+        ValueError: If ``warmup`` is below 0, or isn't less than ``total``.
     """
 
     def __init__(self, peak, warmup, total):
+        if not 0 <= warmup < total:
+            raise ValueError(
+                "`warmup` must be at least 0 and less than `total`."
+            )
         self.peak = peak
         self.warmup = warmup
         self.total = total
