@@ -51,9 +51,16 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
         peak: The highest rate.
         warmup: Number of steps until it is reached.
         total: Number of steps until the rate is 0, and stays there.
+
+    Raises:
+        ValueError: If ``warmup`` is below 0, or isn't less than ``total``.
     """
 
     def __init__(self, peak, warmup, total):
+        if not 0 <= warmup < total:
+            raise ValueError(
+                "`warmup` must be at least 0 and less than `total`."
+            )
         self.peak = peak
         self.warmup = warmup
         self.total = total
@@ -74,6 +81,9 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
 
 
 # --8<-- [start:layerwise_adam]
+from pathlib import PurePosixPath
+
+
 @keras.saving.register_keras_serializable(package="guide")
 class LayerwiseAdam(keras.optimizers.Adam):
     """Adam with a rate of its own for some layers.
@@ -94,12 +104,12 @@ class LayerwiseAdam(keras.optimizers.Adam):
         if self.built:
             return
         super().build(variables)
-        paths = [variable.path.split("/") for variable in variables]
+        paths = [PurePosixPath(variable.path).parts for variable in variables]
         for name in self.factors:
             if not any(name in path for path in paths):
                 raise ValueError(f"No weight is in a layer named {name!r}.")
         self.of_each = []
-        for path in paths:  # as ["sequential", "head", "kernel"]
+        for path in paths:  # as ("sequential", "head", "kernel")
             named = [name for name in path if name in self.factors]
             self.of_each.append(self.factors[named[-1]] if named else 1.0)
 

@@ -449,22 +449,20 @@ def test_the_schedule_is_the_formula_and_the_built_in(sizes):
     rate, decay = WarmupCosine(*sizes), keras.optimizers.schedules.CosineDecay
     built_in = decay(0.0, decay_steps=total - warmup, warmup_target=peak, warmup_steps=warmup)
     compiled = tf.function(rate, input_signature=[tf.TensorSpec((), "int64")])
-    for step in {
-        0,
-        1,
-        warmup // 2,
-        warmup - 1,
-        warmup,
-        warmup + 1,
-        (warmup + total) // 2,
-        total - 1,
-        total,
-        total + 99,
-    }:
+    middle = (warmup + total) // 2
+    for step in {0, 1, warmup // 2, warmup - 1, warmup, warmup + 1, middle, total - 1, total, total + 99}:
         share = min(1, (step - warmup) / (total - warmup))
         expected = peak * (step / warmup if step < warmup else (1 + np.cos(np.pi * share)) / 2)
         for found in (rate(step), rate(tf.constant(step)), compiled(step), built_in(step)):
             assert float(found) == pytest.approx(expected, rel=1e-4, abs=1e-6 * peak)
+
+
+@pytest.mark.proves("ValueError: If `warmup` is below 0, or isn't less than `total`.")
+def test_a_curve_that_never_falls_is_refused():
+    for warmup, total in ((-1, 5), (5, 5), (6, 5)):
+        with pytest.raises(ValueError, match="`warmup` must be at least 0 and less than `total`"):
+            WarmupCosine(0.1, warmup, total)
+    assert [float(WarmupCosine(0.1, 0, 2)(step)) for step in range(3)] == pytest.approx([0.1, 0.05, 0])
 
 
 def test_each_step_of_fit_has_its_rate():
@@ -532,7 +530,8 @@ def test_the_schedule_counts_batches():
 
 @pytest.mark.proves(
     "A rate that depends on the results, and not on the step, takes a callback: `keras.callbacks.ReduceLROnPlateau`, "
-    "or `optimizer.learning_rate = 0.01` in one of your own. With a schedule, setting the rate raises a `TypeError`."
+    "or `optimizer.learning_rate = 0.01` in one of your own. With a schedule, setting it to a number raises a "
+    "`TypeError`."
 )
 def test_a_rate_that_depends_on_the_results():
     class Falls(keras.callbacks.Callback):
@@ -618,9 +617,8 @@ def test_names_that_are_in_no_path(tmp_path, recwarn):
         with pytest.raises(ValueError, match=rf"No weight is in a layer named '{name}'"):
             one_step(model, LayerwiseAdam(0.1, {name: 0.5}), run_eagerly=True)
     model = holding("Sequential")
-    assert one_step(model, LayerwiseAdam(0.1, {"body": 0.01}), run_eagerly=True)["first/bias"] == pytest.approx(
-        0.001, rel=1e-3
-    )
+    moved = one_step(model, LayerwiseAdam(0.1, {"body": 0.01}), run_eagerly=True)
+    assert moved["first/bias"] == pytest.approx(0.001, rel=1e-3)
     model.save(tmp_path / "model.keras")
     with pytest.raises(ValueError, match="No weight is in a layer named"):
         keras.saving.load_model(tmp_path / "model.keras")
@@ -644,9 +642,8 @@ def test_the_body_moves_less(seed):
 
 @pytest.mark.parametrize("options", [{"jit_compile": True}, {"steps_per_execution": 2}], ids=["XLA", "steps"])
 def test_layers_have_their_rates_in_a_graph(options):
-    assert one_step(nested(), LayerwiseAdam(0.1, {"head": 0.5}), **options)["head/bias"] == pytest.approx(
-        0.05, rel=1e-3
-    )
+    moved = one_step(nested(), LayerwiseAdam(0.1, {"head": 0.5}), **options)
+    assert moved["head/bias"] == pytest.approx(0.05, rel=1e-3)
 
 
 def test_the_rates_of_layers_come_back_and_train_on(tmp_path):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -355,8 +358,8 @@ def test_metrics_that_nobody_updates_raise():
 
 
 @pytest.mark.proves(
-    "Of the step above, nothing can be left out.",
-    "`scale_loss` | Under `mixed_float16`, SGD makes steps that are 32768 times too small, silently.",
+    "Each part of the step keeps something of `fit`. This is what is lost without it:",
+    "`scale_loss` | Under `mixed_float16`, SGD makes steps that are at first 32768 times too small, silently.",
     "Here each model makes one step under `mixed_float16`:",
     "The loss is 0 because `fit` reports `metrics[0]`, which nobody updated.",
     "The weight hardly moves, because the optimizer divides the gradient by the loss scale, and the loss wasn't "
@@ -463,8 +466,9 @@ def test_what_calls_which_method():
 
 
 @pytest.mark.proves(
-    "The Python of a step runs when TensorFlow traces it, once for most data, and not for each batch. A number that "
-    "the step reads from an attribute, such as `epsilon`, stays what it was then: after changing it, compile again."
+    "Unless you compile with `run_eagerly=True`, the Python of a step runs when TensorFlow traces it, and not for "
+    "each batch. A number that the step reads from an attribute, such as `epsilon`, stays what it was then: after "
+    "changing it, compile again."
 )
 def test_the_python_of_a_step_runs_when_it_is_traced():
     traced = []
@@ -487,6 +491,42 @@ def test_the_python_of_a_step_runs_when_it_is_traced():
     model.compile(**COMPILE)
     model.fit(x, y, batch_size=16, verbose=0)
     assert set(traced) == {0.1, 0.5}
+    model.compile(**COMPILE, run_eagerly=True)
+    model.epsilon = 0.2
+    traced.clear()
+    model.fit(x, y, batch_size=16, verbose=0)
+    assert traced == [0.2] * 4
+
+
+def on_two_replicas() -> None:
+    """Runs in a Python of its own, which has no devices yet."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    unscaled = without(("update_state(loss,", "update_state(loss * self.distribute_strategy.num_replicas_in_sync,"))
+    for model_class in (keras.Model, OwnStep, unscaled):
+        with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+            inputs = keras.Input((4,))
+            model = model_class(inputs, keras.layers.Dense(1, kernel_initializer="ones")(inputs))
+            model.compile("sgd", "mse")
+        loss = model.fit(X[:64], Y[:64], shuffle=False, verbose=0).history["loss"][0]
+        print("found", loss, *model.get_weights()[0].ravel())
+
+
+@pytest.mark.proves(
+    "Under a `tf.distribute` strategy, the step trains as that of `fit`, and reports the loss divided by the number of "
+    "replicas. Update the mean with `loss * self.distribute_strategy.num_replicas_in_sync`."
+)
+def test_two_replicas():
+    code = "from tests.training.test_train_step import on_two_replicas; on_two_replicas()"
+    env = os.environ | {"PYTHONPATH": f"{SITE.root}:{SITE.tools}"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=SITE.root, env=env, capture_output=True, text=True, check=True
+    )
+    lines = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("found")]
+    of_fit, own, unscaled = ([float(number) for number in line] for line in lines)
+    assert own[0] == pytest.approx(of_fit[0] / 2, rel=1e-5)
+    assert own[1:] == pytest.approx(of_fit[1:], rel=1e-5)
+    assert unscaled == pytest.approx(of_fit, rel=1e-5)
 
 
 @pytest.mark.proves("`fit` calls the step of the model that you call it on. That of a model inside it is not called.")

@@ -293,7 +293,8 @@ def resumed():
     "the epoch, and the states of random numbers.",
     "The order of the samples depends on the epoch alone, because its number is the seed:",
     "`Checkpoint(model=model, optimizer=optimizer)` doesn't restore the state of the dropout's random numbers, "
-    "silently: the resumed run draws the numbers of the first epochs again. A list of `model.variables` holds it.",
+    "silently: with the same seed, the resumed run draws the numbers of the first epochs again. A list of "
+    "`model.variables` holds it.",
 )
 def test_a_resumed_run_is_the_one_without_a_break(resumed):
     assert resumed.printed.splitlines() == [
