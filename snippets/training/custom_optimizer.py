@@ -81,9 +81,6 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
 
 
 # --8<-- [start:layerwise_adam]
-from pathlib import PurePosixPath
-
-
 @keras.saving.register_keras_serializable(package="guide")
 class LayerwiseAdam(keras.optimizers.Adam):
     """Adam with a rate of its own for some layers.
@@ -104,12 +101,12 @@ class LayerwiseAdam(keras.optimizers.Adam):
         if self.built:
             return
         super().build(variables)
-        paths = [PurePosixPath(variable.path).parts for variable in variables]
+        paths = [variable.path.split("/") for variable in variables]
         for name in self.factors:
             if not any(name in path for path in paths):
                 raise ValueError(f"No weight is in a layer named {name!r}.")
         self.of_each = []
-        for path in paths:  # as ("sequential", "head", "kernel")
+        for path in paths:  # as ["sequential", "head", "kernel"]
             named = [name for name in path if name in self.factors]
             self.of_each.append(self.factors[named[-1]] if named else 1.0)
 
