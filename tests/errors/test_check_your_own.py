@@ -7,9 +7,11 @@ import contextlib
 import inspect
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 
 import checkup as tool
@@ -136,44 +138,190 @@ class Difference(keras.layers.Layer):
 """
 
 
+def ended(folder, *command):
+    """What a program printed that ended well, in a folder with its files."""
+    env = {**os.environ, "PYTHONPATH": str(Path(tool.__file__).parent)}
+    command = [sys.executable, *command]
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_blocks_of_the_page_are_one_script(tmp_path):
+    """In the order of the page, where classes stand between the calls of `checkup`."""
+    source = Path(check_your_own.__file__).read_text(encoding="utf-8")
+    blocks = dict(re.findall(r"# --8<-- \[start:(\w+)\]\n(.*?) *# --8<-- \[end:", source, re.DOTALL))
+    page = Path(SITE.docs, "errors/check_your_own.md").read_text(encoding="utf-8")
+    names = re.findall(r"check_your_own\.py:(\w+)", page)
+    assert set(names) == set(blocks)
+    script = FEW_CHECKS + "".join(textwrap.dedent(blocks[name]) for name in names) + "print(report)"
+    Path(tmp_path, "page.py").write_text(script, encoding="utf-8")
+    printed = ended(tmp_path, "page.py").splitlines()
+    assert printed[-1] == "✓ can_be_called, file_round_trip, each_dtype, has_a_docstring"
+    assert "findings: 0" in printed
+
+
+FEW_CHECKS = """
+import checkup as tool
+
+for name in {*tool.CHECKS} - {"can_be_called", "file_round_trip", "each_dtype"}:
+    tool.CHECKS.pop(name)
+"""
+
+
 @pytest.mark.proves(
-    "Files are loaded in a new process, which imports your module, or runs your script up to its first call of "
-    "`checkup`.",
+    "Saved models are loaded in a new process. It imports the modules of what the file holds, or runs your script "
+    "again, once for each object, until its classes are defined: until then `checkup` returns an empty report there.",
+    "A class that isn't defined there, since it stands inside of `if __name__`, is named beside ○.",
+    "What stands in a function, a class or a notebook, and any optimizer, is loaded in the same process.",
     "a class of a script or a notebook that isn't registered | it is handed to `load_model`",
 )
-@pytest.mark.parametrize("end", ["", "raise SystemExit(0)"])
-def test_a_script_runs_up_to_its_first_call(tmp_path, end):
-    Path(tmp_path, "mine.py").write_text(SCRIPT + end, encoding="utf-8")
-    env = {**os.environ, "PYTHONPATH": str(Path(tool.__file__).parent)}
-    done = subprocess.run(
-        [sys.executable, "mine.py"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "file_round_trip True" in done.stdout
-    runs = Path(tmp_path, "runs").read_text(encoding="utf-8").split()
-    assert runs.count("end") == 1
-    assert runs.count("start") > 1
+def test_what_a_new_process_loads(tmp_path):
+    for name, text in {"acts": ACTS, "parts": PARTS, "script": SCRIPT}.items():
+        Path(tmp_path, f"{name}.py").write_text(text, encoding="utf-8")
+    printed = ended(tmp_path, "script.py", "--rows", "6").splitlines()
+    assert printed[:8] == [
+        "Active in a new process",
+        "Below in a new process",
+        "First in a new process",
+        "Second in a new process",
+        "Active in a new process",
+        "Active in a new process",
+        "Active in this process",
+        "Inside in this process",
+    ]
+    late, guarded, again = printed[8:]
+    assert "up to a call of checkup in a new process: NameError: name 'factor'" in late
+    assert "Guarded isn't defined by the script, which is run again there; define it above the call" in guarded
+    assert again == "First in a new process"
+    # This run, and one for each object of the script: First, Second, Active of cube, Late, Guarded, First.
+    assert Path(tmp_path, "runs").read_text(encoding="utf-8").split() == ["start"] * 7
 
 
-SCRIPT = """
+ACTS = """
+import keras
+
+
+@keras.saving.register_keras_serializable("mine")
+def swish(x):
+    return x * keras.ops.sigmoid(x)
+"""
+PARTS = """
 import keras
 import numpy as np
-from checkup import checkup
+import checkup
 
+ONLY = {name: "cheap" for name in checkup.CHECKS if name != "file_round_trip"}
+PLACES = []
+for name in ("load_here", "load_elsewhere"):
+    def watched(*args, load=getattr(checkup, name), where=name):
+        PLACES.append({"load_here": "this", "load_elsewhere": "a new"}[where])
+        return load(*args)
+    setattr(checkup, name, watched)
+
+
+def told(subject, rows=4, **arguments):
+    report = checkup.checkup(subject, np.ones((rows, 3), "float32"), leave_out=ONLY, **arguments)
+    if report.passed:
+        print(subject.__name__, "in", PLACES[-1], "process")
+    else:
+        print([one.found for one in report.findings] or report.left.get("file_round_trip"))
+
+
+@keras.saving.register_keras_serializable("mine")
+class Active(keras.layers.Layer):
+    def __init__(self, activation, **kwargs):
+        super().__init__(**kwargs)
+        self.activation = keras.activations.get(activation)
+
+    def call(self, inputs):
+        return self.activation(inputs)
+
+    def get_config(self):
+        return {**super().get_config(), "activation": keras.activations.serialize(self.activation)}
+
+
+told(Active, activation="relu")
+
+
+@keras.saving.register_keras_serializable("mine")
+class Below(Active):
+    pass
+
+
+told(Below, activation="relu")
+"""
+SCRIPT = """
+import argparse
+import keras
+import acts
+from parts import Active, told
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--rows", type=int, required=True)
+rows = parser.parse_args().rows
+register = keras.saving.register_keras_serializable("mine")
 with open("runs", "a") as file:
     print("start", file=file)
 
 
-class Doubled(keras.layers.Layer):
+@register
+class First(keras.layers.Layer):
     def call(self, inputs):
         return 2 * inputs
 
 
-report = checkup(Doubled, np.ones((4, 3), "float32"))
-report.assert_clean()
-print("file_round_trip", "file_round_trip" in report.passed)
-with open("runs", "a") as file:
-    print("end", file=file)
+told(First, rows)
+
+
+@register
+class Second(First):
+    pass
+
+
+@register
+def cube(x):
+    return x**3
+
+
+class Outer:
+    @register
+    class Inside(First):
+        pass
+
+
+def test():
+    @register
+    def local(x):
+        return x**4
+
+    told(Active, activation=local)
+
+
+told(Second, rows)
+told(Active, activation=acts.swish)
+told(Active, activation=cube)
+test()
+told(Outer.Inside)
+
+
+class Late(keras.layers.Layer):
+    def call(self, inputs):
+        return factor * inputs
+
+
+if __name__ != "__main__":
+    told(First)
+factor = 3
+told(Late)
+if __name__ == "__main__":
+
+    @register
+    class Guarded(First):
+        pass
+
+    told(Guarded)
+    told(First)
 """
 
 
