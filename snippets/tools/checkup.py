@@ -1316,7 +1316,7 @@ def fix_of_config(config: dict[str, Any], said: str) -> str:
     if refused := re.search(r"unexpected keyword argument '(\w+)'", said):
         name = refused.group(1)
         return f"get_config holds {name!r}: take **kwargs in __init__, and pass it to super().__init__(**kwargs)."
-    if "Could not locate" in said or "Cannot deserialize object of type" in said:
+    if re.search("Could not locate|Cannot deserialize object of type|Could not interpret .* identifier", said):
         return REGISTER
     if any(isinstance(value, dict) for value in config.values()):
         return "Write from_config: there, make inner objects with keras.saving.deserialize_keras_object(config[…])."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import inspect
 import os
 import random
@@ -19,7 +20,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from checkup import checkup
+from checkup import DoesNotApply, checkup
 
 from snippets.errors import check_your_own
 from snippets.errors.check_your_own import Squared, Standardized
@@ -122,9 +123,18 @@ def test_the_command_line_makes_arrays(capsys, monkeypatch, tmp_path):
         (("mine:Difference", "--input", "x=8x4"), "isn't a shape such as 8x4"),
         (("mine.py:Difference",), "Name the module, not the file: mine:Difference"),
         (("mine:Difference", "scale"), "isn't of the form name=value"),
+        (("mine:Difference", "kind=b"), "kind is an argument of checkup: in a test, give the class one by functools"),
+        (("mine:Difference", "--input", "8x4:string"), "'8x4:string': the command line makes numbers; strings need a"),
+        (("keras.losses:LogCosh", "--input", "8x4"), "Give a loss the pair"),
     ):
         assert run(*wrong) == 2
         assert said in capsys.readouterr().err
+
+    def broken(case):
+        raise TypeError("my own check is broken")
+
+    with only(broken, "initializer"), pytest.raises(TypeError, match="my own check is broken"):
+        run("keras.initializers:HeNormal", "--input", "64x32")
 
 
 OF_TWO = """
@@ -174,7 +184,6 @@ for name in {*tool.CHECKS} - {"can_be_called", "file_round_trip", "each_dtype"}:
     "again, once for each object, until its classes are defined: until then `checkup` returns an empty report there.",
     "A class that isn't defined there, since it stands inside of `if __name__`, is named beside ○.",
     "What stands in a function, a class or a notebook, and any optimizer, is loaded in the same process.",
-    "a class of a script or a notebook that isn't registered | it is handed to `load_model`",
 )
 def test_what_a_new_process_loads(tmp_path):
     for name, text in {"acts": ACTS, "parts": PARTS, "script": SCRIPT}.items():
@@ -446,6 +455,29 @@ def test_what_can_not_be_tried_is_not_clean():
         checkup(Standardized(), X, epsilon=0.1)
 
 
+def test_dropout_that_is_always_on_is_not_called_off():
+    class Always(keras.layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.dropout = keras.layers.Dropout(0.5, dtype=self.dtype_policy)
+
+        def call(self, inputs):
+            return self.dropout(inputs, training=True)
+
+    class Never(Always):
+        def call(self, inputs):
+            return self.dropout(inputs, training=False)
+
+    for cls, said, why in (
+        (Always, "acts with training=False, too", "predict"),
+        (Never, "should act", "is off in fit"),
+    ):
+        with only(tool.training_flag, "layer"):
+            (found,) = checkup(cls, X).findings
+        assert said in found.found
+        assert why in found.why
+
+
 @pytest.mark.proves("A check that doesn't fit is left out by its name, with a reason that the report repeats:")
 def test_a_check_that_is_left_out():
     report = checkup(Standardized, X, leave_out={"one_trace": "for a reason"})
@@ -458,15 +490,20 @@ def test_a_check_that_is_left_out():
 
 
 @pytest.mark.proves(
-    'An error that it raises is raised by `checkup`; `checkup.DoesNotApply("why")` puts the reason beside ○. '
-    "`assert_clean` looks at ✗ only: read ○ once."
+    "An error in it is raised by `checkup`, unless the layer itself can't be called: then, and with `raise "
+    'DoesNotApply("why")`, imported from `checkup`, the reason stands beside ○.',
+    "`assert_clean` looks at ✗ only: read ○ once.",
 )
 def test_a_check_of_ones_own_that_raises():
+    class Uncalled(keras.layers.Layer):
+        def call(self, inputs):
+            raise ValueError("never")
+
     def own(case):
         return case.layer.biass
 
     def unfit(case):
-        raise tool.DoesNotApply("it has no bias")
+        raise DoesNotApply("it has no bias")
         yield
 
     try:
@@ -474,34 +511,145 @@ def test_a_check_of_ones_own_that_raises():
         with pytest.raises(AttributeError, match="biass"):
             checkup(Standardized, X)
         assert "own" in checkup(Standardized, X, leave_out={"own": "it raises"}).left
+        assert "can't be run: the call raises ValueError: never" in checkup(Uncalled, X).left["own"]
         tool.CHECKS.pop("own")
         tool.check("layer")(unfit)
         report = checkup(Standardized, X)
         report.assert_clean()
         assert report.left["unfit"] == "doesn't apply: it has no bias"
-        with pytest.raises(ValueError, match="There is no kind 'layers'"):
-            tool.check("layers")
     finally:
         tool.CHECKS.pop("own", None)
         tool.CHECKS.pop("unfit", None)
 
 
+@contextlib.contextmanager
+def only(function, *kinds):
+    """Let a check of one's own be the only one."""
+    before = dict(tool.CHECKS)
+    tool.CHECKS.clear()
+    try:
+        tool.check(*kinds)(function)
+        yield
+    finally:
+        tool.CHECKS.clear()
+        tool.CHECKS.update(before)
+
+
+WRONG_CHECKS = {
+    "a text": (lambda: iter(["wrong"]), "yielded 'wrong'"),
+    "nothing": (lambda: iter([None]), "yielded None"),
+    "three texts": (lambda: iter([("tried", "found", "why")]), r"yielded \('tried', 'found', 'why'\)"),
+    "six texts": (lambda: iter([("a", "b", "c", "d", "e", "f")]), "yielded"),
+    "a number": (lambda: iter([("tried", 3.5, "why", "fix")]), "yielded"),
+    "True, returned": (lambda: True, "returned True"),
+    "False, returned": (lambda: False, "returned False"),
+    "a text, returned": (lambda: "wrong", "returned 'wrong'"),
+    "four texts, returned": (lambda: ("a", "b", "c", "d"), "yielded 'a'"),
+}
+
+
+@pytest.mark.parametrize(("gives", "said"), WRONG_CHECKS.values(), ids=WRONG_CHECKS)
+def test_a_check_that_yields_something_else_is_named(gives, said):
+    def mistaken(case):
+        return gives()
+
+    line = mistaken.__code__.co_firstlineno
+    told = rf"The check mistaken \(test_check_your_own.py, line {line}\) {said}.*Yield four texts for each finding"
+    with only(mistaken, "initializer"), pytest.raises(TypeError, match=told):
+        checkup(keras.initializers.Ones, (2, 2))
+
+
+def test_a_check_that_can_not_be_registered():
+    def can_be_called(case):
+        """Of one's own, under the name of another."""
+
+    with pytest.raises(ValueError, match="can_be_called is a check of this module: give your own another name"):
+        tool.check("layer")(can_be_called)
+    assert tool.CHECKS["can_be_called"].run is tool.can_be_called
+    with pytest.raises(ValueError, match="There is no kind 'layers'"):
+        tool.check("layers")
+    for wrong in ((), (can_be_called,)):
+        with pytest.raises(TypeError, match=r'in parentheses: @check\("layer", "model"\)'):
+            tool.check(*wrong)
+    with pytest.raises(TypeError, match="A check is a function of one case"):
+        tool.check("layer")(functools.partial(can_be_called))
+
+
+class Averaged(keras.layers.Layer):
+    """Keeps a moving mean in training."""
+
+    def build(self, input_shape):
+        size = (input_shape[-1],)
+        self.mean = self.add_weight(shape=size, trainable=False, initializer="zeros", name="mean")
+        self.bias = self.add_weight(shape=size, initializer="zeros", name="bias")
+
+    def call(self, inputs, training=False):
+        if training:
+            self.mean.assign(0.5 * self.mean + 0.5 * keras.ops.mean(inputs, axis=0))
+        return inputs - self.mean + self.bias
+
+
 @pytest.mark.proves(
-    "It yields what it tried, what it found, why that matters and how to mend it, and yields nothing if all is well. "
-    "`case.layer` has been called, `case.run(training=True)` calls it on your inputs, `case.make()` makes another:"
+    "For a layer or a model, `layer = case.layer` is one that has been called, its trainable weights moved away from "
+    "their start.",
+    "`case.run(training=True)` calls it on your inputs, from the same state each time; reading `case.layer` again "
+    "restores that state, too:",
 )
-def test_a_check_of_ones_own():
+@pytest.mark.parametrize("subject", [Averaged, lambda **kw: keras.Sequential([Averaged()], **kw)])
+def test_the_layer_of_a_case(subject):
     seen = []
 
     def sees(case):
-        seen.append((case.layer.built, case.run(training=True).shape, case.make() is case.layer, case.make().built))
+        layer = case.layer
+        bias, mean = layer.weights
+        seen.append((layer.built, bool(np.all(bias)), bool(np.any(mean))))
+        first, moved = np.asarray(case.run(training=True)), np.array(mean)
+        again, twice = np.asarray(case.run(training=True)), np.array(mean)
+        np.testing.assert_array_equal(again, first)
+        np.testing.assert_array_equal(moved, twice)
+        np.testing.assert_allclose(moved, 0.5 * X.mean(axis=0), atol=1e-6)
+        seen.append((bool(np.any(mean)), case.layer is layer, bool(np.any(mean))))
 
-    try:
-        tool.check("layer")(sees)
-        checkup(Standardized, X)
-        assert seen == [(True, X.shape, False, False)]
-    finally:
-        tool.CHECKS.pop("sees")
+    with only(sees, "layer", "model"):
+        checkup(subject, X)
+    assert seen == [(True, True, False), (True, True, False)]
+
+
+@pytest.mark.proves(
+    "It yields what it tried, what it found, why that matters and how to fix it, and yields nothing if all is well. "
+    "`case.make()` makes an object of any kind, which hasn't been called; `case.inputs` are your inputs."
+)
+@pytest.mark.parametrize(
+    ("kind", "subject", "inputs", "cls"),
+    [
+        ("layer", Averaged, X, Averaged),
+        ("loss", keras.losses.LogCosh, (X, X), keras.losses.LogCosh),
+        ("metric", keras.metrics.Mean, (X, X), keras.metrics.Mean),
+        ("initializer", keras.initializers.Ones, (3, 4), keras.initializers.Ones),
+        ("optimizer", keras.optimizers.SGD, None, keras.optimizers.SGD),
+        ("regularizer", keras.regularizers.L2, X, keras.regularizers.L2),
+        ("activation", keras.activations.relu, X, type(keras.activations.relu)),
+    ],
+)
+def test_a_check_of_ones_own_on_each_kind(kind, subject, inputs, cls):
+    def sees(case):
+        assert type(case.make()) is cls
+        assert not getattr(case.make(), "built", False) or kind == "metric"
+        if inputs is not None:
+            keras.tree.map_structure(np.testing.assert_array_equal, case.inputs, inputs)
+
+    def reads(case):
+        return case.layer
+
+    with only(sees, kind):
+        assert checkup(subject, inputs).passed == ["sees"]
+    if kind != "layer":
+        told = f"case.layer and case.run are for layers and models: case.make.. makes a {kind}"
+        with only(reads, kind), pytest.raises(TypeError, match=told):
+            checkup(subject, inputs)
+
+
+def test_the_check_of_the_page():
     try:
         shown(check_your_own, "run", "own")
 
@@ -657,11 +805,11 @@ def test_how_many_forms_are_found():
 
 
 @pytest.mark.proves(
-    "statistics that move in a frozen layer, a row that is all padding, a bound that float16 rounds away in a loss, a "
-    "`compute_loss` that drops sample weights | no check tries it"
+    "statistics that move in a frozen layer, a row that is all padding, a bound that float16 rounds away in a loss | "
+    "no check tries it"
 )
 def test_what_no_check_tries():
-    """The first and the third are forms of the library that are missed; here are the other two."""
+    """The first and the third are forms of the library that are missed; here is the other."""
 
     class Pooled(keras.layers.Layer):
         supports_masking = True
@@ -681,22 +829,125 @@ def test_what_no_check_tries():
     checkup(Pooled, np.stack([X] * 5, axis=1)).assert_clean()
     assert np.isnan(Pooled()(np.stack([X] * 5, axis=1), mask=np.zeros((8, 5), bool))).all()
 
-    class Unweighted(keras.Model):
-        def __init__(self, **kwargs):
+    assert {"statistics moved though frozen", "a bound lost in float16"} <= set(MISSED)
+
+
+@keras.saving.register_keras_serializable("checked")
+class Unweighted(keras.Model):
+    """A model whose loss drops weights."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(1, dtype=self.dtype_policy)
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return keras.ops.mean(keras.ops.square(keras.ops.cast(y, y_pred.dtype) - y_pred))
+
+
+@keras.saving.register_keras_serializable("checked")
+class Unasked(Unweighted):
+    """One whose loss doesn't take weights."""
+
+    def compute_loss(self, x=None, y=None, y_pred=None, training=True):
+        return super().compute_loss(y=y, y_pred=y_pred)
+
+
+@keras.saving.register_keras_serializable("checked")
+class Negative(Unweighted):
+    """One whose loss climbs."""
+
+    def compute_loss(self, *args, **kwargs):
+        return -super().compute_loss(*args, **kwargs)
+
+
+@keras.saving.register_keras_serializable("checked")
+class Stepping(Unweighted):
+    """One whose own step uses the loss that drops weights."""
+
+    def train_step(self, data):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            outputs = self(x, training=True)
+            loss = self.compute_loss(x=x, y=y, y_pred=outputs, sample_weight=sample_weight)
+            scaled = self.optimizer.scale_loss(loss)
+        self.optimizer.apply(tape.gradient(scaled, self.trainable_variables), self.trainable_variables)
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(loss)
+            else:
+                metric.update_state(y, outputs, sample_weight=sample_weight)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+
+@pytest.mark.proves(
+    "a `compute_loss` that drops sample weights, doesn't take them, or is negative, in a model without a `train_step` "
+    "| no check tries it"
+)
+def test_a_compute_loss_is_tried_in_a_train_step_only():
+    def fitted(cls, **options):
+        model = cls()
+        model.compile(loss="mse")
+        return model.evaluate(X, X[:, :1], verbose=0, **options)
+
+    assert fitted(Unweighted, sample_weight=np.zeros(8)) > 0.1
+    assert fitted(Negative) < 0
+    with pytest.raises(TypeError, match="compute_loss"):
+        fitted(Unasked)
+    for cls in (Unweighted, Unasked, Negative):
+        checkup(cls, X).assert_clean()
+    assert "With sample_weight 0" in str(checkup(Stepping, X))
+
+
+def swish(x):
+    return x * keras.ops.sigmoid(x)
+
+
+@pytest.mark.proves(
+    "an attribute that is changed after the layer was made, a registered function that `get_config` holds as it is | "
+    "the config may be right",
+    "a class of a script or a notebook that isn't registered, if it is the one that is checked | it is handed to "
+    "`load_model`",
+)
+def test_what_a_config_holds():
+    """An attribute that is changed is a form of the library that is missed."""
+
+    class Bare(keras.layers.Layer):
+        def __init__(self, activation=swish, **kwargs):
             super().__init__(**kwargs)
-            self.dense = keras.layers.Dense(1, dtype=self.dtype_policy)
+            self.activation = activation
 
         def call(self, inputs):
-            return self.dense(inputs)
+            return self.activation(inputs)
 
-        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-            return keras.ops.mean(keras.ops.square(keras.ops.cast(y, y_pred.dtype) - y_pred))
+        def get_config(self):
+            return {**super().get_config(), "activation": self.activation}
 
-    checkup(Unweighted, X).assert_clean()
-    model = Unweighted()
-    model.compile(loss="mse")
-    assert model.evaluate(X, X[:, :1], sample_weight=np.zeros(8), verbose=0) > 0.1
-    assert {"statistics moved though frozen", "a bound lost in float16"} <= set(MISSED)
+        @classmethod
+        def from_config(cls, config):
+            return cls(**{**config, "activation": keras.activations.get(config["activation"])})
+
+    class AllOnes(keras.initializers.Initializer):
+        def __call__(self, shape, dtype=None):
+            return keras.ops.ones(shape, dtype)
+
+        def get_config(self):
+            return {}
+
+    (unregistered,) = checkup(Bare, X).findings
+    assert unregistered.check == "config_round_trip"
+    keras.saving.get_custom_objects()["swish"] = swish
+    try:
+        checkup(Bare, X).assert_clean()
+    finally:
+        keras.saving.get_custom_objects().pop("swish")
+    checkup(AllOnes, (3, 4)).assert_clean()
+    (inside,) = checkup(keras.layers.Dense, X, units=2, kernel_initializer=AllOnes()).findings
+    assert inside.check == "config_round_trip"
+    assert "register_keras_serializable" in inside.fix
+    assert {"an attribute that the recorded config doesn't follow"} <= set(MISSED)
 
 
 class Off(keras.layers.Layer):
