@@ -463,6 +463,11 @@ class Case:
         return self.once("outputs", self.run)
 
     @property
+    def outputs_in_training(self) -> Any:
+        """What the shared layer gives with `training=True`, from the state that it has after its first call."""
+        return self.once("outputs in training", lambda: self.run(True))
+
+    @property
     def drifts(self) -> str:
         """How two calls from the same state differ, or nothing."""
         return self.once("drift", lambda: differ(self.run(), self.outputs, 0.0))
@@ -1562,9 +1567,13 @@ def save_each(case: Case, folder: Path, files: list[File]) -> str:
 
 def is_random(case: Case) -> bool:
     """Whether a call without `training` moves the state of a random generator."""
-    before = state(case.layer)
-    case.run()
-    return any(is_seed(v) and not np.array_equal(old, value_of(v)) for v, old in before)
+
+    def moves_a_seed() -> bool:
+        before = state(case.layer)
+        case.run()
+        return any(is_seed(v) and not np.array_equal(old, value_of(v)) for v, old in before)
+
+    return case.once("a call that may draw", moves_a_seed)
 
 
 def make_models(case: Case) -> dict[str, tuple[Any, Any, dict[str, Any]]]:
@@ -2457,7 +2466,7 @@ def under_policy(case: Case, policy: str) -> Iterator[str]:
     right = {dtype, variable} if case.kind == "model" else {dtype}
     before = state(layer)
     for training in (None, True):
-        wide = flat_tensors(case.outputs if training is None else case.run(training))
+        wide = flat_tensors(case.outputs if training is None else case.outputs_in_training)
         with tf.GradientTape() as tape:
             outputs = case.call(layer, case.of(policy), training)
             total = scalar_of(outputs)
@@ -2789,9 +2798,14 @@ def safe_config(layer: Any) -> dict[str, Any]:
         return {}
 
 
+def takes_seed(case: Case) -> bool:
+    """Whether the constructor of a class names a seed."""
+    return inspect.isclass(case.subject) and "seed" in inspect.signature(case.subject).parameters
+
+
 def seed_is_ignored(case: Case) -> bool:
     """Whether two layers of one seed, with the same weights, draw other numbers."""
-    if not inspect.isclass(case.subject) or "seed" not in inspect.signature(case.subject).parameters:
+    if not takes_seed(case):
         return False
     one, other = (case.built(move=False, seed=7) for _ in range(2))
     for mine, its in zip(other.variables, one.variables, strict=True):
@@ -2815,9 +2829,10 @@ def randomness(case: Case) -> Iterator[Told]:
         found = f"It draws with {library}'s random."
         yield "A call with training=True.", found, "A graph keeps the number that was drawn first.", DRAW
         return
-    goes_on = ever_differs(case, first)
+    # Calls of a recurrent layer are dear: made only where something follows from them.
+    draws = rates_of(layer) and (any(is_seed(v) for v, _ in before) or not inner_layers(layer))
+    goes_on = (draws or takes_seed(case)) and ever_differs(case, first)
     changed = moved(before)
-    seeds = [v for v, _ in before if is_seed(v)]
     restore(before)
     repeat = differ(case.run(training=True), first, 0.0)
     if repeat:
@@ -2832,7 +2847,6 @@ def randomness(case: Case) -> Iterator[Told]:
         fix = "Hand seed to keras.random.SeedGenerator, or to the layers inside."
         yield "Two layers with seed=7 and the same weights.", "Their outputs differ in training.", NO_EFFECT, fix
         return
-    draws = rates_of(layer) and (seeds or not inner_layers(layer))
     if draws and not changed and not goes_on and differ(first, case.run(training=False), 0.0):
         yield (
             "Calls with training=True, one after the other.",
@@ -3092,7 +3106,8 @@ def true_gradients(case: Case) -> Iterator[Told]:
     layer = measurable(case)
     before = state(layer)
     try:
-        slopes = [one for seed in (7, 8) for one in measured(case, layer, seed, before)]
+        call = forward(case, layer)
+        slopes = [one for seed in (7, 8) for one in measured(case, layer, call, seed, before)]
     finally:
         restore(before)
     for name in dict.fromkeys(name for name, *_ in slopes):
@@ -3170,7 +3185,16 @@ def custom_inside(layer: Any) -> bool:
     return any(re.search("custom_gradient|stop_gradient", source_of(cls)) for cls in own)
 
 
-def measured(case: Case, layer: Any, seed: int, before: list) -> Iterator[tuple[str, float | None, float]]:
+def forward(case: Case, layer: Any) -> Callable[..., Any]:
+    """Return what calls a layer, as a graph if there are many calls, or dear ones: one trace for all of them."""
+    call = functools.partial(case.call, layer)
+    loops = case.once("operations", lambda: operations(case)) & {"While", "StatelessWhile"}
+    return tf.function(call, autograph=False) if loops or len(layer.trainable_weights) > 4 else call
+
+
+def measured(
+    case: Case, layer: Any, call: Callable[..., Any], seed: int, before: list
+) -> Iterator[tuple[str, float | None, float]]:
     """Yield each input and weight with its slope along a random direction, and the slope that the gradient gives."""
     rng = np.random.default_rng(seed)
     inputs, keywords = case.of("float64", values=shifted(case, seed))
@@ -3178,23 +3202,19 @@ def measured(case: Case, layer: Any, seed: int, before: list) -> Iterator[tuple[
     at = [n for n, x in enumerate(flat) if is_float(x.dtype)]
     weights = [weight for weight in layer.trainable_weights if is_float(weight.dtype)]
 
-    def total(values: list[Any]) -> Any:
+    def loss(values: list[Any], call: Callable[..., Any] = call) -> Any:
+        restore([(v, value) for v, value in before if id(v) not in ids_of(weights)])
         whole = {**dict(enumerate(flat)), **dict(zip(at, values, strict=True))}
-        outputs = case.call(layer, (tree.pack_sequence_as(inputs, list(whole.values())), keywords))
+        outputs = call((tree.pack_sequence_as(inputs, list(whole.values())), keywords))
         return scalar_of(outputs, seed, "float64")
 
-    compiled = tf.function(total, autograph=False) if len(weights) > 4 else total  # for many calls, tracing pays
-
-    def loss(values: list[Any]) -> Any:
-        restore([(v, value) for v, value in before if id(v) not in ids_of(weights)])
-        return compiled(values)
-
     start = [flat[n] for n in at]
+    value = loss(start)
     with tf.GradientTape() as tape:
         tape.watch(start)
-        value = loss(start)
+        eager = loss(start, functools.partial(case.call, layer))
     sources = [*start, *(weight.value for weight in weights)]
-    gradients = tape.gradient(value, sources, unconnected_gradients="zero")
+    gradients = tape.gradient(eager, sources, unconnected_gradients="zero")
     names = [*(f"input {n}" for n in range(len(start))), *(weight.path for weight in weights)]
     for n, (name, gradient) in enumerate(zip(names, gradients, strict=True)):
         origin = np.asarray(tf.convert_to_tensor(sources[n]))
