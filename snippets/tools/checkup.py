@@ -14,7 +14,9 @@ On the command line, with exit status 1 on a finding::
 
     python checkup.py my_layers:Linear --input 8x4 units=3
 
-A check is a function: it takes a `Case`, yields what it finds, and raises `DoesNotApply` where it can tell nothing.
+A check is a function: it takes a `Case`, yields what it finds as four texts, and raises `DoesNotApply` where it can
+tell nothing. Saved models are loaded in a new process, which runs a script again until its classes are defined:
+`checkup` returns an empty report there.
 Needs Python, NumPy, TensorFlow and Keras 3 on the TensorFlow backend.
 """
 
@@ -419,10 +421,10 @@ class Case:
         self.memory[f"around {id(layer)}"] = around
         return around({"inputs": inputs, **keywords}, training=training)
 
-    def built(self, policy: str = "float32", move: bool = True, **options: Any) -> Any:
-        """Make a layer and call it; its weights are moved away from special starts such as zeros."""
+    def built(self, policy: str = "float32", move: bool = True, few: bool = False, **options: Any) -> Any:
+        """Make a layer and call it, on a few steps; its weights are moved away from special starts such as zeros."""
         layer = self.make(policy, **options)
-        self.call(layer, self.of(policy))
+        self.call(layer, self.of(policy, values=self.few_steps if few else None))
         rng = np.random.default_rng(1)
         for weight in layer.trainable_weights if move else ():
             if is_float(weight.dtype):
@@ -441,9 +443,28 @@ class Case:
         restore(self.memory["state"])
         return layer
 
+    @property
+    def few_steps(self) -> Any:
+        """The inputs, or their first two steps, if a loop runs over the steps and another layer is built by these."""
+
+        def shortened() -> Any:
+            x = self.inputs
+            loops = self.once("operations", lambda: operations(self)) & {"While", "StatelessWhile"}
+            if not (loops and self.kind == "layer" and self.single and x.ndim > 2 and x.shape[1] > 2):
+                return x
+            with contextlib.suppress(Exception):  # it is built by the steps that it is given
+                other = self.make()
+                self.call(other, self.of(values=x[:, :2]))
+                for mine, its in zip(other.variables, self.layer.variables, strict=True):
+                    mine.assign(tf.convert_to_tensor(its))
+                return x if differ(self.call(other, self.of()), self.outputs) else x[:, :2]
+            return x
+
+        return self.once("a call on few steps", shortened)
+
     def like(self, layer: Any, policy: str) -> Any:
         """Make another layer with the same weights, under another policy."""
-        other = self.built(policy, move=False)
+        other = self.built(policy, move=False, few=True)
         for mine, its in zip(other.variables, layer.variables, strict=True):
             mine.assign(tf.cast(tf.convert_to_tensor(its), mine.dtype))
         return other
@@ -1131,7 +1152,10 @@ def arguments_act(case: Case) -> Iterator[Told]:
     names = [weight.path.split("/")[-1] for weight in case.layer.weights]
     kernels = [weight for weight in case.layer.trainable_weights if len(weight.shape) > 1]
     for name in (parameter.name for parameter in parameters(cls)):
-        if name == "use_bias" and len({len(case.built(use_bias=flag).weights) for flag in (True, False)}) == 1:
+        if (
+            name == "use_bias"
+            and len({len(case.built(few=True, use_bias=flag).weights) for flag in (True, False)}) == 1
+        ):
             fix = "Make the bias only if use_bias is set."
             yield (f"{cls.__name__} with use_bias=True, and with False.", "It has as many weights.", NO_EFFECT, fix)
         prefix, _, ending = name.rpartition("_")
@@ -1150,7 +1174,7 @@ def arguments_act(case: Case) -> Iterator[Told]:
 
 def initializes(case: Case, name: str, given: str) -> bool:
     """Whether an initializer decides how a weight starts."""
-    starts = [state(case.built(move=False, **{name: value})) for value in ("zeros", given)]
+    starts = [state(case.built(move=False, few=True, **{name: value})) for value in ("zeros", given)]
     pairs = [(as64(a), as64(b)) for (_, a), (_, b) in zip(*starts, strict=True)]
     # A part of a weight may have a start of its own, as the forget gates of an LSTM have.
     return any(np.isin(b - a, (0, 1)).all() and not np.array_equal(a, b) for a, b in pairs)
@@ -1158,18 +1182,20 @@ def initializes(case: Case, name: str, given: str) -> bool:
 
 def regularizes(case: Case, name: str, given: str) -> bool:
     """Whether a regularizer adds to the losses."""
-    without, with_it = (sum(float(as64(x)) for x in case.built(**{name: value}).losses) for value in (None, given))
+    without, with_it = (
+        sum(float(as64(x)) for x in case.built(few=True, **{name: value}).losses) for value in (None, given)
+    )
     return without != with_it
 
 
 def constrains(case: Case, name: str, given: str) -> bool:
     """Whether a weight has a constraint."""
-    return any(getattr(weight, "constraint", None) for weight in case.built(**{name: given}).weights)
+    return any(getattr(weight, "constraint", None) for weight in case.built(few=True, **{name: given}).weights)
 
 
 def activates(case: Case, name: str, given: str) -> bool:
     """Whether an activation changes what comes out."""
-    one, two = (case.built(**{name: value}) for value in ("linear", given))
+    one, two = (case.built(few=True, **{name: value}) for value in ("linear", given))
     two.set_weights(one.get_weights())
     before = [state(one), state(two)]
     for training in (False, True):
@@ -1185,7 +1211,7 @@ def drops(case: Case, name: str, given: float) -> bool:
     """Whether a rate reaches the layers of noise inside, if there are any."""
     rates = []
     for value in (0.1, given):
-        inner = inner_layers(case.built(**{name: value}))
+        inner = inner_layers(case.built(few=True, **{name: value}))
         rates.append([getattr(one, "rate", None) for one in inner if isinstance(one, NOISE)])
     return not rates[0] or rates[0] != rates[1]
 
