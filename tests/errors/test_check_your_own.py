@@ -786,11 +786,23 @@ def test_the_table_of_facts_about_keras():
     assert (sum(RECORD["tried"].values()), RECORD["keras"]) == (325, "3.15.1")
 
 
-@pytest.mark.proves("of Keras's own objects most take less than one of CPU time, and the dearest less than ten;")
+@pytest.mark.proves(
+    "A run takes seconds of CPU time: of Keras's 137 layers half take less than 2, nine in ten less than 6, and the five "
+    "dearest, recurrent ones such as `GRU` among them, 10 to 16. Most other objects take less than 1. The first run takes "
+    "some 5 more, to start the new process."
+)
 def test_what_it_costs():
-    _, seconds = RECORD["seconds"]["dearest"].split(", ")
-    assert float(seconds) < 10
-    assert RECORD["seconds"]["median"] < 1
+    """Measured on two cores that had other work, with the process that loads files."""
+    seconds = RECORD["seconds"]
+    layers = seconds["layers"]
+    assert RECORD["tried"]["layer"] == 137
+    assert layers["median"] < 2
+    assert layers["ninth decile"] < 6
+    assert len(layers["dearest"]) == 5
+    assert "layers.GRU" in layers["dearest"]
+    assert all(10 <= taken < 16 for taken in layers["dearest"].values())
+    assert seconds["others"]["median"] < 1
+    assert 4 <= seconds["first run"] <= 6
 
 
 @pytest.mark.proves(
