@@ -14,7 +14,9 @@ On the command line, with exit status 1 on a finding::
 
     python checkup.py my_layers:Linear --input 8x4 units=3
 
-A check is a function: it takes a `Case`, yields what it finds, and raises `DoesNotApply` where it can tell nothing.
+A check is a function: it takes a `Case`, yields what it finds as four texts, and raises `DoesNotApply` where it can
+tell nothing. Saved models are loaded in a new process, which runs a script again until its classes are defined:
+`checkup` returns an empty report there.
 Needs Python, NumPy, TensorFlow and Keras 3 on the TensorFlow backend.
 """
 
@@ -43,6 +45,7 @@ import time
 import traceback
 import types
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +68,10 @@ SITE = ""
 
 class DoesNotApply(Exception):
     """Why a check can tell nothing of an object."""
+
+
+class Refused(ValueError):
+    """Why nothing can be tried: what `checkup` was given doesn't go together."""
 
 
 class Blocked(Exception):
@@ -171,10 +178,17 @@ CHECKS: dict[str, Check] = {}
 
 def check(*kinds: str, after: tuple[str, ...] = ()) -> Callable[[Callable], Callable]:
     """Run a function on every object of some kinds, unless a check named in `after` has found something."""
+    if not kinds or not all(isinstance(kind, str) for kind in kinds):
+        raise TypeError('Name the kinds that a check is for, in parentheses: @check("layer", "model").')
     if unknown := [kind for kind in kinds if kind not in (*KINDS, *FUNCTIONS)]:
         raise ValueError(f"There is no kind {unknown[0]!r}: the kinds are {', '.join((*KINDS, *FUNCTIONS))}.")
 
     def register(function: Callable) -> Callable:
+        if not inspect.isfunction(function):
+            raise TypeError(f"A check is a function of one case, def my_check(case): {function!r} isn't one.")
+        taken = CHECKS.get(function.__name__)
+        if taken and taken.run.__module__ == __name__ != function.__module__:
+            raise ValueError(f"{function.__name__} is a check of this module: give your own another name.")
         CHECKS[function.__name__] = Check(function, kinds, after)
         return function
 
@@ -407,10 +421,10 @@ class Case:
         self.memory[f"around {id(layer)}"] = around
         return around({"inputs": inputs, **keywords}, training=training)
 
-    def built(self, policy: str = "float32", move: bool = True, **options: Any) -> Any:
-        """Make a layer and call it; its weights are moved away from special starts such as zeros."""
+    def built(self, policy: str = "float32", move: bool = True, few: bool = False, **options: Any) -> Any:
+        """Make a layer and call it, on a few steps; its weights are moved away from special starts such as zeros."""
         layer = self.make(policy, **options)
-        self.call(layer, self.of(policy))
+        self.call(layer, self.of(policy, values=self.few_steps if few else None))
         rng = np.random.default_rng(1)
         for weight in layer.trainable_weights if move else ():
             if is_float(weight.dtype):
@@ -420,16 +434,37 @@ class Case:
 
     @property
     def layer(self) -> Any:
-        """One called layer that checks share."""
+        """One called layer that checks share; its variables get their state back each time that it is read."""
+        if self.kind not in LAYERS:
+            raise TypeError(f"case.layer and case.run are for layers and models: case.make() makes a {self.kind}.")
         layer = self.once("the call", self.built)
         self.once("state", lambda: state(layer))
         self.once("wraps", lambda: holds_layers(safe_config(layer)))
         restore(self.memory["state"])
         return layer
 
+    @property
+    def few_steps(self) -> Any:
+        """The inputs, or their first two steps, if a loop runs over the steps and another layer is built by these."""
+
+        def shortened() -> Any:
+            x = self.inputs
+            loops = self.once("operations", lambda: operations(self)) & {"While", "StatelessWhile"}
+            if not (loops and self.kind == "layer" and self.single and x.ndim > 2 and x.shape[1] > 2):
+                return x
+            with contextlib.suppress(Exception):  # it is built by the steps that it is given
+                other = self.make()
+                self.call(other, self.of(values=x[:, :2]))
+                for mine, its in zip(other.variables, self.layer.variables, strict=True):
+                    mine.assign(tf.convert_to_tensor(its))
+                return x if differ(self.call(other, self.of()), self.outputs) else x[:, :2]
+            return x
+
+        return self.once("a call on few steps", shortened)
+
     def like(self, layer: Any, policy: str) -> Any:
         """Make another layer with the same weights, under another policy."""
-        other = self.built(policy, move=False)
+        other = self.built(policy, move=False, few=True)
         for mine, its in zip(other.variables, layer.variables, strict=True):
             mine.assign(tf.cast(tf.convert_to_tensor(its), mine.dtype))
         return other
@@ -447,6 +482,11 @@ class Case:
     def outputs(self) -> Any:
         """What the shared layer gives without `training`."""
         return self.once("outputs", self.run)
+
+    @property
+    def outputs_in_training(self) -> Any:
+        """What the shared layer gives with `training=True`, from the state that it has after its first call."""
+        return self.once("outputs in training", lambda: self.run(True))
 
     @property
     def drifts(self) -> str:
@@ -1112,7 +1152,10 @@ def arguments_act(case: Case) -> Iterator[Told]:
     names = [weight.path.split("/")[-1] for weight in case.layer.weights]
     kernels = [weight for weight in case.layer.trainable_weights if len(weight.shape) > 1]
     for name in (parameter.name for parameter in parameters(cls)):
-        if name == "use_bias" and len({len(case.built(use_bias=flag).weights) for flag in (True, False)}) == 1:
+        if (
+            name == "use_bias"
+            and len({len(case.built(few=True, use_bias=flag).weights) for flag in (True, False)}) == 1
+        ):
             fix = "Make the bias only if use_bias is set."
             yield (f"{cls.__name__} with use_bias=True, and with False.", "It has as many weights.", NO_EFFECT, fix)
         prefix, _, ending = name.rpartition("_")
@@ -1131,7 +1174,7 @@ def arguments_act(case: Case) -> Iterator[Told]:
 
 def initializes(case: Case, name: str, given: str) -> bool:
     """Whether an initializer decides how a weight starts."""
-    starts = [state(case.built(move=False, **{name: value})) for value in ("zeros", given)]
+    starts = [state(case.built(move=False, few=True, **{name: value})) for value in ("zeros", given)]
     pairs = [(as64(a), as64(b)) for (_, a), (_, b) in zip(*starts, strict=True)]
     # A part of a weight may have a start of its own, as the forget gates of an LSTM have.
     return any(np.isin(b - a, (0, 1)).all() and not np.array_equal(a, b) for a, b in pairs)
@@ -1139,18 +1182,20 @@ def initializes(case: Case, name: str, given: str) -> bool:
 
 def regularizes(case: Case, name: str, given: str) -> bool:
     """Whether a regularizer adds to the losses."""
-    without, with_it = (sum(float(as64(x)) for x in case.built(**{name: value}).losses) for value in (None, given))
+    without, with_it = (
+        sum(float(as64(x)) for x in case.built(few=True, **{name: value}).losses) for value in (None, given)
+    )
     return without != with_it
 
 
 def constrains(case: Case, name: str, given: str) -> bool:
     """Whether a weight has a constraint."""
-    return any(getattr(weight, "constraint", None) for weight in case.built(**{name: given}).weights)
+    return any(getattr(weight, "constraint", None) for weight in case.built(few=True, **{name: given}).weights)
 
 
 def activates(case: Case, name: str, given: str) -> bool:
     """Whether an activation changes what comes out."""
-    one, two = (case.built(**{name: value}) for value in ("linear", given))
+    one, two = (case.built(few=True, **{name: value}) for value in ("linear", given))
     two.set_weights(one.get_weights())
     before = [state(one), state(two)]
     for training in (False, True):
@@ -1166,7 +1211,7 @@ def drops(case: Case, name: str, given: float) -> bool:
     """Whether a rate reaches the layers of noise inside, if there are any."""
     rates = []
     for value in (0.1, given):
-        inner = inner_layers(case.built(**{name: value}))
+        inner = inner_layers(case.built(few=True, **{name: value}))
         rates.append([getattr(one, "rate", None) for one in inner if isinstance(one, NOISE)])
     return not rates[0] or rates[0] != rates[1]
 
@@ -1185,6 +1230,7 @@ EFFECTS: dict[str, tuple[Any, Callable[[Case, str, Any], bool]]] = {
 # --- config -----------------------------------------------------------------------------------------------------------
 
 ROUND_TRIP = "Loading a file makes the object from its config: with another config it computes something else."
+REGISTER = "Put @keras.saving.register_keras_serializable() above each class or function of your own."
 HOLD_ALL = "Let get_config return every argument of __init__ together with super().get_config()."
 PLAIN = ("loss", "metric", "optimizer", "schedule", "initializer", "regularizer", "constraint")
 ALL = (*LAYERS, *PLAIN)
@@ -1301,8 +1347,8 @@ def fix_of_config(config: dict[str, Any], said: str) -> str:
     if refused := re.search(r"unexpected keyword argument '(\w+)'", said):
         name = refused.group(1)
         return f"get_config holds {name!r}: take **kwargs in __init__, and pass it to super().__init__(**kwargs)."
-    if "Could not locate" in said:
-        return "Put @keras.saving.register_keras_serializable() above each class or function of your own."
+    if re.search("Could not locate|Cannot deserialize object of type|Could not interpret .* identifier", said):
+        return REGISTER
     if any(isinstance(value, dict) for value in config.values()):
         return "Write from_config: there, make inner objects with keras.saving.deserialize_keras_object(config[…])."
     return HOLD_ALL
@@ -1479,49 +1525,81 @@ def given_by(case: Case, thing: Any) -> Any:
 def file_round_trip(case: Case) -> Iterator[Told]:
     """Saved and loaded in a new process, inside of models of each kind, it gives equal outputs."""
     case.once("the call", case.built)
-    models = case.once("the models", lambda: make_models(case))
+    files: list[File] = []
     with tempfile.TemporaryDirectory() as folder:
-        where = "a new process" if importable(case) else "this process, since its module can't be imported"
-        for number, (name, (model, given, keywords)) in enumerate(models.items()):
-            path = Path(folder) / f"{number}.keras"
-            tried = f"{name}, saved as .keras and loaded in {where}."
-            fix = "Create all weights in build or __init__, and hold in the config what they depend on, as in JSON."
-            try:
-                expected = tree.map_structure(np.asarray, model(given, **keywords))
-                model.save(path)
-                weights = {w.path: as64(w).sum() for w in model.weights}
-                loaded, its = load_elsewhere(case, path, given, keywords)
-            except Unanswered as error:
-                raise Blocked(str(error)) from error
-            except Exception as error:
-                if "Could not locate" in str(error):
-                    fix = "Put @keras.saving.register_keras_serializable() above each class of your own."
-                elif "Invalid dtype: object" in str(error):  # of a weight that is None
-                    fix = "Write save_own_variables and load_own_variables: those of the base class read its weights."
-                elif "get_config" in str(error):
-                    fix = HOLD_ALL
-                elif re.search("Dict|dict|has no attribute", str(error)):
-                    fix = "In from_config make objects of their configs: keras.saving.deserialize_keras_object(…)."
-                yield (tried, words_of_cause(error), "The trained model is lost.", fix, link_of(error))
-                return
-            found = differ(loaded, expected, 1e-4) if not case.drifts and not is_random(case) else ""
-            if not found and len(its) != len(weights):
-                found = f"{len(weights)} weights saved, {len(its)} after loading"
-            if found:
-                yield (
-                    tried,
-                    f"The outputs differ: {found}.",
-                    "Nothing is raised: the model predicts something else.",
-                    fix,
-                )
-                return
+        error = save_each(case, Path(folder), files)
+        saved = [file for file in files if file.path.exists()]
+        held = Held.of(case, [file.path for file in saved])
+        elsewhere = importable(case, held)
+        answers = load_elsewhere(case, saved, held) if elsewhere else load_here(case, saved)
+        where = "a new process" if elsewhere else "this process, since a new one can't import what it is made of"
+    for file, (said, outputs, weights) in zip(files, [*answers, (error, None, 0)], strict=False):
+        tried = f"{file.name}, saved as .keras and loaded in {where}."
+        fix = "Create all weights in build or __init__, and hold in the config what they depend on, as in JSON."
+        if said:
+            yield tried, said, "The trained model is lost.", fix_of_file(said, fix), link_of(RuntimeError(said))
+            return
+        found = differ(outputs, file.expected, 1e-4) if not case.drifts and not is_random(case) else ""
+        if not found and weights != file.weights:
+            found = f"{file.weights} weights saved, {weights} after loading"
+        if found:
+            why = "Nothing is raised: the model predicts something else."
+            yield tried, f"The outputs differ: {found}.", why, fix
+            return
+
+
+def fix_of_file(said: str, otherwise: str) -> str:
+    """Return how to fix what saving or loading says."""
+    if "Could not locate" in said:
+        return REGISTER
+    if "Invalid dtype: object" in said:  # of a weight that is None
+        return "Write save_own_variables and load_own_variables: those of the base class read its weights."
+    if "get_config" in said:
+        return HOLD_ALL
+    if re.search("Dict|dict|has no attribute", said):
+        return "In from_config make objects of their configs: keras.saving.deserialize_keras_object(…)."
+    return otherwise
+
+
+@dataclass
+class File:
+    """A model in a file: what it is called on, and what it gave before it was saved."""
+
+    name: str
+    path: Path
+    given: Any
+    keywords: dict[str, Any]
+    expected: Any = None
+    weights: int = 0
+
+
+Answer = tuple[str, Any, int]
+"""What a file says when it is loaded, or nothing; the outputs; the number of weights."""
+
+
+def save_each(case: Case, folder: Path, files: list[File]) -> str:
+    """Save models of each kind around the object, up to the first that can't be; return what that one says."""
+    for name, (model, given, keywords) in case.once("the models", lambda: make_models(case)).items():
+        files.append(file := File(name, folder / f"{len(files)}.keras", given, keywords))
+        try:
+            file.expected = tree.map_structure(np.asarray, model(given, **keywords))
+            file.weights = len(model.weights)
+            model.save(file.path)
+        except Exception as error:
+            file.path.unlink(missing_ok=True)
+            return words_of_cause(error)
+    return ""
 
 
 def is_random(case: Case) -> bool:
     """Whether a call without `training` moves the state of a random generator."""
-    before = state(case.layer)
-    case.run()
-    return any(is_seed(v) and not np.array_equal(old, value_of(v)) for v, old in before)
+
+    def moves_a_seed() -> bool:
+        before = state(case.layer)
+        case.run()
+        return any(is_seed(v) and not np.array_equal(old, value_of(v)) for v, old in before)
+
+    return case.once("a call that may draw", moves_a_seed)
 
 
 def make_models(case: Case) -> dict[str, tuple[Any, Any, dict[str, Any]]]:
@@ -1572,59 +1650,140 @@ def is_several(outputs: Any) -> bool:
     return isinstance(outputs, list | dict)
 
 
-class Unanswered(Exception):
-    """The other process gave no answer."""
-
-
 class Defined(BaseException):
-    """Ends a module in the other process, where it calls `checkup`: its classes are defined by then."""
+    """Ends a script in the other process, where it calls `checkup` and what the file holds is defined."""
 
 
 DEFINING = "CHECKUP_DEFINES_CLASSES"
-"""A variable of the environment of the other process."""
+"""A variable of the environment of the other process: what a script has to define there, as JSON."""
 
 
-def importable(case: Case) -> bool:
-    """Whether a new process can import the class by its module and name."""
+@dataclass
+class Held:
+    """What the configs of files name: registered classes and functions, and classes of the script that aren't."""
+
+    registered: dict[str, Any]
+    unregistered: dict[str, Any]
+
+    @staticmethod
+    def of(case: Case, paths: list[Path]) -> Held:
+        """Read the configs of files."""
+        names, of_script = set(), set()
+        for path in paths:
+            with zipfile.ZipFile(path) as archive:
+                config = json.loads(archive.read("config.json"))
+            for part in parts_of(config):
+                if isinstance(part, str):
+                    names.add(part)
+                elif part.get("module") in (None, "__main__"):
+                    of_script.add(str(part.get("class_name")))
+        # Another class may have been registered under the name since: a cell of a notebook is run again.
+        used = {type(one) for one in (case.layer, *inner_layers(case.layer))}
+        objects = {**keras.saving.get_custom_objects(), **{keras.saving.get_registered_name(cls): cls for cls in used}}
+        script = vars(sys.modules["__main__"])
+        known = names & keras.saving.get_custom_objects().keys()
+        return Held(
+            {name: objects[name] for name in sorted(known) if objects[name] not in (Around, OfFunction)},
+            {name: script[name] for name in of_script if inspect.isclass(script.get(name))},
+        )
+
+    def of_script(self) -> dict[str, list[str]]:
+        """Return the names that the script has to define."""
+        mine = [name for name, thing in self.registered.items() if module_of(thing) == "__main__"]
+        others = [name for name, cls in self.unregistered.items() if cls not in self.registered.values()]
+        return {"registered": mine, "unregistered": others}
+
+
+def module_of(thing: Any) -> str:
+    """Return the name of the module of a class or a function, if it has one."""
+    return getattr(thing, "__module__", None) or ""
+
+
+def parts_of(config: Any) -> Iterator[Any]:
+    """Yield each dict and each string in a config."""
+    if isinstance(config, str):
+        yield config
+    elif isinstance(config, list):
+        for one in config:
+            yield from parts_of(one)
+    elif isinstance(config, dict):
+        yield config
+        for one in config.values():
+            yield from parts_of(one)
+
+
+def definitions_only() -> Report:
+    """What `checkup` does in the other process: end the script once it has defined what it has to."""
+    if (wanted := json.loads(os.environ[DEFINING])) and not undefined(wanted):
+        raise Defined
+    return Report("checkup isn't run where classes are defined only")
+
+
+def undefined(wanted: dict[str, list[str]]) -> list[str]:
+    """Return the names that aren't registered, or aren't among those of the script, in this process."""
+    known, script = keras.saving.get_custom_objects(), vars(sys.modules.get("__mp_main__", sys))
+    missing = [name.rpartition(">")[2] for name in wanted["registered"] if name not in known]
+    return missing + [name for name in wanted["unregistered"] if name not in script]
+
+
+def importable(case: Case, held: Held) -> bool:
+    """Whether a new process can import the class, and what its config holds, by module and name."""
     cls = type(case.layer) if not inspect.isclass(case.subject) else case.subject
-    module = sys.modules.get(cls.__module__)
-    if getattr(module, "__file__", None) is None or "<locals>" in cls.__qualname__:
-        return False
-    if getattr(module, cls.__qualname__, None) is not cls:  # made by exec
-        return False
-    if cls.__module__ != "__main__" and getattr(module, "__spec__", None) is None:  # put there by hand
-        return False
-    return Path(module.__file__).exists() and hasattr(os, "fork")
+    return hasattr(os, "fork") and all(map(is_importable, [cls, *held.registered.values()]))
 
 
-def load_elsewhere(case: Case, path: Path, given: Any, keywords: dict[str, Any]) -> tuple[Any, list[str]]:
-    """Load a model in a new process, call it there, and return its outputs and the names of its weights."""
-    if not importable(case):
-        own = {type(one).__name__: type(one) for one in (case.layer, *inner_layers(case.layer)) if not is_builtin(one)}
+def is_importable(thing: Any) -> bool:
+    """Whether a new process can import a class or a function by its module and name."""
+    module, name = sys.modules.get(module_of(thing)), getattr(thing, "__qualname__", "")
+    if getattr(module, "__file__", None) is None or "<locals>" in name:
+        return False
+    if getattr(module, name, None) is not thing:  # made by exec
+        return False
+    if module.__name__ != "__main__" and getattr(module, "__spec__", None) is None:  # put there by hand
+        return False
+    return Path(module.__file__).exists()
+
+
+def load_here(case: Case, files: list[File]) -> list[Answer]:
+    """Load files in this process, with the classes of the object at hand."""
+    own = {type(one).__name__: type(one) for one in (case.layer, *inner_layers(case.layer)) if not is_builtin(one)}
+    return [load_one(file.path, file.given, file.keywords, own) for file in files]
+
+
+def load_one(path: Path, given: Any, keywords: dict[str, Any], own: dict[str, Any]) -> Answer:
+    """Load a file, and call the model."""
+    try:
         model = keras.saving.load_model(path, custom_objects=own)
-        return tree.map_structure(np.asarray, model(given, **keywords)), [w.path for w in model.weights]
-    cls = type(case.layer)
-    module = sys.modules[cls.__module__]
+        return "", tree.map_structure(np.asarray, model(given, **keywords)), len(model.weights)
+    except Exception as error:
+        return words_of_cause(error), None, 0
+
+
+def load_elsewhere(case: Case, files: list[File], held: Held) -> list[Answer]:
+    """Load files in a new process, and call the models there."""
+    if not files:
+        return []
+    main = sys.modules["__main__"]
     request = {
-        "path": str(path),
-        "inputs": tree.map_structure(np.asarray, given),
-        "keywords": tree.map_structure(np.asarray, keywords),
+        "files": [(str(one.path), *tree.map_structure(np.asarray, (one.given, one.keywords))) for one in files],
         "folder": os.getcwd(),
         "sys_path": sys.path,
-        "module": cls.__module__,
-        "others": modules_of(case),
-        "file": getattr(module, "__file__", None),
+        "argv": sys.argv,
+        "modules": modules_of(case, held),
+        "registered": [*held.registered],
+        "script": held.of_script(),
+        "file": getattr(main, "__file__", None) if "__main__" in modules_of(case, held) else None,
+        "package": getattr(main, "__package__", None),
     }
-    return helper().ask(request, path.with_suffix(".pickle"))
+    return helper().ask(request, files[0].path.with_suffix(".pickle"))
 
 
-def modules_of(case: Case) -> list[str]:
-    """Return the modules, other than Keras's, that define what the object is made of."""
-    things = [type(one) for one in [case.layer, *inner_layers(case.layer)]]
-    names = {thing.__module__ for thing in things} | {getattr(case.subject, "__module__", "__main__") or "__main__"}
-    return sorted(
-        name for name in names if name.split(".")[0] not in ("keras", "__main__", "builtins", Path(__file__).stem)
-    )
+def modules_of(case: Case, held: Held) -> list[str]:
+    """Return the modules, other than Keras's, that define what the object is made of; the script comes first."""
+    things = [case.subject, *(type(one) for one in [case.layer, *inner_layers(case.layer)]), *held.registered.values()]
+    names = {module_of(thing) for thing in things} - {"", "__main__", "builtins", __name__, Path(__file__).stem}
+    needs_script = module_of(type(case.layer)) == "__main__" or any(held.of_script().values())
+    return ["__main__"] * needs_script + sorted(name for name in names if name.split(".")[0] != "keras")
 
 
 class Helper:
@@ -1643,28 +1802,26 @@ class Helper:
         self.process.kill()
         self.process.wait()
 
-    def ask(self, request: dict[str, Any], answer: Path, seconds: float = 120) -> tuple[Any, list[str]]:
-        """Send a request and return the answer; an error over there is raised here."""
+    def ask(self, request: dict[str, Any], answer: Path, seconds: float = 120) -> list[Answer]:
+        """Send a request and return the answers; why there are none is raised."""
         question = answer.with_suffix(".question")
         question.write_bytes(pickle.dumps({**request, "answer": str(answer)}))
         try:
             self.process.stdin.write(f"{question}\n".encode())
             self.process.stdin.flush()
         except OSError:
-            raise Unanswered("the process that loads files has ended") from None
+            raise Blocked("the process that loads files has ended") from None
         ready, _, _ = select.select([self.process.stdout], [], [], seconds)
         if not ready or not self.process.stdout.readline():
             self.close()
             helper.cache_clear()
-            raise Unanswered(f"the process that loads files gave no answer in {seconds:.0f} s")
+            raise Blocked(f"the process that loads files gave no answer in {seconds:.0f} s")
         if not answer.exists():
-            raise Unanswered("the process that loads the file ended, or took longer than 110 s")
-        at, error, outputs, names = pickle.loads(answer.read_bytes())
-        if error and at == "module":
-            raise Unanswered(f"a new process can't import the class, as its module raises {error}")
-        if error:
-            raise RuntimeError(error)
-        return outputs, names
+            raise Blocked("the new process that loads the files ended, or took longer than 110 s")
+        reason, answers = pickle.loads(answer.read_bytes())
+        if reason:
+            raise Blocked(reason)
+        return answers
 
 
 @functools.cache
@@ -1692,32 +1849,55 @@ def answer_requests() -> None:
 
 
 def answer_one(path: Path) -> None:
-    """Define the class as its module does, load the file, call the model, and write the outputs or the error."""
+    """Define what the files hold, as its modules do, load them, call the models, and write what came out."""
     request = pickle.loads(path.read_bytes())
-    error, outputs, names, at, script = "", None, [], "module", types.ModuleType("__mp_main__")
+    script, answers, reason = types.ModuleType("__mp_main__"), [], ""
     try:
         os.chdir(request["folder"])
-        sys.path[:] = request["sys_path"]
-        os.environ[DEFINING] = "1"
-        for name in (request["module"], *request["others"]):
-            try:
-                if name == "__main__":
-                    sys.modules[script.__name__] = script
-                    exec(compile(Path(request["file"]).read_bytes(), request["file"], "exec"), vars(script))
-                else:
-                    importlib.import_module(name)
-            except BaseException as raised:
-                if type(raised).__name__ not in ("Defined", "SystemExit"):
-                    raise
-        at = "file"
+        sys.path[:], sys.argv[:] = request["sys_path"], request["argv"]
+        sys.stdin = open(os.devnull)  # noqa: SIM115  # the requests come by the other
+        ended = define(request, script)
         own = {name: one for name, one in vars(script).items() if inspect.isclass(one)}  # Keras can't import them
-        model = keras.saving.load_model(request["path"], custom_objects=own)
-        inputs, keywords = tree.map_structure(tf.convert_to_tensor, (request["inputs"], request["keywords"]))
-        outputs = tree.map_structure(np.asarray, model(inputs, **keywords))
-        names = [weight.path for weight in model.weights]
+        for file, *given in request["files"]:
+            answers.append(load_one(Path(file), *tree.map_structure(tf.convert_to_tensor, given), own))
+            if ended and answers[-1][0].startswith("NameError"):
+                raise Blocked(f"the script runs up to a call of checkup in a new process: {answers[-1][0]}")
+    except Blocked as why:
+        reason = str(why)
     except BaseException as raised:
-        error = words_of_cause(raised)
-    Path(request["answer"]).write_bytes(pickle.dumps((at, error, outputs, names)))
+        reason = f"in a new process: {words(raised)}"
+    Path(request["answer"]).write_bytes(pickle.dumps((reason, answers)))
+
+
+def define(request: dict[str, Any], script: types.ModuleType) -> bool:
+    """Run the script and import the modules that define what files hold; return whether a call of `checkup` ended it.
+
+    What they raise doesn't matter once all is defined.
+    """
+    ended, told = False, []
+    for name in request["modules"]:
+        here = name == "__main__"
+        os.environ[DEFINING] = json.dumps(request["script"] if here else {})  # a module is imported to its end
+        try:
+            if here:
+                sys.modules[script.__name__] = script
+                vars(script).update(__file__=request["file"], __package__=request["package"])
+                exec(compile(Path(request["file"]).read_bytes(), request["file"], "exec"), vars(script))
+            else:
+                importlib.import_module(name)
+        except Defined:
+            ended = True
+        except BaseException as raised:
+            told.append(f"{'the script' if here else name} raises {words(raised)}")
+    os.environ[DEFINING] = json.dumps({})
+    wanted = {"registered": request["registered"], "unregistered": request["script"]["unregistered"]}
+    if missing := undefined(wanted):
+        of_script = undefined(request["script"])
+        where = "the script, which is run again there" if of_script else f"{', '.join(request['modules'])}"
+        fix = "; define it above the call of checkup, outside of `if __name__`" if of_script and not told else ""
+        why = f"; {told[0]}" if told else fix
+        raise Blocked(f"in a new process {', '.join(missing)} isn't defined by {where}{why}")
+    return ended
 
 
 # --- calls ------------------------------------------------------------------------------------------------------------
@@ -2312,7 +2492,7 @@ def under_policy(case: Case, policy: str) -> Iterator[str]:
     right = {dtype, variable} if case.kind == "model" else {dtype}
     before = state(layer)
     for training in (None, True):
-        wide = flat_tensors(case.outputs if training is None else case.run(training))
+        wide = flat_tensors(case.outputs if training is None else case.outputs_in_training)
         with tf.GradientTape() as tape:
             outputs = case.call(layer, case.of(policy), training)
             total = scalar_of(outputs)
@@ -2588,8 +2768,11 @@ def training_flag(case: Case) -> Iterator[Told]:
     if (needs or (own and not changed and not is_builtin(layer))) and not acts:
         names = ", ".join(one.name for one in needs) or ", ".join(rates)
         found = f"Equal outputs, though {names} should act in training."
-        fix = "Pass training on: self.dropout(x, training=training), or let Keras pass it."
         why = "Regularization is off in fit, and nothing is raised."
+        if acts_always(case):
+            found = f"Equal outputs from one random state: {names} acts with training=False, too."
+            why = "predict then drops numbers as fit does."
+        fix = "Pass training on: self.dropout(x, training=training), or let Keras pass it."
         yield ("Calls with training=True, beside one with training=False.", found, why, fix, link)
     still = [one.name for one in norms if not {id(w) for w in one.non_trainable_variables} & changed]
     if still and len(still) == len(norms):
@@ -2608,6 +2791,13 @@ def flag_acts(case: Case, tries: int = 6) -> bool:
         if differ(case.call(layer, case.of(), True), off, 0.0):
             return True
     return False
+
+
+def acts_always(case: Case, tries: int = 6) -> bool:
+    """Whether calls outside of training, one after the other, differ."""
+    layer = case.layer
+    first = case.call(layer, case.of(), False)
+    return any(differ(case.call(layer, case.of(), False), first, 0.0) for _ in range(tries))
 
 
 def ever_differs(case: Case, reference: Any, tries: int = 6) -> bool:
@@ -2634,9 +2824,14 @@ def safe_config(layer: Any) -> dict[str, Any]:
         return {}
 
 
+def takes_seed(case: Case) -> bool:
+    """Whether the constructor of a class names a seed."""
+    return inspect.isclass(case.subject) and "seed" in inspect.signature(case.subject).parameters
+
+
 def seed_is_ignored(case: Case) -> bool:
     """Whether two layers of one seed, with the same weights, draw other numbers."""
-    if not inspect.isclass(case.subject) or "seed" not in inspect.signature(case.subject).parameters:
+    if not takes_seed(case):
         return False
     one, other = (case.built(move=False, seed=7) for _ in range(2))
     for mine, its in zip(other.variables, one.variables, strict=True):
@@ -2660,9 +2855,10 @@ def randomness(case: Case) -> Iterator[Told]:
         found = f"It draws with {library}'s random."
         yield "A call with training=True.", found, "A graph keeps the number that was drawn first.", DRAW
         return
-    goes_on = ever_differs(case, first)
+    # Calls of a recurrent layer are dear: made only where something follows from them.
+    draws = rates_of(layer) and (any(is_seed(v) for v, _ in before) or not inner_layers(layer))
+    goes_on = (draws or takes_seed(case)) and ever_differs(case, first)
     changed = moved(before)
-    seeds = [v for v, _ in before if is_seed(v)]
     restore(before)
     repeat = differ(case.run(training=True), first, 0.0)
     if repeat:
@@ -2677,7 +2873,6 @@ def randomness(case: Case) -> Iterator[Told]:
         fix = "Hand seed to keras.random.SeedGenerator, or to the layers inside."
         yield "Two layers with seed=7 and the same weights.", "Their outputs differ in training.", NO_EFFECT, fix
         return
-    draws = rates_of(layer) and (seeds or not inner_layers(layer))
     if draws and not changed and not goes_on and differ(first, case.run(training=False), 0.0):
         yield (
             "Calls with training=True, one after the other.",
@@ -2937,7 +3132,8 @@ def true_gradients(case: Case) -> Iterator[Told]:
     layer = measurable(case)
     before = state(layer)
     try:
-        slopes = [one for seed in (7, 8) for one in measured(case, layer, seed, before)]
+        call = forward(case, layer)
+        slopes = [one for seed in (7, 8) for one in measured(case, layer, call, seed, before)]
     finally:
         restore(before)
     for name in dict.fromkeys(name for name, *_ in slopes):
@@ -3015,7 +3211,16 @@ def custom_inside(layer: Any) -> bool:
     return any(re.search("custom_gradient|stop_gradient", source_of(cls)) for cls in own)
 
 
-def measured(case: Case, layer: Any, seed: int, before: list) -> Iterator[tuple[str, float | None, float]]:
+def forward(case: Case, layer: Any) -> Callable[..., Any]:
+    """Return what calls a layer, as a graph if there are many calls, or dear ones: one trace for all of them."""
+    call = functools.partial(case.call, layer)
+    loops = case.once("operations", lambda: operations(case)) & {"While", "StatelessWhile"}
+    return tf.function(call, autograph=False) if loops or len(layer.trainable_weights) > 4 else call
+
+
+def measured(
+    case: Case, layer: Any, call: Callable[..., Any], seed: int, before: list
+) -> Iterator[tuple[str, float | None, float]]:
     """Yield each input and weight with its slope along a random direction, and the slope that the gradient gives."""
     rng = np.random.default_rng(seed)
     inputs, keywords = case.of("float64", values=shifted(case, seed))
@@ -3023,23 +3228,19 @@ def measured(case: Case, layer: Any, seed: int, before: list) -> Iterator[tuple[
     at = [n for n, x in enumerate(flat) if is_float(x.dtype)]
     weights = [weight for weight in layer.trainable_weights if is_float(weight.dtype)]
 
-    def total(values: list[Any]) -> Any:
+    def loss(values: list[Any], call: Callable[..., Any] = call) -> Any:
+        restore([(v, value) for v, value in before if id(v) not in ids_of(weights)])
         whole = {**dict(enumerate(flat)), **dict(zip(at, values, strict=True))}
-        outputs = case.call(layer, (tree.pack_sequence_as(inputs, list(whole.values())), keywords))
+        outputs = call((tree.pack_sequence_as(inputs, list(whole.values())), keywords))
         return scalar_of(outputs, seed, "float64")
 
-    compiled = tf.function(total, autograph=False) if len(weights) > 4 else total  # for many calls, tracing pays
-
-    def loss(values: list[Any]) -> Any:
-        restore([(v, value) for v, value in before if id(v) not in ids_of(weights)])
-        return compiled(values)
-
     start = [flat[n] for n in at]
+    value = loss(start)
     with tf.GradientTape() as tape:
         tape.watch(start)
-        value = loss(start)
+        eager = loss(start, functools.partial(case.call, layer))
     sources = [*start, *(weight.value for weight in weights)]
-    gradients = tape.gradient(value, sources, unconnected_gradients="zero")
+    gradients = tape.gradient(eager, sources, unconnected_gradients="zero")
     names = [*(f"input {n}" for n in range(len(start))), *(weight.path for weight in weights)]
     for n, (name, gradient) in enumerate(zip(names, gradients, strict=True)):
         origin = np.asarray(tf.convert_to_tensor(sources[n]))
@@ -4729,9 +4930,7 @@ def case_of(subject: Any, inputs: Any, keywords: dict[str, Any] | None, kind: st
     """Find what kind of object a subject is, or makes, and what it is called with."""
     if kind not in (None, *KINDS, *FUNCTIONS):
         kinds = ", ".join([*KINDS, *FUNCTIONS])
-        raise ValueError(
-            f"There is no kind {kind!r}: give one of {kinds}; an argument of this name by functools.partial."
-        )
+        raise Refused(f"There is no kind {kind!r}: give one of {kinds}; an argument of this name by functools.partial.")
     subject, found, arguments = kind_of_subject(subject, inputs, kind, arguments)
     rng, made_up = np.random.default_rng(0), {}
     if inputs is None:
@@ -4740,7 +4939,7 @@ def case_of(subject: Any, inputs: Any, keywords: dict[str, Any] | None, kind: st
     if found in FUNCTIONS and arguments:
         subject, arguments = functools.partial(subject, **arguments), {}
     if found in LOSSES and not (isinstance(inputs, tuple | list) and len(inputs) == 2):
-        raise ValueError("Give a loss the pair (y_true, y_pred) as its inputs.")
+        raise Refused("Give a loss the pair (y_true, y_pred) as its inputs.")
     if found in LAYERS or found in (*LOSSES, *METRICS):
         inputs = tree.map_structure(as_array, inputs)
     elif found in ("activation", "regularizer", "constraint"):
@@ -4753,7 +4952,7 @@ def kind_of_subject(subject: Any, inputs: Any, kind: str | None, arguments: dict
     """Return what is checked, its kind and its arguments: a function of tensors, or what makes an object."""
     found = kind_of(subject)
     if arguments and found and not inspect.isclass(subject):
-        raise ValueError(f"It is an object already: {', '.join(arguments)} can be given to a class or a function only.")
+        raise Refused(f"It is an object already: {', '.join(arguments)} can be given to a class or a function only.")
     if found or not callable(subject):
         pass
     elif len(needed(subject, arguments)) == 2 and not isinstance(inputs, np.ndarray):
@@ -4767,11 +4966,11 @@ def kind_of_subject(subject: Any, inputs: Any, kind: str | None, arguments: dict
         found = kind_of(made)
     if kind in KINDS and found in FUNCTIONS and not found.startswith(kind):
         functions = ", ".join(FUNCTIONS)
-        raise ValueError(f"For kind={kind!r} give the class or an object; a function of tensors is one of {functions}.")
+        raise Refused(f"For kind={kind!r} give the class or an object; a function of tensors is one of {functions}.")
     if not (found or kind):
         kinds = ", ".join([*KINDS, *FUNCTIONS])
         what = "isn't a Keras class, an object of one, or a function that makes one"
-        raise ValueError(f"{subject!r} {what}. For a plain function, give kind=, one of: {kinds}")
+        raise Refused(f"{subject!r} {what}. For a plain function, give kind=, one of: {kinds}")
     return subject, found if kind in KINDS else kind or found, arguments
 
 
@@ -4815,14 +5014,14 @@ def checkup(
     Returns:
         The report: `report.assert_clean()` in a test, `print(report)` elsewhere.
     """
-    if os.environ.get(DEFINING):
-        raise Defined
+    if DEFINING in os.environ:
+        return definitions_only()
     if not isinstance(leave_out or {}, dict):
         raise TypeError("Give leave_out a dict: the name of each check, and the reason.")
     unknown = [name for name in leave_out or {} if name not in CHECKS]
     if unknown:
         close = difflib.get_close_matches(unknown[0], CHECKS, 3, 0.3)
-        raise ValueError(f"There is no check {unknown[0]!r}. Nearest names: {', '.join(close)}")
+        raise Refused(f"There is no check {unknown[0]!r}. Nearest names: {', '.join(close)}")
     with global_state_kept():
         case = case_of(subject, inputs, keywords, kind, arguments)
         name = getattr(subject, "__name__", None) or type(subject).__name__
@@ -4854,7 +5053,7 @@ def run_one(title: str, one: Check, case: Case, report: Report, reason: str | No
     found: list[Finding] = []
     why = ""
     try:
-        found.extend(Finding(title, *told) for told in one.run(case) or ())
+        found.extend(Finding(title, *told) for told in told_by(one.run, case))
     except DoesNotApply as error:
         why = f"doesn't apply: {error}"
     except Exception as error:
@@ -4870,6 +5069,27 @@ def run_one(title: str, one: Check, case: Case, report: Report, reason: str | No
         report.left[title] = why
     elif not found:
         report.passed.append(title)
+
+
+def told_by(function: Callable, case: Case) -> Iterator[Told]:
+    """Yield what a check yields, which has to be four texts, or five."""
+    given = function(case)
+    wrong, how = given, "returned"
+    if given is None or (hasattr(given, "__iter__") and not isinstance(given, str)):
+        for told in given or ():
+            texts = isinstance(told, tuple | list) and all(isinstance(text, str) for text in told)
+            if not texts or len(told) not in (4, 5):
+                wrong, how = told, "yielded"
+                break
+            yield tuple(told)
+        else:
+            return
+    code = function.__code__
+    raise TypeError(
+        f"The check {function.__name__} ({Path(code.co_filename).name}, line {code.co_firstlineno}) {how} {wrong!r}. "
+        "Yield four texts for each finding: what was tried, what was found, why it matters, how to fix it; a fifth is "
+        "an address. Yield nothing if all is well."
+    )
 
 
 class Progress:
@@ -4899,10 +5119,12 @@ def example(text: str, seed: int) -> np.ndarray:
 def size_of(text: str) -> tuple[tuple[int, ...], str]:
     """Read a shape and a dtype, such as `8x4:int32`."""
     shape, _, dtype = text.partition(":")
+    if dtype in ("str", "string", "object"):
+        raise Refused(f"{text!r}: the command line makes numbers; strings need a test, which gives them to checkup")
     try:
         return tuple(int(part) for part in shape.split("x")), np.dtype(dtype or "float32").name
     except (ValueError, TypeError):
-        raise ValueError(f"{text!r} isn't a shape such as 8x4, or 8x4:int32") from None
+        raise Refused(f"{text!r} isn't a shape such as 8x4, or 8x4:int32") from None
 
 
 def literal(text: str) -> tuple[str, Any]:
@@ -4941,16 +5163,18 @@ def main() -> int:
     except (ImportError, AttributeError) as error:
         hint = f" Name the module, not the file: {module.removesuffix('.py')}:{name}" if module.endswith(".py") else ""
         parser.error(f"{error}.{hint}")
+    arguments = dict(options.arguments)
+    if own := arguments.keys() & inspect.signature(checkup).parameters.keys():
+        name = min(own)
+        parser.error(f"{name} is an argument of checkup: in a test, give the class one by functools.partial")
     try:
         if kind_of(subject) == "initializer":
             inputs = [size_of(text)[0] for text in options.input]
         else:
             inputs = [example(text, seed) for seed, text in enumerate(options.input)]
         inputs = inputs[0] if len(inputs) == 1 else inputs or None
-        report = checkup(
-            subject, inputs, leave_out=dict(options.leave_out), kind=options.kind, **dict(options.arguments)
-        )
-    except (ValueError, TypeError) as error:
+        report = checkup(subject, inputs, leave_out=dict(options.leave_out), kind=options.kind, **arguments)
+    except Refused as error:
         parser.error(str(error))
     print(report)
     return 0 if report.clean else 1

@@ -63,8 +63,9 @@ def test_no_right_form_of_the_library_was_called_wrong():
 
 def test_the_cost_of_the_record():
     """It has to stay cheap enough to be made again whenever the checkup changes."""
-    assert RECORD["seconds"]["all"] < 900
-    assert RECORD["seconds"]["median"] < 1
+    assert RECORD["seconds"]["all"] < 1200
+    assert RECORD["seconds"]["layers"]["median"] < 3
+    assert RECORD["seconds"]["others"]["median"] < 1
 
 
 def test_each_finding_is_a_fact():
