@@ -787,9 +787,9 @@ def test_the_table_of_facts_about_keras():
 
 
 @pytest.mark.proves(
-    "A run takes seconds of CPU time: of Keras's 137 layers half take less than 2, nine in ten less than 6, and the five "
-    "dearest, recurrent ones such as `GRU` among them, 10 to 16. Most other objects take less than 1. The first run takes "
-    "some 5 more, to start the new process."
+    "A run takes seconds of CPU time: of Keras's 137 layers half take less than 2, nine in ten less than 6, and the "
+    "five dearest, recurrent ones such as `GRU` among them, 10 to 16. Most other objects take less than 1. The first "
+    "run takes some 5 more, to start the new process."
 )
 def test_what_it_costs():
     """Measured on two cores that had other work, with the process that loads files."""
