@@ -731,7 +731,7 @@ def test_as_wide_as_its_input_is_what_its_layers_compute():
     np.testing.assert_allclose(model(x), expected, rtol=1e-4)
 
 
-@pytest.mark.proves("`load_model` calls `build` and fills the weights that are there afterwards.")
+@pytest.mark.proves("`load_model` calls `build` and fills the weights that are there afterwards")
 def test_load_model_calls_build(tmp_path):
     calls = []
 
