@@ -94,21 +94,33 @@ def policy(scripts: set[str]) -> str:
 
 
 def finish(folder: Path) -> None:
-    """Write what concerns all pages: one stylesheet, a host's headers."""
-    of_theme = sorted(folder.glob("assets/stylesheets/*.css"), key=lambda sheet: not sheet.name.startswith("main."))
-    sheets = [*of_theme, folder / "assets/site.css"]  # the palette comes after the rest of the theme
-    text = "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
-    pages = [file.read_text(encoding="utf-8") for file in folder.rglob("*.html")]
+    """Write what concerns all pages: one script, one stylesheet, a host's headers."""
     for script in folder.glob("assets/*.js"):
         script.write_text(_minified(script.read_text(encoding="utf-8")), encoding="utf-8")
-    files = [*folder.glob("assets/*.js"), *folder.glob("assets/javascripts/*.js")]
-    text = without_unused(text, pages, [file.read_text(encoding="utf-8") for file in files])
-    (folder / "assets/stylesheets/all.css").write_text(text, encoding="utf-8")
-    for unused in [*sheets, *folder.rglob("*.map")]:
+    # What search needs comes before the theme's script, the rest after it.
+    of_theme = folder.glob("assets/javascripts/bundle.*.js")
+    _join([folder / "assets/search.js", *of_theme, folder / "assets/site.js"], folder / "assets/all.js")
+    users = [*folder.glob("assets/*.js"), *folder.glob("assets/javascripts/*.js")]
+
+    of_theme = sorted(folder.glob("assets/stylesheets/*.css"), key=lambda sheet: not sheet.name.startswith("main."))
+    sheet = folder / "assets/stylesheets/all.css"
+    _join([*of_theme, folder / "assets/site.css"], sheet)  # the palette comes after the rest of the theme
+    pages = [file.read_text(encoding="utf-8") for file in folder.rglob("*.html")]
+    used = without_unused(
+        sheet.read_text(encoding="utf-8"), pages, [file.read_text(encoding="utf-8") for file in users]
+    )
+    sheet.write_text(used, encoding="utf-8")
+    for unused in folder.rglob("*.map"):
         unused.unlink()
 
-    scripts = set().union(*map(hashes, pages))
-    (folder / "_headers").write_text(HEADERS.format(policy=policy(scripts)), encoding="utf-8")
+    inline = set().union(*map(hashes, pages))
+    (folder / "_headers").write_text(HEADERS.format(policy=policy(inline)), encoding="utf-8")
+
+
+def _join(files: list[Path], one: Path) -> None:
+    one.write_text("\n".join(file.read_text(encoding="utf-8") for file in files), encoding="utf-8")
+    for file in files:
+        file.unlink()
 
 
 def _minified(script: str) -> str:

@@ -99,6 +99,8 @@ def test_the_next_page_comes_without_a_reload(page, address):
     link.click()
     page.get_by_role("heading", name="From an equation to a trained layer").wait_for()
     assert page.evaluate("self.stayed"), "without a full reload"
+    font = sizes.pop(f"{address}assets/math.woff2", 0)  # may have arrived: once, for all pages with formulas
+    assert font <= 10 * KB
     assert sum(sizes.values()) <= 40 * KB, sizes
 
 
