@@ -81,7 +81,7 @@ const scrolling = new ResizeObserver((entries) => setTimeout(() => {
   }
 }));
 document$.subscribe(() => {
-  const wide = document.querySelectorAll(".md-typeset :is(pre > code, .formula, .plot, .md-typeset__scrollwrap)");
+  const wide = document.querySelectorAll(".md-typeset :is(pre > code, .lines, .formula, .plot, .md-typeset__scrollwrap)");
   wide.forEach((element) => scrolling.observe(element));
   document.querySelector(".md-option:has(+ label:not([hidden]))").checked = true; /* or Tab stops at one that isn't shown */
 });
