@@ -263,7 +263,7 @@ def test_skip_link_tabs_contents_and_colours_work_by_keyboard(calm):
 def test_search_opens_and_closes_by_keyboard_and_gives_the_focus_back(calm, size, key):
     calm.set_viewport_size(size)
     calm.goto("layers/custom_layer.html")
-    start = calm.locator(".md-header__button[for=__search]" if size is PHONE else "article p a").first
+    start = calm.locator(".md-header__button[for=__search]" if size is PHONE else "article > p a").first
     start.press(key)
     expect(calm.locator(".md-search__input")).to_be_focused()
     calm.keyboard.type("build")
