@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
@@ -86,7 +87,7 @@ class Proof:
         listed = []
         for heading, tests in self.by_section().items():
             items = "".join(f"<li>{_link(test, source)}</li>" for test in tests)
-            listed.append(f"<h2>{_escaped(heading)}</h2><ul>{items}</ul>")
+            listed.append(f"<h2>{escape(heading, quote=False)}</h2><ul>{items}</ul>")
         back = self.page.with_suffix(".html").name
         icon = "../" * self.path.count("/") + "assets/favicon.svg"
         return (
@@ -133,10 +134,6 @@ def _tests(module: Path) -> Iterator[Test]:
 
 def _link(test: Test, source: str) -> str:
     return f'<a href="{quote(source, safe=":/")}#L{test.line}">{test.words}</a>' if source else test.words
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def _squeezed(text: str) -> str:
