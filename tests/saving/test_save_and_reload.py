@@ -97,7 +97,8 @@ def test_another_program_imports_the_module(tmp_path):
 
 
 @pytest.mark.proves(
-    "to be registered; a `lambda` is refused, and with `safe_mode=False` it comes back without the modules that it names"
+    "to be registered; a `lambda` is refused, and with `safe_mode=False` it comes back without the modules that it "
+    "names"
 )
 def test_a_lambda_is_refused_in_safe_mode(tmp_path):
     model = keras.Sequential([keras.layers.Dense(1)])
