@@ -97,6 +97,10 @@ class _Converter(MarkdownConverter):
         el["href"] = urljoin(self.options["base"], el.get("href", ""))
         return super().convert_a(el, text, parent_tags)
 
+    def convert_img(self, el: Tag, text: str, parent_tags: set[str]) -> str:
+        el["src"] = urljoin(self.options["base"], el["src"])
+        return super().convert_img(el, text, parent_tags)
+
     def convert_code(self, el: Tag, text: str, parent_tags: set[str]) -> str:
         if "lines" not in el.get("class", []):
             return super().convert_code(el, text, parent_tags)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import pytest
+from bs4 import BeautifulSoup
 
 from engine.prove import figures, records, releases
 from engine.prove.process import Outcome
@@ -238,9 +239,9 @@ def test_under_a_block_stands_what_it_does_on_other_releases(project, site, diff
     code, said = project.build()
     assert code == 0, said
     page = (project.root / "site/add.html").read_text(encoding="utf-8")
-    assert [part.partition("<")[0] for part in page.split("class=release><summary>")[1:]] == labels
+    assert [line.text for line in BeautifulSoup(page, "html.parser").select("details.release > summary")] == labels
     if labels:
-        assert page.index("total: 3") < page.index("class=release><summary>"), "below what it prints today"
+        assert page.index("total: 3") < page.index("<details class=release"), "below what it prints today"
         assert page.count("id=other-releases-use") == 1, "on the first"
 
 

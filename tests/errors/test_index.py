@@ -69,7 +69,7 @@ def entries() -> dict[str, Entry]:
         _, *parts = re.split(r"^## ", (CHAPTER / f"{page}.md").read_text("utf-8"), flags=re.MULTILINE)
         recorded = sections(ROOT / "snippets" / "errors" / f"{page}.txt")
         for part in parts:
-            pinned = re.search(r"\{ #([a-z-]+) \}$", part.partition("\n")[0])
+            pinned = re.search(r"\{ #([a-z-]+)( data-toc-label=\"[^\"]+\")? \}$", part.partition("\n")[0])
             assert pinned, f"{page}.md: no id is pinned on: {part.partition(chr(10))[0]}"
             shown = re.findall(r"snippets/errors/\w+\.txt:([\w-]+)", part)
             entry = Entry(f"{page}.md#{pinned[1]}", part, "\n".join(recorded[name].text for name in shown))
