@@ -234,6 +234,26 @@ def test_code_in_a_table_keeps_its_lines_and_its_indentation(page, name):
             assert code["whole"] or width == 390, (width, code)
 
 
+BROKEN = r"""() => [...document.querySelectorAll("td code")].flatMap((code) => {
+  const [text, broken] = [code.firstChild, []];
+  for (const word of text?.textContent.matchAll(/[^\s-]+/g) ?? []) {
+    const range = document.createRange();
+    range.setStart(text, word.index);
+    range.setEnd(text, word.index + word[0].length);
+    if (new Set([...range.getClientRects()].map(({ top }) => top)).size > 1) broken.push(word[0]);
+  }
+  return broken;
+})"""
+
+
+@pytest.mark.parametrize("width", [768, 1280])
+def test_no_word_of_code_in_a_table_is_broken(page, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    for path in ADDRESSES:
+        page.goto(path)
+        assert page.evaluate(BROKEN) == [], path
+
+
 @pytest.mark.parametrize("width", [1280, 1440, 1920])
 def test_what_needs_more_room_than_the_text_takes_it_on_both_sides_alike(page, width):
     page.set_viewport_size({"width": width, "height": 900})
