@@ -28,6 +28,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from engine.prove import records
+from engine.publish import proof
 from engine.site import INCLUDE, cells, description, sections
 from tests.site import SITE
 
@@ -218,19 +219,9 @@ def _likeness(words: str, text: str) -> float:
 
 
 def proved(test: Path) -> list[str]:
-    """The sentences that a test module names as proved, as text or as a constant of the module."""
+    """The sentences that a module of tests names as proved."""
     tree = ast.parse(test.read_text("utf-8"))
-    constants = {
-        node.targets[0].id: node.value
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
-    }
-    found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "proves":
-            values = (constants[one.id] if isinstance(one, ast.Name) else one for one in node.args)
-            found += [squeezed(ast.literal_eval(value)) for value in values]
-    return found
+    return list(proof.quoted(tree, tree))
 
 
 def untied(page: Path) -> Iterator[str]:

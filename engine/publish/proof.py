@@ -113,23 +113,24 @@ class Proof:
 
 def _tests(module: Path) -> Iterator[Test]:
     tree = ast.parse(module.read_text(encoding="utf-8"))
-    constants = {
-        node.targets[0].id: node.value
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
-    }
     for node in tree.body:
-        if not (isinstance(node, ast.FunctionDef) and node.name.startswith("test_")):
-            continue
-        marks = [
-            one for one in node.decorator_list if isinstance(one, ast.Call) and ast.unparse(one.func)[-7:] == ".proves"
-        ]
-        values = [
-            constants.get(one.id, one) if isinstance(one, ast.Name) else one for mark in marks for one in mark.args
-        ]
-        quotes = tuple(_squeezed(re.sub(r"[`*]", "", ast.literal_eval(value))) for value in values)
-        strings = {one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)}
-        yield Test(node.name, node.lineno, quotes, frozenset(strings))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            quotes = tuple(_squeezed(re.sub(r"[`*]", "", sentence)) for sentence in quoted(tree, node))
+            texts = (one.value for one in ast.walk(node) if isinstance(one, ast.Constant))
+            yield Test(node.name, node.lineno, quotes, frozenset(text for text in texts if isinstance(text, str)))
+
+
+def quoted(module: ast.Module, node: ast.AST) -> Iterator[str]:
+    """The sentences that a part of a module of tests names as proved, as text or as a constant of the module."""
+    constants = {
+        one.targets[0].id: one.value
+        for one in module.body
+        if isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Name)
+    }
+    for call in ast.walk(node):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "proves":
+            for value in call.args:
+                yield _squeezed(ast.literal_eval(constants[value.id] if isinstance(value, ast.Name) else value))
 
 
 def _link(test: Test, source: str) -> str:
