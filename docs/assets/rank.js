@@ -74,13 +74,13 @@ const COMMON = new Set(("a about after all also am an and any anyone are as at b
 /* Of a traceback, what counts is its message: what stands behind the last frame and the last name of an exception.
    A field has one line, so that nothing tells the lines apart. */
 const FRAME = /File\s+"?[^\s",]*"?,? line \d+(?:, in [\w<>.]+)?|File [~/][^\s,]*:\d+, in [\w<>.]+(?:\(.*?\))?|-{2,}> ?\d+/g;
-const NAMED = /\b(?:[A-Z]\w*(?:Error|Exception|Warning|Interrupt)|Exception encountered|Error):\s|WARNING:\w+:/g;
+const NAMED = /\b(?:[A-Z]\w*(?:Error|Exception|Warning|Interrupt)|(?:Exception|Error) encountered|Error):\s|WARNING:\w+:/g;
 
 /* What a reader's own names stand in. */
 const QUOTED = /(?<!\w)(['"`])[^'"`]+\1|\b\w+\.__init__|<class [^>]+>/g;
 
 function messageIn(text) {
-  const plain = text.replace(/<class '[^>]*>|\bconfig=\{.*\}/g, " ").replace(/\b(?:Call arguments|Arguments) received by.*/s, " ")
+  const plain = text.replace(/<class '[^>]*>|\bconfig(?:=|: )\{.*?\}\.?(?=\s+Exception encountered|\s*$)/gs, " ").replace(/\b(?:Call arguments|Arguments) received by.*/s, " ")
     .replace(/Exception encountered when calling [\w.'"() ]+?\.(?= |$|\p{Lu})/gu, " ");
   const starts = [FRAME, NAMED].flatMap((mark) => [...plain.matchAll(mark)].map((match) => match.index + match[0].length));
   for (const start of starts.sort((one, other) => other - one)) {
@@ -162,7 +162,7 @@ class Ranking {
       const phrases = [topic, ...others].map((text) => new Phrase(text));
       const terms = new Set(phrases.flatMap((phrase) => phrase.terms));
       for (const term of terms) if (!this.within.has(term)) this.within.set(term, 1);
-      return { section, topic, phrases, terms };
+      return { section, topic, phrases, terms, forms: new Set(phrases.flatMap((phrase) => [...phrase.forms])) };
     }));
   }
 
@@ -238,11 +238,17 @@ class Ranking {
         const said = Math.max(...section.phrases.map((phrase) => this.said(phrase, section.title, asked))) / total;
         return { section, said, score: covered + 0.9 * said + 0.5 * (side.length && sum(side) / sum(pairs)) };
       });
-    const lacking = this.lacks.map((row) => (
-      { ...row, score: total && Math.max(...row.phrases.map((phrase) => this.said(phrase, row.terms, asked, 0))) / total }
-    ));
+    const lacking = this.lacks.map((row) => {
+      const said = total && Math.max(...row.phrases.map((phrase) => this.said(phrase, row.terms, asked, 0))) / total;
+      return { ...row, score: words.some((word) => this.isOnlyIn(row, word)) ? 1 + said : said };
+    });
     const byScore = (one, other) => other.score - one.score;
     return { asked, isPasted, isLong, found: found.sort(byScore), lacking: lacking.sort(byScore) };
+  }
+
+  /* Whether a word, as it is written, is known from what the site lacks alone. */
+  isOnlyIn({ forms }, { word }) {
+    return forms.has(word) && !this.forms.has(word);
   }
 
   /* How much of what was asked a section has: a heading counts most, its page's title less, then how often its text. */
@@ -312,7 +318,7 @@ class Ranking {
       const isPage = !page && title === sections[0].page.title;
       return isPage ? shown : [{ location: sections[0].page.location, title, text: "", terms: {}, score }, ...shown];
     });
-    return { items, suggest: this.completed(query) };
+    return { items };
   }
 
   /* A section with what was asked marked, and the one or two pieces of its text that have most of it. */
@@ -333,13 +339,6 @@ class Ranking {
       terms: told(section, words.filter(({ kind }) => kind === "word"), isLong),
     };
   }
-
-  /* The word that is being typed, completed by one that headings have. */
-  completed(query) {
-    const typed = query.match(/[\p{L}\p{N}_]+$/u)?.[0].toLowerCase();
-    const forms = typed ? [...this.forms].filter(([form]) => form.startsWith(typed)) : [];
-    return forms.sort(([, one], [, other]) => other - one).slice(0, 1).map(([form]) => form);
-  }
 }
 
 /* Where a reader goes who asked for nothing that the site knows. */
@@ -354,18 +353,10 @@ function shareOf({ word, kind }) {
   return COMMON.has(word) ? 0.1 : SUBJECT.has(word) ? 0.2 : /^\d+$/.test(word) ? 0.4 : 1;
 }
 
-/* Words that were asked for, as a section writes them, which its page will mark, and those that it doesn't have. */
+/* Words that were asked for, and whether a section has them. */
 function told(section, words, isLong) {
-  const told = {};
-  for (const { word, terms } of words) {
-    const has = [...terms.keys()].some((term) => section.has(term));
-    const forms = [...section.words].flatMap(({ parts, terms: own }) => parts.filter((_, i) => terms.has(own[i])));
-    const shortest = [...new Set(forms)].sort((one, other) => one.length - other.length);
-    const starts = shortest.filter((form, i) => !shortest.slice(0, i).some((start) => form.startsWith(start)));
-    for (const form of starts.slice(0, 3)) told[form] = true;
-    if (!starts.length && (has || !isLong)) told[word] = has;
-  }
-  return Object.fromEntries(Object.entries(told).slice(0, 12));
+  const has = ({ terms }) => [...terms.keys()].some((term) => section.has(term));
+  return Object.fromEntries(words.map((one) => [one.word, has(one)]).filter(([, found]) => found || !isLong).slice(0, 12));
 }
 
 /* Paragraphs, items of lists, blocks of code, and what is left of tables. */

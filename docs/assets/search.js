@@ -1,10 +1,10 @@
 /* Loaded before the theme's script: nothing of the search is fetched before a reader touches it, and rank.js answers. */
 const here = document.currentScript.src;
 
-/* Until search is touched, or a link asks for it (?q=, ?h=). */
+/* Until search is touched, or a link asks for it (?q=). */
 const isSearch = ({ target }) => target instanceof Element && target.closest("[for=__search], [data-md-component=search]");
 const wanted = new Promise((resolve) => {
-  if (/[?&][qh]=/.test(location.search)) resolve();
+  if (/[?&]q=/.test(location.search)) resolve();
   for (const name of ["focusin", "pointerdown", "mouseover"]) {
     addEventListener(name, (event) => isSearch(event) && resolve(), { passive: true });
   }

@@ -42,6 +42,21 @@ addEventListener("keydown", (event) => {
   if (toggle.drawer.checked) toDrawer.focus();
 }, true);
 
+/* On a small screen the theme locks the page below the search, and gives it its old place back after a result has been
+   opened. Then it is moved to the section that was asked for. */
+let opened;
+addEventListener("click", ({ target }) => {
+  const link = target.closest?.("a");
+  if (link) opened = link.matches(".md-search-result__link") && link;
+}, true);
+function arrive() {
+  if (opened?.pathname !== location.pathname || document.body.hasAttribute("data-md-scrolllock")) return;
+  (document.getElementById(decodeURIComponent(opened.hash.slice(1))) ?? document.body).scrollIntoView();
+  opened = undefined;
+}
+new MutationObserver(arrive).observe(document.body, { attributeFilter: ["data-md-scrolllock"] });
+document$.subscribe(() => setTimeout(arrive));
+
 /* The badge opens to the page's tests, which are fetched then. From a folder nothing can be: there the link leads to them. */
 document.addEventListener("toggle", async ({ target }) => {
   const link = target.querySelector?.("a[data-proof]");
@@ -54,6 +69,14 @@ document.addEventListener("toggle", async ({ target }) => {
 addEventListener("click", ({ target }) => {
   for (const open of document.querySelectorAll(".proof[open]")) open.open = open.contains(target);
 });
+
+/* The first screen shows a program in two blocks, and its button copies both. */
+addEventListener("click", ({ target }) => {
+  const button = target.closest?.(".first .md-code__button");
+  if (!button) return;
+  const blocks = [...document.querySelectorAll(".first .language-python code")];
+  button.dataset.clipboardText = blocks.map((block) => block.textContent.trim()).join("\n\n\n") + "\n";
+}, true);
 
 /* On the home page, what is pasted or typed into the place for a message is searched for. */
 document$.subscribe(() => {

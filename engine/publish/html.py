@@ -6,6 +6,7 @@ Each code block is one that was found on the page and ran, and every link, ancho
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import textwrap
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ from engine.site import Problem, Site, blocks, read
 
 PLAIN = ["n", "p", "o", "w", "si", "sa", "bp", "nb", "nn", "mi", "mf", "kc", "ow", "fm", "vm"]
 """What stays in the colour of the text: most elements of a page."""
+PHONE, DEEPEST = 44, 24
+"""How many characters of code fit on a phone, and the deepest indentation that its style knows."""
 TELLS_NOTHING = ("image", "picture", "diagram", "plot", "graph", "figure", "screenshot", "")
 ELEMENTS = """a abbr aside blockquote br code dd details div dl dt em figcaption figure h1 h2 h3 h4 hr img input label
 li math ol p pre section span strong sub summary sup svg table tbody td th thead tr ul""".split()  # noqa: SIM905
@@ -153,6 +156,8 @@ def refined(html: str) -> str:
             colon.next_sibling.unwrap()
         for span in code("span", class_=PLAIN):
             span.unwrap()
+        if code.code:
+            _hang(code.code)
         for span in code("span", class_="sd"):  # a docstring has an element for each of its lines
             _join(span)
         for empty in code.find_all(lambda span: span.name == "span" and not span.contents):
@@ -172,6 +177,22 @@ def with_lines(site: Site, page: Path, html: str) -> str:
         if cell.br and len(cell("br")) == len(code) - 1 and (lines := _lines_of("".join(code), known)):
             cell.clear()
             cell.append(soup.new_tag("code", attrs={"class": "lines"}, string=textwrap.dedent("\n".join(lines))))
+    return soup.decode(formatter="minimal")
+
+
+def labelled(html: str) -> str:
+    """The page, with the heading of its column on each cell of a table of three columns or more.
+
+    A phone shows it where a row becomes a card. The first cell is what the row is about.
+    """
+    if "<th" not in html:
+        return html
+    soup = BeautifulSoup(html, "html.parser")
+    for table in soup("table"):
+        headings = _texts(table, "th")
+        for row in table("tr") if len(headings) > 2 else []:
+            for heading, cell in list(zip(headings, row("td"), strict=False))[1:]:
+                cell["data-label"] = heading
     return soup.decode(formatter="minimal")
 
 
@@ -199,6 +220,22 @@ def _set(formula: Tag) -> None:
     formula.replace_with(math)
     if display == "block":
         math.wrap(Tag(name="p", attrs={"class": "formula"}))
+
+
+def _hang(code: Tag) -> None:
+    """Tell of each line that a phone has to break its indentation, under which it goes on."""
+    code.smooth()
+    for text in [part for part in code.children if isinstance(part, str)]:
+        text.replace_with(*re.findall(r"\n|[^\n]+", text))
+    parts = list(code.children)
+    for is_end, line in itertools.groupby(parts, key=lambda part: part == "\n"):
+        whole = list(line)
+        text = "".join(part.get_text() for part in whole)
+        if not is_end and len(text) > PHONE:
+            indent = min(len(text) - len(text.lstrip()), DEEPEST) // 4 * 4
+            hung = Tag(name="span", attrs={"class": f"i{indent}"})
+            whole[0].insert_before(hung)
+            hung.extend(whole)
 
 
 def _join(first: Tag) -> None:

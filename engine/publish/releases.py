@@ -48,7 +48,9 @@ def noted(site: Site, tried: Tried, page: Path, html: str) -> str:
                 below.append(soup.new_tag("p", attrs={"class": CLASS}, string=_worded(site, tried, what)))
             below += told
         if below:
-            _last(pre).insert_after(*below)
+            lines = soup.new_tag("div", attrs={"class": f"{CLASS}s"})
+            lines.extend(below)
+            _last(pre).insert_after(lines)
     return soup.decode(formatter="minimal")
 
 

@@ -16,11 +16,12 @@ COMMENT = r"<!-- search(?P<lacks> lacks)?: (?P<phrases>[^<>]+) -->"
 MARK = re.compile(rf'<h(?P<level>[1-6])[^>]* id="(?P<anchor>[^"]*)"|{COMMENT}\n?')
 LINE = re.compile(rf"^# {COMMENT}$")
 """A comment as a module of a tutorial has it."""
-LEADS_ON = re.compile(r"\s*<ul>.*</ul>\s*", re.DOTALL)
-"""The text of a section that is a list, of links to what answers: it only names it."""
+LINKS = r"<ul>\s*(?:<li>(?:<p>)?<a (?:(?!</li>).)*</li>\s*)+</ul>"
+LEADS_ON = re.compile(rf'<h[2-6][^>]* id="([^"]*)"(?:(?!</h).)*</h[2-6]>\s*{LINKS}\s*(?=<h|$)', re.DOTALL)
+"""A section that is a list of links to what answers: it only names it."""
 
 Noted = dict[str, dict[str, list[Any]]]
-"""By the anchor of a section, "" for the page itself: its `search` and `lacks`, as the index has them."""
+"""By the anchor of a section, "" for the page itself: its `search` and `lacks`, as the index has them, or `leads`."""
 
 
 def noted(html: str) -> tuple[str, Noted]:
@@ -37,6 +38,8 @@ def noted(html: str) -> tuple[str, Noted]:
             of_section.setdefault("lacks", []).append(phrases)
         else:
             of_section.setdefault("search", []).extend(phrases)
+    for anchor in LEADS_ON.findall(html):
+        found[anchor] = {"leads": []}
     return MARK.sub(lambda mark: "" if mark["phrases"] else mark[0], html), found
 
 
@@ -44,10 +47,10 @@ def write(folder: Path, pages: dict[str, Noted]) -> None:
     """Add to the index what pages note, by their addresses; and write it for a site in a folder too."""
     path = folder / "search/search_index.json"
     index = json.loads(path.read_text(encoding="utf-8"))
-    index["docs"] = [doc for doc in index["docs"] if not LEADS_ON.fullmatch(doc["text"])]
     for doc in index["docs"]:
         page, _, anchor = doc["location"].partition("#")
         doc.update(pages.get(page, {}).get(anchor, {}))
+    index["docs"] = [doc for doc in index["docs"] if "leads" not in doc]
     text = json.dumps(index, ensure_ascii=False, separators=(",", ":"))
     path.write_text(text, encoding="utf-8")
     path.with_suffix(".js").write_text(f"var __index = {text}", encoding="utf-8")

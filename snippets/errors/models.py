@@ -3,6 +3,7 @@
 # --8<-- [start:imports]
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 # --8<-- [end:imports]
@@ -90,6 +91,59 @@ if __name__ == "__main__":
         print(f"{name}: loss {history['loss'][-1]:.1f}", end=", ")
         print(f"accuracy {history['accuracy'][-1]:.1f}")
     # --8<-- [end:relu_works]
+
+    # --8<-- [start:nan_fails]
+    def softmax(x):
+        powers = ops.exp(x)
+        return powers / ops.sum(powers)
+
+    def norm(x):
+        return ops.sqrt(ops.sum(ops.square(x)))
+
+    def log_if_positive(x):
+        return ops.where(x > 0, ops.log(x), 0.0)
+
+    scores = np.array([0.0, 100.0], "float32")
+    print("softmax:", np.array(softmax(scores)))
+    for function in norm, log_if_positive:
+        x = tf.constant([0.0])
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x)
+        slope = tape.gradient(y, x)
+        print(
+            function.__name__,
+            np.sum(y),
+            "gradient",
+            slope[0].numpy(),
+        )
+    # --8<-- [end:nan_fails]
+
+    # --8<-- [start:nan_works]
+    def softmax(x):
+        return ops.softmax(x)
+
+    def norm(x):
+        return ops.sqrt(ops.maximum(ops.sum(ops.square(x)), 1e-12))
+
+    def log_if_positive(x):
+        return ops.log(ops.where(x > 0, x, 1.0))
+
+    scores = np.array([0.0, 100.0], "float32")
+    print("softmax:", np.array(softmax(scores)))
+    for function in norm, log_if_positive:
+        x = tf.constant([0.0])
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x)
+        slope = tape.gradient(y, x)
+        print(
+            function.__name__,
+            np.sum(y),
+            "gradient",
+            slope[0].numpy(),
+        )
+    # --8<-- [end:nan_works]
 
     # --8<-- [start:training_fails]
     class Normalized(keras.Model):

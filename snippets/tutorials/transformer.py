@@ -440,7 +440,7 @@ def draw_map(ax, weights, digits, title):
     return image
 
 
-# %% alt="Two maps of 5 by 5 weights, the first head of each block, for the sequence 7 2 5 0 9. The columns are the tokens read, the rows the tokens to write. All weights lie around 0.2, without a pattern." tags=["cover"]
+# %% alt="Two maps of 5 by 5 weights, the first head of each block, for the sequence 7 2 5 0 9. The columns are the tokens read, the rows the tokens to write. All weights lie around 0.2, without a pattern."
 fig, axes = plt.subplots(1, 2, figsize=(7, 3.2), layout="constrained")
 for number, (ax, weights) in enumerate(zip(axes, scores, strict=True), 1):
     weights = np.asarray(weights[0, 0])  # first sequence, first head
@@ -540,7 +540,7 @@ def draw_heads(axes, model, digits):
 # In the second block, most bright cells stand where both labels are the same: the
 # antidiagonal of a 5 by 5 map.
 
-# %% alt="Four maps of 5 by 5 weights for the sequence 7 2 5 0 9. Both heads of block 2 have most of their weight on the antidiagonal, where the token read is the token to write. The first rows of block 1 lean to the right, to the last tokens of the sequence."
+# %% alt="Four maps of 5 by 5 weights for the sequence 7 2 5 0 9. Both heads of block 2 have most of their weight on the antidiagonal, where the token read is the token to write. The first rows of block 1 lean to the right, to the last tokens of the sequence." tags=["cover"]
 fig, axes = plt.subplots(2, 2, figsize=(7, 6), layout="constrained")
 image = draw_heads(axes, model, [7, 2, 5, 0, 9])
 fig.colorbar(image, ax=axes, label="attention weight")

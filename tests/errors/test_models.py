@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from checkup import checkup
 
 from tests import contract
 from tests.shown import Shown, shown
@@ -335,6 +336,113 @@ def test_the_three_are_trained_alike_and_the_two_that_work_are_one_function():
     for model in at["softmax"], at["linear"]:
         expected = -np.mean(np.log(np.sum(shares * y, axis=-1)))
         assert model.evaluate(x, y, verbose=0)[0] == pytest.approx(expected, rel=1e-4)
+
+
+# --- nan-of-your-own --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.proves(
+    "`exp` overflows from 89 on in float32, and from 12 on in float16: infinity divided by infinity is `nan`."
+)
+@pytest.mark.parametrize(("dtype", "largest"), [("float32", 88), ("float16", 11)])
+def test_where_exp_overflows(dtype, largest):
+    assert np.isfinite(np.array(keras.ops.exp(keras.ops.cast(largest, dtype))))
+    assert np.isinf(np.array(keras.ops.exp(keras.ops.cast(largest + 1, dtype))))
+    softmax = section("nan_fails")["softmax"]
+    assert not np.isnan(softmax(keras.ops.cast([0, largest], dtype))).any()
+    assert np.isnan(softmax(keras.ops.cast([0, largest + 1], dtype))).any()
+
+
+def slope(function, value: float) -> tuple[float, float]:
+    x = tf.constant([value])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = keras.ops.sum(function(x))
+    return float(y), float(tape.gradient(y, x)[0])
+
+
+@pytest.mark.proves(
+    "The derivatives of `sqrt` and `log` at 0 are infinite. Multiplied by 0 they are `nan`: the output is right, and "
+    "its gradient isn't. `ops.where` doesn't stop it, because both of its branches get a gradient."
+)
+@pytest.mark.parametrize("name", ["norm", "log_if_positive"])
+def test_the_gradient_is_nan_where_the_value_is_right(name):
+    for function in keras.ops.sqrt, keras.ops.log:
+        assert slope(function, 0.0)[1] == np.inf
+    value, gradient = slope(section("nan_fails")[name], 0.0)
+    assert value == 0
+    assert np.isnan(gradient)
+    assert np.isfinite(slope(section("nan_fails")[name], 0.5)).all()
+    graph = tf.function(lambda x: tf.gradients(section("nan_fails")[name](x), x)[0])
+    assert np.isnan(graph(tf.constant([0.0]))).all()
+
+
+@pytest.mark.proves("Bound what goes into a root or a logarithm, and not what comes out.")
+@pytest.mark.parametrize("name", ["norm", "log_if_positive"])
+def test_bounding_what_goes_in_gives_a_finite_gradient(name):
+    fails, works = section("nan_fails")[name], section("nan_works")[name]
+    assert slope(works, 0.0) == (pytest.approx(0, abs=1e-5), 0.0)
+    for value in (0.01, 0.5, 3.0):
+        assert slope(works, value) == pytest.approx(slope(fails, value), rel=1e-5)
+    assert np.isnan(slope(lambda x: keras.ops.maximum(keras.ops.sqrt(keras.ops.square(x)), 0.0), 0.0)[1])
+
+
+@pytest.mark.proves(
+    "`ops.softmax`, `ops.logsumexp`, `ops.log_softmax` and losses with `from_logits=True` subtract the largest value "
+    "first."
+)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_what_keras_has_for_it_is_finite(dtype):
+    scores = keras.ops.cast([[0.0, 30000.0]], dtype)
+    for found in (keras.ops.softmax(scores), keras.ops.logsumexp(scores), keras.ops.log_softmax(scores)):
+        assert np.isfinite(np.array(found, "float32")).all()
+    for loss in (
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+        keras.losses.BinaryCrossentropy(from_logits=True),
+    ):
+        assert np.isfinite(float(loss(np.array([[0.0, 1.0]]), scores)))
+    assert np.isfinite(float(keras.losses.SparseCategoricalCrossentropy(from_logits=True)(np.array([0]), scores)))
+    small = np.array([[0.0, 2.0]], "float32")
+    np.testing.assert_allclose(
+        section("nan_works")["softmax"](small), section("nan_fails")["softmax"](small), rtol=1e-6
+    )
+
+
+@keras.saving.register_keras_serializable(package="tests.errors.models")
+class Length(keras.layers.Layer):
+    """The root of the sum of squares, as the entry has it."""
+
+    def call(self, inputs):
+        return keras.ops.sqrt(keras.ops.sum(keras.ops.square(inputs), axis=-1, keepdims=True))
+
+
+@keras.saving.register_keras_serializable(package="tests.errors.models")
+class Softmax(keras.layers.Layer):
+    """The softmax of the entry, sample by sample."""
+
+    def call(self, inputs):
+        powers = keras.ops.exp(inputs)
+        return powers / keras.ops.sum(powers, axis=-1, keepdims=True)
+
+
+@pytest.mark.proves("it calls it on zeros and on large inputs.")
+def test_the_checkup_finds_both():
+    x = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
+    found = {layer: {finding.check for finding in checkup(layer, x).findings} for layer in (Length, Softmax)}
+    assert "gradient_at_special_inputs" in found[Length]
+    assert "numbers_in_16_bits" in found[Softmax]
+
+
+@pytest.mark.proves("One step with such a gradient makes the weight `nan`, and then what is computed from it.")
+def test_one_step_makes_the_weight_nan():
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, Length()(keras.layers.Dense(2, use_bias=False)(inputs)))
+    model.compile("sgd", loss="mse")
+    x = np.ones((4, 3))
+    x[0] = 0.0
+    model.fit(x, np.ones((4, 1)), verbose=0)
+    assert np.isnan(model.get_weights()[0]).all()
+    assert np.isnan(model.predict(x, verbose=0)).all()
 
 
 # --- training-argument ------------------------------------------------------------------------------------------------

@@ -317,6 +317,22 @@ def test_the_learning_rate(make_optimizer):
         fit([stops], scheduled)
 
 
+@pytest.mark.proves("To print it, take `float(self.model.optimizer.learning_rate)`, which evaluates a schedule too.")
+def test_the_learning_rate_is_a_number():
+    class Reads(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.rates.append(float(self.model.optimizer.learning_rate))
+
+    for rate, expected in (
+        (0.1, [0.1] * 4),
+        (keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5), 0.1 / 2.0 ** np.arange(1, 5)),
+    ):
+        reads = Reads()
+        reads.rates = []
+        fit([reads], make(keras.optimizers.SGD(rate)), epochs=1)
+        np.testing.assert_allclose(reads.rates, expected, rtol=1e-6)
+
+
 # --- see what a layer computes ------------------------------------------------------------------------------------
 
 

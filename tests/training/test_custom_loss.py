@@ -782,3 +782,43 @@ def test_if_on_a_tensor_is_as_in_the_errors():
     model.compile(loss=loss)
     with pytest.raises(tf.errors.OperatorNotAllowedInGraphError, match="Python `bool`"):
         model.fit(np.ones((8, 1)), np.ones((8, 1)), verbose=0)
+
+
+# --- look for a built-in one first --------------------------------------------------------------------------------
+
+
+@pytest.mark.proves(
+    "Look for a built-in one first: `Huber` for outliers, `BinaryFocalCrossentropy` and `CategoricalFocalCrossentropy` "
+    "for many easy samples, `Dice` and `Tversky` for masks, `CTC` for sequences that aren't aligned."
+)
+def test_what_the_built_in_losses_are_for():
+    def of(loss, y_true, y_pred) -> float:
+        return float(loss(np.array(y_true, "float32"), np.array(y_pred, "float32")))
+
+    huber = keras.losses.Huber()
+    assert of(huber, [[0.0]], [[1001.0]]) - of(huber, [[0.0]], [[1000.0]]) == pytest.approx(1.0, rel=1e-3)
+
+    for plain, focal in (
+        (keras.losses.BinaryCrossentropy(), keras.losses.BinaryFocalCrossentropy()),
+        (keras.losses.CategoricalCrossentropy(), keras.losses.CategoricalFocalCrossentropy(alpha=1.0)),
+    ):
+        easy, hard = ([[1.0, 0.0]], [[0.9, 0.1]]), ([[1.0, 0.0]], [[0.3, 0.7]])
+        assert of(focal, *hard) / of(focal, *easy) > 10 * of(plain, *hard) / of(plain, *easy)
+
+    mask = np.zeros((2, 4, 4, 1))
+    mask[:, 1:3, 1:3] = 1
+    for loss in (keras.losses.Dice(), keras.losses.Tversky()):
+        assert of(loss, mask, mask) == pytest.approx(0, abs=1e-5)
+        assert of(loss, mask, 1 - mask) == pytest.approx(1, abs=1e-5)
+
+    logits = np.full((1, 6, 3), -9.0)
+    logits[0, range(6), [1, 0, 0, 2, 2, 0]] = 9.0  # 1, blank, blank, 2, 2, blank: the sequence 1 2
+    assert of(keras.losses.CTC(), [[1, 2]], logits) < 0.01 < 5 < of(keras.losses.CTC(), [[2, 1]], logits)
+
+
+@pytest.mark.proves("The cross-entropies take `label_smoothing=`.")
+@pytest.mark.parametrize("name", ["BinaryCrossentropy", "CategoricalCrossentropy"])
+def test_label_smoothing(name):
+    sure, smooth = (getattr(keras.losses, name)(label_smoothing=share) for share in (0.0, 0.2))
+    y, p = np.array([[1.0, 0.0]]), np.array([[0.99, 0.01]])
+    assert float(smooth(y, p)) > 5 * float(sure(y, p))

@@ -203,7 +203,7 @@ def test_functions_are_averaged_over_batches():
 @pytest.mark.proves(
     "R² | the sums of 1, `y`, `y²` and the squared errors | from the four sums",
     "Precision, recall, F-score | hits, predicted, actual | ratios of the sums",
-    "Look for a built-in one first: `Precision`, `F1Score`, `R2Score` and `AUC` keep such states.",
+    "Look for a built-in one first: `Precision`, `F1Score`, `R2Score` and `AUC` give the same for batches of any size.",
 )
 def test_what_the_sums_give():
     y, p = rng().normal(size=(2, 50, 1))
