@@ -350,7 +350,7 @@ const meant = ({ terms }) => [...terms].filter(([, quality]) => quality > 0.5).m
 
 function shareOf({ word, kind }) {
   if (kind !== "word") return kind === "name" ? 1.2 : 0.6;
-  return COMMON.has(word) ? 0.1 : SUBJECT.has(word) ? 0.2 : /^\d+$/.test(word) ? 0.4 : 1;
+  return COMMON.has(word) ? 0.1 : SUBJECT.has(word) ? 0.2 : /^(?:\d+|\p{L})$/u.test(word) ? 0.4 : 1;
 }
 
 /* Words that were asked for, and whether a section has them. */

@@ -55,7 +55,7 @@ function arrive() {
   opened = undefined;
 }
 new MutationObserver(arrive).observe(document.body, { attributeFilter: ["data-md-scrolllock"] });
-document$.subscribe(() => setTimeout(arrive));
+document$.subscribe(arrive);
 
 /* The badge opens to the page's tests, which are fetched then. From a folder nothing can be: there the link leads to them. */
 document.addEventListener("toggle", async ({ target }) => {

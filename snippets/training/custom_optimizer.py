@@ -186,3 +186,16 @@ if __name__ == "__main__":
         moved = np.max(np.abs(weight.numpy() - old))
         print(f"{weight.path} moved by {moved:.3f}")
     # --8<-- [end:moved]
+
+    # --8<-- [start:accumulate]
+    def trained(batch_size, **options):
+        keras.utils.set_random_seed(7)
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        model.compile(keras.optimizers.Adam(0.1, **options), loss="mse")
+        model.fit(x, y, batch_size=batch_size, shuffle=False, verbose=0)
+        return model.get_weights()[0][:, 0].round(2)
+
+    print("steps on 32 samples: ", trained(32))
+    print("on 4 batches of 8:   ", trained(8, gradient_accumulation_steps=4))
+    print("steps on 8 samples:  ", trained(8))
+    # --8<-- [end:accumulate]

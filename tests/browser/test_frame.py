@@ -199,6 +199,44 @@ def test_on_a_phone_fewer_than_a_quarter_of_the_blocks_scroll_sideways(open_page
         assert wide <= blocks / 4, (path, wide, blocks)
 
 
+HANG = """() => [...document.querySelectorAll("article pre > code > span[class^=i]")].map((line) => {
+  const text = document.createTreeWalker(line, NodeFilter.SHOW_TEXT);
+  const lefts = new Map();
+  while (text.nextNode()) {
+    for (const [i, letter] of [...text.currentNode.data].entries()) {
+      if (letter === " ") continue;
+      const range = document.createRange();
+      range.setStart(text.currentNode, i);
+      range.setEnd(text.currentNode, i + 1);
+      const { top, left } = range.getBoundingClientRect();
+      const row = Math.round(top / 8);
+      lefts.set(row, Math.min(left, lefts.get(row) ?? Infinity));
+    }
+  }
+  return [line.textContent, [...lefts.values()]];
+})"""
+
+
+@pytest.mark.parametrize("name", ["training/train_step", "tutorials/transformer", "errors/layers"])
+def test_on_a_phone_a_broken_line_goes_on_under_its_own_beginning(open_page, name):
+    page = open_page(viewport=PHONE, is_mobile=True, has_touch=True)
+    page.goto(f"{name}.html")
+    broken = [(text, lefts) for text, lefts in page.evaluate(HANG) if len(lefts) > 1]
+    assert len(broken) > 10
+    for text, (first, *following) in broken:
+        assert all(first < left < first + 30 for left in following), text
+
+
+def test_on_a_phone_a_cell_tells_its_column(open_page):
+    page = open_page(viewport=PHONE, is_mobile=True, has_touch=True)
+    page.goto("training/train_step.html")
+    told = page.evaluate("""() => [...document.querySelectorAll("article table:first-of-type td")].slice(0, 3)
+      .map((cell) => getComputedStyle(cell, "::before").content)""")
+    assert told == ["none", '"What calls it"', '"Override it for"']
+    page.set_viewport_size(DESKTOP)
+    assert page.evaluate("getComputedStyle(document.querySelector('td + td'), '::before').content") == "none"
+
+
 LINES = """() => [...document.querySelectorAll("code.lines")].map((code) => {
   const { left, right, top } = code.getBoundingClientRect();
   const said = code.closest("td").previousElementSibling.getBoundingClientRect();

@@ -696,3 +696,97 @@ def test_an_optimizer_for_each_layer():
     moved = one_step(nested(), optimizers.MultiOptimizer(given), run_eagerly=True)
     assert moved["head/bias"] == pytest.approx(0.1, rel=1e-3)
     assert moved["first/bias"] == pytest.approx(0.001, rel=1e-3)
+
+
+# --- accumulate gradients -----------------------------------------------------------------------------------------
+
+
+def accumulated(optimizer, batches: int = 4, *, layers=(), data=None, epochs: int = 1) -> list[np.ndarray]:
+    """The weights after training on 32 samples in a number of batches."""
+    keras.utils.set_random_seed(3)
+    rng = np.random.default_rng(0)
+    x, y = data or (rng.normal(size=(32, 3)).astype("float32"), rng.normal(size=(32, 1)).astype("float32"))
+    model = keras.Sequential([keras.Input((3,)), *layers, keras.layers.Dense(1)])
+    model.compile(optimizer, loss="mse")
+    model.fit(x, y, batch_size=len(x) // batches, shuffle=False, epochs=epochs, verbose=0)
+    return model.get_weights()
+
+
+OPTIONS = {"plain": {}, "clipped": {"clipnorm": 0.1}, "decayed": {"weight_decay": 0.1}}
+
+
+@pytest.mark.proves(
+    "With `gradient_accumulation_steps=4`, an optimizer averages the gradients of four batches, and then makes one "
+    "step.",
+    "The weights are those of the large batch if the batches are of one size and the loss is a mean over samples.",
+    "Clipping and weight decay are applied once a step, to the average.",
+)
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_four_batches_make_one_step_of_the_large_batch(options):
+    names = ["SGD", "Adam", "RMSprop", "Lion", "Adagrad"] if not options else ["SGD", "Adam"]
+    for name in names:
+        make = getattr(keras.optimizers, name)
+        whole = accumulated(make(0.1, **options), 1, epochs=3)
+        parts = accumulated(make(0.1, gradient_accumulation_steps=4, **options), 4, epochs=3)
+        contract.assert_same(parts, whole, atol=1e-5)
+        alone = accumulated(make(0.1, **options), 4, epochs=3)
+        assert np.abs(alone[0] - whole[0]).max() > 1e-3, name
+
+
+def test_each_built_in_optimizer_takes_it_but_the_one_that_is_made_of_others():
+    built_in = [
+        cls
+        for name, cls in vars(keras.optimizers).items()
+        if isinstance(cls, type)
+        and issubclass(cls, keras.Optimizer)
+        and name not in ("Optimizer", "LossScaleOptimizer", "MultiOptimizer")
+    ]
+    assert len(built_in) > 10
+    for make in built_in:
+        weight, optimizer = keras.Variable(np.ones((2, 2), "float32")), make(0.1, gradient_accumulation_steps=2)
+        optimizer.build([weight])
+        moved = []
+        for _ in range(2):
+            optimizer.apply([np.ones((2, 2), "float32")], [weight])
+            moved.append(float(np.abs(np.array(weight) - 1).max()))
+        assert moved[0] == 0 < moved[1], make
+
+
+@pytest.mark.proves("`BatchNormalization` still sees the small batches.")
+def test_batch_normalization_sees_the_small_batches():
+    def norm() -> keras.layers.Layer:
+        return keras.layers.BatchNormalization()
+
+    whole = accumulated(keras.optimizers.SGD(0.1), 1, layers=[norm()])
+    parts = accumulated(keras.optimizers.SGD(0.1, gradient_accumulation_steps=4), 4, layers=[norm()])
+    assert max(np.abs(one - other).max() for one, other in zip(whole, parts, strict=True)) > 1e-3
+
+
+@pytest.mark.proves("What is left at the end of an epoch counts in the first step of the next one.")
+def test_what_is_left_counts_in_the_next_epoch():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(24, 3)).astype("float32"), rng.normal(size=(24, 1)).astype("float32")
+    make = keras.optimizers.SGD
+    found = accumulated(
+        make(0.1, gradient_accumulation_steps=4), 3, data=(x, y), epochs=2
+    )  # 6 batches: one step, two left
+    twice = (np.concatenate([x, x[:8]]), np.concatenate([y, y[:8]]))
+    contract.assert_same(found, accumulated(make(0.1), 1, data=twice), atol=1e-6)
+
+
+@pytest.mark.proves("The average takes the memory of one more copy of the weights.")
+def test_the_average_is_one_more_copy_of_the_weights():
+    weights = [keras.Variable(np.ones((3, 4), "float32")), keras.Variable(np.ones(4, "float32"))]
+    sizes = []
+    for options in ({}, {"gradient_accumulation_steps": 4}):
+        optimizer = keras.optimizers.Adam(**options)
+        optimizer.build(weights)
+        sizes.append(sum(int(np.prod(variable.shape)) for variable in optimizer.variables))
+    assert sizes[1] - sizes[0] == 3 * 4 + 4
+
+
+def test_the_block_trains_alike_in_four_parts(seed):
+    printed = shown(MODULE, "program", "accumulate", seed=seed).printed.splitlines()[-3:]
+    whole, parts, alone = (np.array(re.findall(r"-?\d+\.\d*", line), float) for line in printed)
+    np.testing.assert_allclose(whole, parts, atol=0.011)
+    assert np.abs(whole - alone).max() > 0.01
