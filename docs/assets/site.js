@@ -51,7 +51,8 @@ addEventListener("click", ({ target }) => {
 }, true);
 function arrive() {
   if (opened?.pathname !== location.pathname || document.body.hasAttribute("data-md-scrolllock")) return;
-  (document.getElementById(decodeURIComponent(opened.hash.slice(1))) ?? document.body).scrollIntoView();
+  if (opened.hash) location.replace(opened.hash);
+  else scrollTo(0, 0);
   opened = undefined;
 }
 new MutationObserver(arrive).observe(document.body, { attributeFilter: ["data-md-scrolllock"] });
