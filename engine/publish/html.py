@@ -227,15 +227,16 @@ def _hang(code: Tag) -> None:
     code.smooth()
     for text in [part for part in code.children if isinstance(part, str)]:
         text.replace_with(*re.findall(r"\n|[^\n]+", text))
-    parts = list(code.children)
-    for is_end, line in itertools.groupby(parts, key=lambda part: part == "\n"):
-        whole = list(line)
-        text = "".join(part.get_text() for part in whole)
-        if not is_end and len(text) > PHONE:
-            indent = min(len(text) - len(text.lstrip()), DEEPEST) // 4 * 4
-            hung = Tag(name="span", attrs={"class": f"i{indent}"})
-            whole[0].insert_before(hung)
-            hung.extend(whole)
+    lines = [list(line) for end, line in itertools.groupby(code.children, key=lambda part: part == "\n") if not end]
+    for line in lines:
+        text = "".join(part.get_text() for part in line)
+        indent = len(text) - len(text.lstrip())
+        if len(text) > PHONE:
+            hung = Tag(name="span", attrs={"class": f"i{min(indent, DEEPEST) // 4 * 4}"})
+            line[0].insert_before(text[:indent], hung)
+            hung.extend(line)
+            beginning = next(hung.strings)
+            beginning.replace_with(beginning[indent:])
 
 
 def _join(first: Tag) -> None:

@@ -201,7 +201,7 @@ def test_on_a_phone_fewer_than_a_quarter_of_the_blocks_scroll_sideways(open_page
 
 HANG = """() => [...document.querySelectorAll("article pre > code > span[class^=i]")].map((line) => {
   const text = document.createTreeWalker(line, NodeFilter.SHOW_TEXT);
-  const lefts = new Map();
+  const rows = [];
   while (text.nextNode()) {
     for (const [i, letter] of [...text.currentNode.data].entries()) {
       if (letter === " ") continue;
@@ -209,11 +209,11 @@ HANG = """() => [...document.querySelectorAll("article pre > code > span[class^=
       range.setStart(text.currentNode, i);
       range.setEnd(text.currentNode, i + 1);
       const { top, left } = range.getBoundingClientRect();
-      const row = Math.round(top / 8);
-      lefts.set(row, Math.min(left, lefts.get(row) ?? Infinity));
+      const row = rows.find((one) => Math.abs(one.top - top) < 6) ?? rows[rows.push({ top, left }) - 1];
+      row.left = Math.min(row.left, left);
     }
   }
-  return [line.textContent, [...lefts.values()]];
+  return [line.textContent, rows.map(({ left }) => left)];
 })"""
 
 

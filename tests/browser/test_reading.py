@@ -88,7 +88,7 @@ def test_each_copy_button_copies_exactly_the_code(page, built, path):
     shown = html.shown_in((built / path).read_text(encoding="utf-8")).code
     code = [text for language, text in shown if language == "python"]
     buttons = page.locator(".language-python button[data-clipboard-target]")
-    buttons.last.wait_for() if code else None
+    buttons.last.wait_for(state="attached") if code else None
     copied = []
     for button in buttons.all():
         button.dispatch_event("click")
