@@ -99,7 +99,7 @@ def on_page_content(html_text: str, page: Page, config: MkDocsConfig, files: Fil
     page.meta["since"] = releases.since(site, tried, site.module_of(path))
     page.meta["proof"] = Proof(site, path, refined)
     page.meta.setdefault("title", page.toc.items[0].title if page.toc.items else page.title)  # not its name in the tree
-    return html.labelled(releases.noted(site, tried, path, refined))
+    return releases.noted(site, tried, path, refined)
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:

@@ -65,6 +65,7 @@ class Read:
     + [f"decisions/{name}" for name in ("advantages", "disadvantages", "when_to_use")],
 )
 check_your_own = Read("errors/check_your_own")
+custom_callback = Read("training/custom_callback")
 custom_loss = Read("training/custom_loss")
 train_step = Read("training/train_step")
 save_and_reload = Read("saving/save_and_reload")
@@ -146,6 +147,7 @@ CASES = [
         call=lambda loss, inputs: loss.call(*map(keras.ops.convert_to_tensor, inputs)),
     ),
     function(custom_loss.weighted_crossentropy, call=of_two),
+    layer(custom_callback.Penalty, 0.5),
     layer(custom_loss.Rebuilding, 3),
     layer(save_and_reload.Shift),
     layer(when_to_use.SkipBlock, 3),

@@ -97,6 +97,15 @@ document$.subscribe(() => {
   link.replaceWith(field);
 });
 
+/* On a phone a row of a table is a card, in which each cell but the first tells its column. */
+document$.subscribe(() => {
+  for (const table of document.querySelectorAll(".md-typeset table:not([class])")) {
+    const columns = [...table.querySelectorAll("th")].map((heading) => heading.textContent);
+    if (columns.length < 3) continue;
+    for (const cell of table.querySelectorAll("td + td")) cell.dataset.label = columns[cell.cellIndex];
+  }
+});
+
 /* What scrolls sideways can be scrolled by keyboard. After the theme has had its say, which is for a mouse only. */
 const scrolling = new ResizeObserver((entries) => setTimeout(() => {
   for (const { target } of entries) {

@@ -24,7 +24,7 @@ from engine.site import Problem, Site, blocks, read
 
 PLAIN = ["n", "p", "o", "w", "si", "sa", "bp", "nb", "nn", "mi", "mf", "kc", "ow", "fm", "vm"]
 """What stays in the colour of the text: most elements of a page."""
-PHONE, DEEPEST = 44, 24
+PHONE, DEEPEST = 50, 24
 """How many characters of code fit on a phone, and the deepest indentation that its style knows."""
 TELLS_NOTHING = ("image", "picture", "diagram", "plot", "graph", "figure", "screenshot", "")
 ELEMENTS = """a abbr aside blockquote br code dd details div dl dt em figcaption figure h1 h2 h3 h4 hr img input label
@@ -159,7 +159,8 @@ def refined(html: str) -> str:
         if code.code:
             _hang(code.code)
         for span in code("span", class_="sd"):  # a docstring has an element for each of its lines
-            _join(span)
+            if not span.decomposed and span["class"] == ["sd"]:
+                _join(span)
         for empty in code.find_all(lambda span: span.name == "span" and not span.contents):
             empty.decompose()
     return page.decode(formatter="minimal")
@@ -177,22 +178,6 @@ def with_lines(site: Site, page: Path, html: str) -> str:
         if cell.br and len(cell("br")) == len(code) - 1 and (lines := _lines_of("".join(code), known)):
             cell.clear()
             cell.append(soup.new_tag("code", attrs={"class": "lines"}, string=textwrap.dedent("\n".join(lines))))
-    return soup.decode(formatter="minimal")
-
-
-def labelled(html: str) -> str:
-    """The page, with the heading of its column on each cell of a table of three columns or more.
-
-    A phone shows it where a row becomes a card. The first cell is what the row is about.
-    """
-    if "<th" not in html:
-        return html
-    soup = BeautifulSoup(html, "html.parser")
-    for table in soup("table"):
-        headings = _texts(table, "th")
-        for row in table("tr") if len(headings) > 2 else []:
-            for heading, cell in list(zip(headings, row("td"), strict=False))[1:]:
-                cell["data-label"] = heading
     return soup.decode(formatter="minimal")
 
 
@@ -223,7 +208,7 @@ def _set(formula: Tag) -> None:
 
 
 def _hang(code: Tag) -> None:
-    """Tell of each line that a phone has to break its indentation, under which it goes on."""
+    """Tell of each indented line that a phone has to break its indentation, under which it goes on."""
     code.smooth()
     for text in [part for part in code.children if isinstance(part, str)]:
         text.replace_with(*re.findall(r"\n|[^\n]+", text))
@@ -231,12 +216,15 @@ def _hang(code: Tag) -> None:
     for line in lines:
         text = "".join(part.get_text() for part in line)
         indent = len(text) - len(text.lstrip())
-        if len(text) > PHONE:
-            hung = Tag(name="span", attrs={"class": f"i{min(indent, DEEPEST) // 4 * 4}"})
-            line[0].insert_before(text[:indent], hung)
-            hung.extend(line)
+        if indent and len(text) > PHONE:
+            alone = isinstance(line[0], Tag) and len(line) == 1
+            hung = line[0] if alone else line[0].wrap(Tag(name="span", attrs={"class": []}))
+            hung["class"] = [*hung["class"], f"i{min(indent, DEEPEST) // 4 * 4}"]
+            hung.extend([] if alone else line)
             beginning = next(hung.strings)
+            hung.insert_before(beginning[:indent])
             beginning.replace_with(beginning[indent:])
+    code.smooth()
 
 
 def _join(first: Tag) -> None:

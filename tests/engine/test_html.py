@@ -7,6 +7,7 @@ from html import unescape
 
 import pygments
 import pytest
+from bs4 import BeautifulSoup
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
@@ -148,3 +149,14 @@ def test_code_keeps_its_text_and_loses_most_of_its_elements():
     plain = html.refined(f"<pre><code>{coloured}</code></pre>")
     assert unescape(re.sub(r"<[^>]*>", "", plain)) == code
     assert re.findall(r'class="(\w+)"', plain) == ["k", "nf", "sd", "k", "s2", "c1"]
+
+
+def test_a_long_line_tells_its_indentation():
+    """Its text stays as it is; what a phone breaks is an element of its own, without the space before it."""
+    long = "value = " + " + ".join(["number"] * 6)
+    code = f'def total(number):\n    """{long}"""\n        {long}\n{long}  # why\n    return value\n'
+    coloured = pygments.highlight(code, PythonLexer(), HtmlFormatter(nowrap=True))
+    page = BeautifulSoup(html.refined(f"<pre><code>{coloured}</code></pre>"), "html.parser")
+    assert page.get_text() == code
+    hung = [(span["class"][-1], span.get_text()) for span in page.select("[class*=i]") if span["class"][-1][0] == "i"]
+    assert hung == [("i4", f'"""{long}"""'), ("i8", long)], "what begins the line needs none"
