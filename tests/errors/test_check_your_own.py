@@ -234,7 +234,7 @@ def told(subject, rows=4, **arguments):
     if report.passed:
         print(subject.__name__, "in", PLACES[-1], "process")
     else:
-        print([one.found for one in report.findings] or report.left.get("file_round_trip"))
+        print(report.left.get("file_round_trip") or [one.found for one in report.findings])
 
 
 @keras.saving.register_keras_serializable("mine")
