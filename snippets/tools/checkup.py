@@ -915,7 +915,7 @@ def plain(value: Any, depth: int = 0) -> Any:
 
 @check(*LAYERS)
 def python_state(case: Case) -> Iterator[Told]:
-    """A call changes no Python value among the attributes of the layer."""
+    """A call changes no number, text, list, set, dict or array among the attributes of the layer."""
     layer = case.built()
     own = [one for one in (layer, *inner_layers(layer)) if not is_builtin(one)]
     before = [(one, name, plain(vars(one)[name])) for one in own for name in own_attributes(one)]
@@ -1171,7 +1171,7 @@ NO_EFFECT = "Whoever sets it trains something else than they think."
 
 @check(*LAYERS)
 def arguments_act(case: Case) -> Iterator[Told]:
-    """An activation, initializer, regularizer, constraint or rate of dropout that is given to it acts."""
+    """An activation, initializer, regularizer, constraint or rate of dropout acts, given under a name of Keras's."""
     cls = own_class(case)
     if not inspect.isclass(case.subject):
         raise DoesNotApply("a function makes it: its arguments aren't known")
@@ -3988,7 +3988,7 @@ def show(values: np.ndarray) -> str:
 
 @check(*METRICS)
 def metric_value(case: Case) -> Iterator[Told]:
-    """It gives a finite result, which follows the data."""
+    """It gives a finite result for your data, and follows them."""
     case.once("a new object", lambda: metric_of(case))
     try:
         value = whole(case)
