@@ -2540,7 +2540,7 @@ def under_policy(case: Case, policy: str) -> Iterator[str]:
             outputs = case.call(layer, case.of(policy), training)
             total = scalar_of(outputs)
         for out, expected in zip(flat_tensors(outputs), wide, strict=False):
-            if expected.dtype.name in ("float32", case.layer.compute_dtype) and out.dtype.name not in right:
+            if expected.dtype.name in {"float32", *other_dtypes(case.layer)} and out.dtype.name not in right:
                 yield f"an output is {out.dtype.name}, not the compute dtype" + (", in training" if training else "")
     weights = [weight for weight in layer.trainable_weights if is_float(weight.dtype)]
     if wrong := [weight.path for weight in weights if weight.dtype != variable]:

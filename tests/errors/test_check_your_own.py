@@ -1064,7 +1064,7 @@ def test_what_a_config_holds():
     finally:
         keras.saving.get_custom_objects().pop("swish")
     checkup(AllOnes, (3, 4)).assert_clean()
-    checkup(Doubling, X).assert_clean()  # of a function and of a class; Guarded's place is that of a script
+    checkup(Doubling, X).assert_clean()  # it stands in a function, the next in a class
     checkup(Holder.Doubling, X).assert_clean()
     (inside,) = checkup(keras.layers.Dense, X, units=2, kernel_initializer=AllOnes()).findings
     assert inside.check == "config_round_trip"
