@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 import ast
 import atexit
+import collections
 import contextlib
 import difflib
 import functools
@@ -339,34 +340,37 @@ class Case:
 
     # making
 
-    def make(self, policy: str = "float32", **options: Any) -> Any:
-        """Make a new object, with a dtype policy and further options as far as its maker takes them."""
+    def make(self, policy: str | None = None, **options: Any) -> Any:
+        """Make a new object, as it is given or with a dtype policy, and further options as far as its maker takes them.
+
+        A policy takes the place of a dtype among the arguments.
+        """
         if not callable_maker(self.subject, self.kind):
             return self._remade(policy, options)
-        arguments = {name: fresh(value, policy) for name, value in self.arguments.items()}
+        arguments = {name: fresh(value, policy or "float32") for name, value in self.arguments.items()}
         wide = policy if self.kind == "model" or self.memory.get("wraps") else "float32"
-        if policy != "float32" and self.kind in LAYERS and accepts(self.subject, "dtype"):
+        if policy and self.kind in LAYERS and accepts(self.subject, "dtype"):
             try:
                 with policy_scope(wide):
                     return self.subject(**{**arguments, **self._taken(options), "dtype": policy})
             except TypeError as error:
                 if "dtype" not in str(error):
                     raise
-        with policy_scope(policy):
+        with policy_scope(policy or "float32"):
             return self.subject(**{**arguments, **self._taken(options)})
 
     def _taken(self, options: dict[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in options.items() if accepts(self.subject, key)}
 
-    def _remade(self, policy: str, options: dict[str, Any]) -> Any:
+    def _remade(self, policy: str | None, options: dict[str, Any]) -> Any:
         if self.kind in FUNCTIONS:
             return self.subject
         try:
             config = self.subject.get_config()
-            if policy != "float32" and hasattr(self.subject, "dtype_policy"):
+            if policy and hasattr(self.subject, "dtype_policy"):
                 config = with_policy(config, self.subject.dtype_policy.name, policy)
             config.update({key: value for key, value in options.items() if key in config})
-            with policy_scope(policy):
+            with policy_scope(policy or "float32"):
                 return type(self.subject).from_config(config)
         except Exception as error:
             raise Blocked(f"a new one can't be made from the config of this object: {words(error)}") from error
@@ -421,10 +425,10 @@ class Case:
         self.memory[f"around {id(layer)}"] = around
         return around({"inputs": inputs, **keywords}, training=training)
 
-    def built(self, policy: str = "float32", move: bool = True, few: bool = False, **options: Any) -> Any:
+    def built(self, policy: str | None = None, move: bool = True, few: bool = False, **options: Any) -> Any:
         """Make a layer and call it, on a few steps; its weights are moved away from special starts such as zeros."""
         layer = self.make(policy, **options)
-        self.call(layer, self.of(policy, values=self.few_steps if few else None))
+        self.call(layer, self.of(policy or "float32", values=self.few_steps if few else None))
         rng = np.random.default_rng(1)
         for weight in layer.trainable_weights if move else ():
             if is_float(weight.dtype):
@@ -468,6 +472,16 @@ class Case:
         for mine, its in zip(other.variables, layer.variables, strict=True):
             mine.assign(tf.cast(tf.convert_to_tensor(its), mine.dtype))
         return other
+
+    @property
+    def in_32_bits(self) -> Any:
+        """The shared layer, or one of its weights in float32, if a dtype is given to it."""
+        if not other_dtypes(self.layer):
+            return self.layer
+        layer = self.once("a call with dtype='float32'", lambda: self.like(self.layer, "float32"))
+        if dtypes := other_dtypes(layer):
+            raise DoesNotApply(f"it computes in {', '.join(sorted(dtypes))}, though its dtype is float32")
+        return layer
 
     def run(self, training: bool | None = None, rows: Any = slice(None), values: Any = None) -> Any:
         """Call the shared layer from the same state each time."""
@@ -624,8 +638,10 @@ def numbers(outputs: Any) -> list[np.ndarray]:
 
 
 def differ(one: Any, other: Any, tolerance: float = 1e-5) -> str:
-    """Say how two outputs differ, or nothing."""
+    """Say how two outputs differ, or nothing; in 16 bits by more than the rounding of a few operations."""
     first, second = numbers(one), numbers(other)
+    if tolerance and (narrow := dtypes_of([one, other]) & {"float16", "bfloat16"}):
+        tolerance = max(tolerance, *(4 * ROUNDING[name] for name in narrow))
     if len(first) != len(second):
         return f"{len(first)} and {len(second)} tensors"
     for a, b in zip(first, second, strict=True):
@@ -638,6 +654,16 @@ def differ(one: Any, other: Any, tolerance: float = 1e-5) -> str:
                 gap = np.abs(a - b)
             return f"numbers that differ by up to {np.nanmax(gap):.3g}, of {finite.max(initial=0):.3g} at most"
     return ""
+
+
+def other_dtypes(layer: Any) -> set[str]:
+    """Return the dtypes of floating numbers, other than float32, that a layer and those inside compute in."""
+    return {one.compute_dtype for one in (layer, *inner_layers(layer))} & {"float16", "bfloat16", "float64"}
+
+
+def dtypes_of(outputs: Any) -> set[str]:
+    """Return the names of the dtypes of a structure."""
+    return {tf.as_dtype(out.dtype).name for out in flat_tensors(outputs)}
 
 
 def value_of(variable: Any) -> np.ndarray:
@@ -889,7 +915,7 @@ def plain(value: Any, depth: int = 0) -> Any:
 
 @check(*LAYERS)
 def python_state(case: Case) -> Iterator[Told]:
-    """A call changes no Python value among the attributes of the layer."""
+    """A call changes no number, text, list, set, dict or array among the attributes of the layer."""
     layer = case.built()
     own = [one for one in (layer, *inner_layers(layer)) if not is_builtin(one)]
     before = [(one, name, plain(vars(one)[name])) for one in own for name in own_attributes(one)]
@@ -1145,7 +1171,7 @@ NO_EFFECT = "Whoever sets it trains something else than they think."
 
 @check(*LAYERS)
 def arguments_act(case: Case) -> Iterator[Told]:
-    """An activation, initializer, regularizer, constraint or rate of dropout that is given to it acts."""
+    """An activation, initializer, regularizer, constraint or rate of dropout acts, given under a name of Keras's."""
     cls = own_class(case)
     if not inspect.isclass(case.subject):
         raise DoesNotApply("a function makes it: its arguments aren't known")
@@ -1387,6 +1413,11 @@ def config_is_complete(case: Case) -> Iterator[Told]:
         yield (f"The parameters of {cls.__name__}.__init__.", found, ROUND_TRIP, HOLD_ALL)
     for parameter in given:
         name = parameter.name
+        value = case.arguments.get(name, parameter.default) if case.subject is cls else None
+        if is_number(value) and is_number(config.get(name)) and not np.isclose(value, config[name], rtol=1e-6, atol=0):
+            found = f"{name} is {config[name]!r} in the config."
+            yield (f"{cls.__name__} with {name}={value!r}, and get_config.", found, ROUND_TRIP, HOLD_ALL)
+            continue
         other = varied(config.get(name, parameter.default))
         if other is None or name in missing:
             continue
@@ -1394,7 +1425,7 @@ def config_is_complete(case: Case) -> Iterator[Told]:
         for arguments in ways_to_make(case, cls, name) if shown else ():
             shown = shown and comes_back(functools.partial(cls, **{**arguments, name: other}), name, other)
         if shown:
-            found = f"{name}={other!r} comes back as {shown}."
+            found = f"{name}={other!r} {shown}."
             yield (f"{cls.__name__} with {name}={other!r}, and get_config.", found, ROUND_TRIP, HOLD_ALL)
 
 
@@ -1416,13 +1447,21 @@ def source_of(thing: Any) -> str:
 
 
 def comes_back(make: Callable[[], Any], name: str, value: Any) -> str:
-    """Return what an argument became in the config, or in that of an object made from it, or nothing if it stayed."""
+    """Say what an argument became in the config, or in that of an object made from it, or nothing if it stayed."""
     try:
         made = make()
         configs = made.get_config(), type(made).from_config(made.get_config()).get_config()
     except Exception:
         return ""  # the value isn't a valid one
-    return next((repr(config.get(name)) for config in configs if config.get(name) != value), "")
+    changed = next((config for config in configs if config.get(name) != value), None)
+    if changed is None:
+        return ""
+    return f"comes back as {changed[name]!r}" if name in changed else "isn't in the config"
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a plain number, and no flag."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @check(*ALL)
@@ -1716,7 +1755,7 @@ def definitions_only() -> Report:
     """What `checkup` does in the other process: end the script once it has defined what it has to."""
     if (wanted := json.loads(os.environ[DEFINING])) and not undefined(wanted):
         raise Defined
-    return Report("checkup isn't run where classes are defined only")
+    return Report("checkup isn't run where classes are defined only", left=collections.defaultdict(str))
 
 
 def undefined(wanted: dict[str, list[str]]) -> list[str]:
@@ -1860,8 +1899,12 @@ def answer_one(path: Path) -> None:
         own = {name: one for name, one in vars(script).items() if inspect.isclass(one)}  # Keras can't import them
         for file, *given in request["files"]:
             answers.append(load_one(Path(file), *tree.map_structure(tf.convert_to_tensor, given), own))
-            if ended and answers[-1][0].startswith("NameError"):
+            unknown = re.search(r"name '(\w+)' is not defined", answers[-1][0])
+            if unknown and ended:
                 raise Blocked(f"the script runs up to a call of checkup in a new process: {answers[-1][0]}")
+            if unknown and request["file"]:
+                where = "define it above the call of checkup, outside of `if __name__`"
+                raise Blocked(f"{unknown.group(1)} isn't defined by the script in a new process: {where}")
     except Blocked as why:
         reason = str(why)
     except BaseException as raised:
@@ -2342,7 +2385,7 @@ def inside_time_distributed(case: Case) -> Iterator[Told]:
     why = "TimeDistributed asks the layer for its output shape without calling it."
     fix = "Write compute_output_shape."
     try:
-        wrapper = keras.layers.TimeDistributed(layer)
+        wrapper = keras.layers.TimeDistributed(layer, **({"dtype": layer.dtype_policy} if other_dtypes(layer) else {}))
         outputs = wrapper(tf.convert_to_tensor(steps))
         wrapper(keras.Input(steps.shape[1:], dtype=steps.dtype.name))
     except Exception as error:
@@ -2350,10 +2393,10 @@ def inside_time_distributed(case: Case) -> Iterator[Told]:
             raise DoesNotApply("TimeDistributed needs compute_output_shape, which isn't written") from None
         yield "keras.layers.TimeDistributed around it.", words(error), why, fix
         return
-    alone = np.stack([as64(layer(tf.convert_to_tensor(steps[:, step]))) for step in range(2)], axis=1)
+    alone = tf.stack([layer(tf.convert_to_tensor(steps[:, step])) for step in range(2)], axis=1)
     why = "It calls the layer's call on all steps at once, one behind the other, with the training that it is given."
     fix = "Do all work in call, keep no state of a call, and take training=None."
-    if found := differ(outputs, tf.convert_to_tensor(alone), 1e-3):
+    if found := differ(outputs, alone, 1e-3):
         yield ("keras.layers.TimeDistributed around it, beside calls step by step.", f"{found}.", why, fix)
 
 
@@ -2497,7 +2540,7 @@ def under_policy(case: Case, policy: str) -> Iterator[str]:
             outputs = case.call(layer, case.of(policy), training)
             total = scalar_of(outputs)
         for out, expected in zip(flat_tensors(outputs), wide, strict=False):
-            if expected.dtype == tf.float32 and out.dtype.name not in right:
+            if expected.dtype.name in {"float32", *other_dtypes(case.layer)} and out.dtype.name not in right:
                 yield f"an output is {out.dtype.name}, not the compute dtype" + (", in training" if training else "")
     weights = [weight for weight in layer.trainable_weights if is_float(weight.dtype)]
     if wrong := [weight.path for weight in weights if weight.dtype != variable]:
@@ -2562,10 +2605,11 @@ def numbers_in_32_bits(case: Case) -> Iterator[Told]:
     wide = case.once("a call with dtype='float64'", lambda: case.like(case.layer, "float64"))
     if any(out.dtype == tf.float32 for out in flat_tensors(case.call(wide, case.of("float64")))):
         raise DoesNotApply("it doesn't compute in float64")
+    layer = case.in_32_bits
     if chooses(case):
         raise DoesNotApply("it chooses by comparing numbers: a choice may change by rounding")
     values = float_map(lambda a: a * 100, case.inputs)
-    if "nan or inf" in (found := compare_in(case, case.layer, "float32", values, wide, "float64")):
+    if "nan or inf" in (found := compare_in(case, layer, "float32", values, wide, "float64")):
         why = "One large input makes every weight nan."
         fix = "Subtract the maximum before exp; use ops.softmax, ops.logsumexp, ops.softplus."
         yield (
@@ -2576,7 +2620,7 @@ def numbers_in_32_bits(case: Case) -> Iterator[Told]:
         )
         return
     values = float_map(lambda a: a + 1000, case.inputs)
-    if found := compare_in(case, case.layer, "float32", values, wide, "float64"):
+    if found := compare_in(case, layer, "float32", values, wide, "float64"):
         yield (
             "A call in float32 on the inputs plus 1000, beside float64 on the same numbers.",
             f"Numbers cancel for large inputs: {found.replace('float32', 'float64')}.",
@@ -2596,7 +2640,8 @@ def larger(case: Case) -> dict[str, Any]:
         return {}
     some, values = (float_map(lambda a, factor=factor: a * factor, case.inputs) for factor in (100, 300))
     sizes = (case.inputs, some, values)
-    once, often, more = (np.concatenate([out.ravel() for out in numbers(case.run(values=v))]) for v in sizes)
+    outputs = (numbers(case.call(case.in_32_bits, case.of(values=v))) for v in sizes)
+    once, often, more = (np.concatenate([out.ravel() for out in several]) for several in outputs)
     tolerance = {"rtol": 0.05, "atol": 0.01 * np.abs(more).max()}
     follows = np.allclose(more, often, **tolerance) or np.allclose(more, once * 300, **tolerance)
     # A sigmoid at its ends says nothing of how large the numbers before it are.
@@ -2669,7 +2714,7 @@ def compare_in(case: Case, layer: Any, policy: str, values: Any, reference: Any 
 
     rounded = float_map(near, values)
     small = graph_of(case, layer)(case.of(policy, values=rounded))
-    reference, rng = case.layer if reference is None else reference, np.random.default_rng(5)
+    reference, rng = case.in_32_bits if reference is None else reference, np.random.default_rng(5)
     kept = state(reference)
     try:
         for variable in reference.trainable_weights:
@@ -3315,6 +3360,8 @@ def functions_made(case: Case) -> int:
     tf.function = counted
     try:
         case.run()
+        if not made and takes(case.layer, "training"):
+            case.run(training=True)
     finally:
         tf.function = original
     return len(made)
@@ -3941,7 +3988,7 @@ def show(values: np.ndarray) -> str:
 
 @check(*METRICS)
 def metric_value(case: Case) -> Iterator[Told]:
-    """It gives a finite result, which follows the data."""
+    """It gives a finite result for your data, and follows them."""
     case.once("a new object", lambda: metric_of(case))
     try:
         value = whole(case)
@@ -4680,7 +4727,8 @@ def call_once(case: Case) -> None:
     """Make an object and call it, whatever its kind."""
     thing = case.make()
     if case.kind in LAYERS:
-        case.call(thing, case.of())
+        for training in (None, True) if takes(thing, "training") else (None,):
+            case.call(thing, case.of(), training)
     elif case.kind in LOSSES:
         loss_of(case)(*pair(case))
     elif case.kind in METRICS:
@@ -4733,6 +4781,8 @@ def regularizer_acts(case: Case) -> Iterator[Told]:
         return
     _, gradient = value_and_gradient(regularizer, x)
     others = [as64(regularizer(x * factor)) for factor in (0.5, 1.5)]
+    if not any(others):
+        raise DoesNotApply("it is 0 for the example, and for numbers around it")
     if (gradient is None or not gradient.any()) and not np.isclose(*others, rtol=1e-3):
         found = (
             f"It is {'None' if gradient is None else '0 everywhere'}, though the value goes from {others[0]:.4g} to "
@@ -5022,6 +5072,9 @@ def checkup(
     if unknown:
         close = difflib.get_close_matches(unknown[0], CHECKS, 3, 0.3)
         raise Refused(f"There is no check {unknown[0]!r}. Nearest names: {', '.join(close)}")
+    for name, reason in (leave_out or {}).items():
+        if not (isinstance(reason, str) and reason.strip()):
+            raise Refused(f"Give a reason why {name} is left out, which the report repeats: {reason!r} is none.")
     with global_state_kept():
         case = case_of(subject, inputs, keywords, kind, arguments)
         name = getattr(subject, "__name__", None) or type(subject).__name__
@@ -5035,8 +5088,9 @@ def checkup(
                 bar.show(title)
                 run_one(title, one, case, report, (leave_out or {}).get(title))
         bar.show("")
-    if not report.passed and not report.findings and len(report.left) > len(leave_out or {}):
-        why, fix = "A report without a finding says nothing then.", "Read the reasons beside ○, and give other inputs."
+    tried = [reason for name, reason in report.left.items() if name not in (leave_out or {})]
+    if tried and not report.passed and not report.findings:
+        why, fix = "A report without a finding says nothing then.", f"Begin with the first reason beside ○: {tried[0]}."
         report.findings.append(Finding("checkup", "Every check that is for it.", "None could be run.", why, fix))
     return report
 
@@ -5057,11 +5111,12 @@ def run_one(title: str, one: Check, case: Case, report: Report, reason: str | No
     except DoesNotApply as error:
         why = f"doesn't apply: {error}"
     except Exception as error:
-        if one.run.__globals__ is not globals() and not isinstance(error, Blocked):
+        # Where one can't be made or called, whatever else is raised follows from it.
+        failed = [one for one in map(case.memory.get, ("the call", "a new object")) if isinstance(one, Blocked)]
+        if one.run.__globals__ is not globals() and not isinstance(error, Blocked) and not failed:
             raise  # a check of the reader's own
         told = error if isinstance(error, Blocked) else words(error)
-        call = case.memory.get("the call")  # where that raises, whatever else is raised follows from it
-        why = f"can't be run: {call if isinstance(call, Blocked) else told}"
+        why = f"can't be run: {failed[0] if failed else told}"
         if os.environ.get("CHECKUP_DEBUG"):
             traceback.print_exc()
     report.findings += found
@@ -5173,7 +5228,8 @@ def main() -> int:
         else:
             inputs = [example(text, seed) for seed, text in enumerate(options.input)]
         inputs = inputs[0] if len(inputs) == 1 else inputs or None
-        report = checkup(subject, inputs, leave_out=dict(options.leave_out), kind=options.kind, **arguments)
+        leave_out = {name: str(reason) for name, reason in options.leave_out}
+        report = checkup(subject, inputs, leave_out=leave_out, kind=options.kind, **arguments)
     except Refused as error:
         parser.error(str(error))
     print(report)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import collections
 import contextlib
 import functools
 import inspect
+import itertools
 import os
 import random
 import re
@@ -182,8 +184,10 @@ for name in {*tool.CHECKS} - {"can_be_called", "file_round_trip", "each_dtype"}:
 @pytest.mark.proves(
     "Saved models are loaded in a new process. It imports the modules of what the file holds, or runs your script "
     "again, once for each object, until its classes are defined: until then `checkup` returns an empty report there.",
-    "A class that isn't defined there, since it stands inside of `if __name__`, is named beside ○.",
-    "What stands in a function, a class or a notebook, and any optimizer, is loaded in the same process.",
+    "A class that isn't defined there, since it stands inside of `if __name__`, is named beside ○, and so is a name "
+    "that its code needs.",
+    "What stands in a function, a class or a notebook, and any optimizer, is loaded in the same process: a ✓ beside "
+    "`file_round_trip` means no more then.",
 )
 def test_what_a_new_process_loads(tmp_path):
     for name, text in {"acts": ACTS, "parts": PARTS, "script": SCRIPT}.items():
@@ -199,12 +203,13 @@ def test_what_a_new_process_loads(tmp_path):
         "Active in this process",
         "Inside in this process",
     ]
-    late, guarded, again = printed[8:]
+    late, needy, guarded, again = printed[8:]
     assert "up to a call of checkup in a new process: NameError: name 'factor'" in late
+    assert "can't be run: size isn't defined by the script in a new process: define it above the call" in needy
     assert "Guarded isn't defined by the script, which is run again there; define it above the call" in guarded
     assert again == "First in a new process"
-    # This run, and one for each object of the script: First, Second, Active of cube, Late, Guarded, First.
-    assert Path(tmp_path, "runs").read_text(encoding="utf-8").split() == ["start"] * 7
+    # This run, and one for each object of the script: First, Second, Active of cube, Late, Needy, Guarded, First.
+    assert Path(tmp_path, "runs").read_text(encoding="utf-8").split() == ["start"] * 8
 
 
 ACTS = """
@@ -234,7 +239,7 @@ def told(subject, rows=4, **arguments):
     if report.passed:
         print(subject.__name__, "in", PLACES[-1], "process")
     else:
-        print([one.found for one in report.findings] or report.left.get("file_round_trip"))
+        print(report.left.get("file_round_trip") or [one.found for one in report.findings])
 
 
 @keras.saving.register_keras_serializable("mine")
@@ -323,7 +328,17 @@ if __name__ != "__main__":
     told(First)
 factor = 3
 told(Late)
+
+
+@register
+class Needy(First):
+    def call(self, inputs):
+        return size * inputs
+
+
 if __name__ == "__main__":
+    size = 3
+    told(Needy)
 
     @register
     class Guarded(First):
@@ -341,7 +356,31 @@ class Drawing(keras.layers.Layer):
         return inputs + keras.random.normal((4,)) + tf.random.normal((4,))
 
 
-@pytest.mark.proves("Random states, the dtype policy and the eager mode are the same afterwards.")
+class Seeding(keras.layers.Layer):
+    """Sets TensorFlow's seed."""
+
+    def call(self, inputs):
+        tf.random.set_seed(7)
+        return 2 * inputs
+
+
+@pytest.mark.proves(
+    "Random states, the dtype policy and the eager mode are the same afterwards, but for TensorFlow's own seed if the "
+    "class sets it by `tf.random.set_seed`."
+)
+def test_a_seed_that_the_class_sets_stays():
+    drawn = []
+    for subject in (None, Standardized, Seeding):
+        keras.utils.set_random_seed(3)
+        if subject:
+            checkup(subject, X, leave_out={name: "cheap" for name in tool.CHECKS if name != "graph_call"})
+        drawn.append((random.random(), np.random.random(), float(tf.random.normal(()))))
+    assert drawn[0] == drawn[1]
+    assert drawn[0][:2] == drawn[2][:2]
+    assert drawn[0][2] != drawn[2][2]
+
+
+@pytest.mark.proves("Random states, the dtype policy and the eager mode are the same afterwards")
 @pytest.mark.parametrize("subject", [Standardized, Drawing])
 def test_the_state_around_is_left_alone(subject):
     keras.utils.set_random_seed(3)
@@ -381,7 +420,7 @@ KINDS = {
     "a regularizer": (keras.regularizers.L2, X, {}),
     "a constraint": (keras.constraints.MaxNorm, X, {}),
     "an initializer": (keras.initializers.HeNormal, (6, 4), {}),
-    "an optimizer": (keras.optimizers.Adam, None, {"learning_rate": 0.01}),
+    "an optimizer": (keras.optimizers.Adam, None, {}),
     "a schedule": (keras.optimizers.schedules.CosineDecay, None, {"initial_learning_rate": 0.1, "decay_steps": 10}),
     "an object": (keras.layers.Dense(3), X, {}),
 }
@@ -394,7 +433,8 @@ KINDS = {
     '`kind="metric function"`',
     'an activation | the function, an array, and `kind="activation"`',
     "an initializer | its class, and a shape",
-    "an optimizer, a schedule | its class alone",
+    "an optimizer | its class alone",
+    "a schedule | its class, and the arguments of its constructor",
     "a regularizer, a constraint | its class or an object, and an array",
 )
 @pytest.mark.parametrize(("subject", "inputs", "arguments"), KINDS.values(), ids=KINDS)
@@ -408,6 +448,7 @@ def test_each_kind_of_object_is_tried_and_found_right(subject, inputs, arguments
 @pytest.mark.proves(
     "a layer, a model | its class, one batch for `call`, and the arguments of its constructor; "
     '`keywords={"context": …}` for further tensors',
+    'a recurrent cell | the same, with its states: `keywords={"states": [h]}`',
 )
 def test_further_tensors_are_given_by_their_names():
     report = checkup(
@@ -419,6 +460,11 @@ def test_further_tensors_are_given_by_their_names():
         leave_out={"config_is_complete": "its config leaves flash_attention out"},
     )
     assert "graph_call" in report.passed
+    report = checkup(keras.layers.SimpleRNNCell, X, keywords={"states": [X[:, :3]]}, units=3)
+    report.assert_clean()
+    assert "cell_states" in report.passed
+    with pytest.raises(TypeError, match="decay_steps"):
+        keras.optimizers.schedules.CosineDecay(0.1)
 
 
 @pytest.mark.proves("Give four rows or more, and three steps of a sequence, of the kind that you will have.")
@@ -489,8 +535,32 @@ def test_a_check_that_is_left_out():
         checkup(Standardized, X, leave_out=["one_trace"])
 
 
+class Thrice(keras.layers.Layer):
+    """Uses one layer three times."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.parts = [keras.layers.Dense(4)] * 3
+
+    def call(self, inputs):
+        for part in self.parts:
+            inputs = part(inputs)
+        return inputs
+
+
 @pytest.mark.proves(
-    "An error in it is raised by `checkup`, unless the layer itself can't be called: then, and with `raise "
+    "Layers that are shared on purpose, such as `[Dense(4)] * 3`, are a finding of `separate_objects`: leave it out "
+    "then."
+)
+def test_layers_that_are_shared_on_purpose():
+    with only(tool.separate_objects, "layer"):
+        (found,) = checkup(Thrice, X).findings
+        assert found.found == "3 entries are 1 layer."
+        assert checkup(Thrice, X, leave_out={"separate_objects": "on purpose"}).clean
+
+
+@pytest.mark.proves(
+    "An error in it is raised by `checkup`, unless the object can't be made or called: then, and with `raise "
     'DoesNotApply("why")`, imported from `checkup`, the reason stands beside ○.',
     "`assert_clean` looks at ✗ only: read ○ once.",
 )
@@ -592,8 +662,9 @@ class Averaged(keras.layers.Layer):
 @pytest.mark.proves(
     "For a layer or a model, `layer = case.layer` is one that has been called, its trainable weights moved away from "
     "their start.",
-    "`case.run(training=True)` calls it on your inputs, from the same state each time; reading `case.layer` again "
-    "restores that state, too:",
+    "`case.run(training=True)` calls it on your inputs, from the same values of its variables each time; reading "
+    "`case.layer` again restores these, too. A Python attribute, a `tf.Variable` that Keras doesn't know and global "
+    "random numbers go on:",
 )
 @pytest.mark.parametrize("subject", [Averaged, lambda **kw: keras.Sequential([Averaged()], **kw)])
 def test_the_layer_of_a_case(subject):
@@ -613,6 +684,36 @@ def test_the_layer_of_a_case(subject):
     with only(sees, "layer", "model"):
         checkup(subject, X)
     assert seen == [(True, True, False), (True, True, False)]
+
+
+class Going(keras.layers.Layer):
+    """Counts in Python and in a variable of TensorFlow's, and draws from a global generator."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.calls, self.count, self.drawn = 0, tf.Variable(0.0, trainable=False), 0.0
+
+    def call(self, inputs):
+        self.calls += 1
+        self.count.assign_add(1)
+        self.drawn = np.random.random()
+        return inputs
+
+
+def test_what_goes_on_in_the_layer_of_a_case():
+    seen = []
+
+    def sees(case):
+        for _ in range(2):
+            case.run()
+            seen.append((case.layer.calls, float(case.layer.count), case.layer.drawn))
+
+    with only(sees, "layer"):
+        checkup(Going, X)
+    one, two = seen
+    assert one[:2] == (2, 2.0)
+    assert two[:2] == (3, 3.0)
+    assert one[2] != two[2]
 
 
 @pytest.mark.proves(
@@ -740,7 +841,7 @@ def shown_table(anchor: str) -> list[str]:
     "predictions; 0 / 0 for a prediction of zeros; no gradient for the worst",
     "`loss_in_16_bits`: For predictions in 16 bits the loss is near that of the same numbers in float32. "
     "| a float32 constant in a loss",
-    "`metric_value`: It gives a finite result, which follows the data. | a minimum that starts at 0",
+    "`metric_value`: It gives a finite result for your data, and follows them. | a minimum that starts at 0",
     "`metric_resets`: After `reset_state` it starts again, and two objects share nothing. | not reset; "
     "half reset; 0 / 0 before the first batch; a result that changes the state; a maximum reset to 0; one"
     " metric inside of all objects",
@@ -920,8 +1021,8 @@ def swish(x):
 @pytest.mark.proves(
     "an attribute that is changed after the layer was made, a registered function that `get_config` holds as it is | "
     "the config may be right",
-    "a class of a script or a notebook that isn't registered, if it is the one that is checked | it is handed to "
-    "`load_model`",
+    "that a class isn't registered, if it is the one that is checked and stands in a script, a notebook, a function "
+    "or another class | it is handed to `load_model`",
 )
 def test_what_a_config_holds():
     """An attribute that is changed is a form of the library that is missed."""
@@ -948,6 +1049,13 @@ def test_what_a_config_holds():
         def get_config(self):
             return {}
 
+    class Doubling(keras.layers.Layer):
+        def call(self, inputs):
+            return 2 * inputs
+
+        def compute_output_shape(self, input_shape):
+            return input_shape
+
     (unregistered,) = checkup(Bare, X).findings
     assert unregistered.check == "config_round_trip"
     keras.saving.get_custom_objects()["swish"] = swish
@@ -956,10 +1064,271 @@ def test_what_a_config_holds():
     finally:
         keras.saving.get_custom_objects().pop("swish")
     checkup(AllOnes, (3, 4)).assert_clean()
+    checkup(Doubling, X).assert_clean()  # it stands in a function, the next in a class
+    checkup(Holder.Doubling, X).assert_clean()
     (inside,) = checkup(keras.layers.Dense, X, units=2, kernel_initializer=AllOnes()).findings
     assert inside.check == "config_round_trip"
     assert "register_keras_serializable" in inside.fix
     assert {"an attribute that the recorded config doesn't follow"} <= set(MISSED)
+
+
+class Holder:
+    """Holds a class that isn't registered."""
+
+    class Doubling(keras.layers.Layer):
+        """Doubles."""
+
+        def call(self, inputs):
+            return 2 * inputs
+
+        def compute_output_shape(self, input_shape):
+            return input_shape
+
+
+class Distance(keras.losses.Loss):
+    """The mean distance."""
+
+    def call(self, y_true, y_pred):
+        return distance(y_true, y_pred)
+
+
+class MeanDistance(keras.metrics.MeanMetricWrapper):
+    """The mean distance, of all samples."""
+
+    def __init__(self, name="distance", dtype=None):
+        super().__init__(keras.metrics.mean_absolute_error, name, dtype)
+
+    def get_config(self):
+        return {"name": self.name, "dtype": self.dtype}
+
+
+class Descent(keras.optimizers.SGD):
+    """Keras's, under another name."""
+
+
+class Falling(keras.optimizers.schedules.LearningRateSchedule):
+    """Falls with the steps."""
+
+    def __call__(self, step):
+        return 0.1 / (1 + keras.ops.cast(step, "float32"))
+
+    def get_config(self):
+        return {}
+
+
+class Squares(keras.regularizers.Regularizer):
+    """A tenth of the squares."""
+
+    def __call__(self, x):
+        return 0.1 * keras.ops.sum(keras.ops.square(keras.ops.cast(x, "float32")))
+
+    def get_config(self):
+        return {}
+
+
+class Drawn(keras.initializers.Initializer):
+    """Draws without a seed."""
+
+    def __call__(self, shape, dtype=None):
+        return keras.ops.cast(np.random.default_rng().normal(size=shape), dtype or "float32")
+
+    def get_config(self):
+        return {}
+
+
+@pytest.mark.proves(
+    "that a loss, metric, optimizer, schedule, regularizer, initializer or activation isn't registered | it is handed "
+    "to Keras; no activation is saved",
+    "an initializer without a seed, whose numbers nothing repeats | it may be meant",
+)
+@pytest.mark.parametrize("subject", [Distance, MeanDistance, Descent, Falling, Squares, Drawn, swish])
+def test_what_is_no_layer_is_not_asked_whether_it_is_registered(subject):
+    inputs = {Distance: (X[:, 1:], X[:, :3]), MeanDistance: (X[:, 1:], X[:, :3]), Drawn: (3, 4)}
+    checkup(subject, inputs.get(subject, X), kind="activation" if subject is swish else None).assert_clean()
+    assert subject not in keras.saving.get_custom_objects().values()
+
+
+class Passing(keras.layers.Layer):
+    """Passes its input on."""
+
+    def call(self, inputs):
+        return inputs
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@keras.saving.register_keras_serializable("checked")
+class Sloped(Passing):
+    """A slope that acts on nothing."""
+
+    def __init__(self, negative_slope=0.1, start="zeros", **kwargs):
+        super().__init__(**kwargs)
+        self.negative_slope, self.start = negative_slope, start
+
+    def build(self, input_shape):
+        self.bias = self.add_weight(shape=(input_shape[-1],), initializer="zeros", name="bias")
+
+    def call(self, inputs):
+        return keras.ops.relu(inputs) + self.bias
+
+    def get_config(self):
+        return {**super().get_config(), "negative_slope": self.negative_slope, "start": self.start}
+
+
+@keras.saving.register_keras_serializable("checked")
+class Sloping(Sloped):
+    """An initializer that acts on nothing, named as Keras's are."""
+
+    def __init__(self, bias_initializer="zeros", **kwargs):
+        super().__init__(**kwargs)
+        self.bias_initializer = bias_initializer
+
+    def get_config(self):
+        return {**super().get_config(), "bias_initializer": self.bias_initializer}
+
+
+@keras.saving.register_keras_serializable("checked")
+class Summed(Passing):
+    """Adds a loss that grows with the batch."""
+
+    def call(self, inputs):
+        self.add_loss(keras.ops.sum(keras.ops.square(keras.ops.cast(inputs, "float32"))))
+        return inputs
+
+
+@pytest.mark.proves(
+    "an argument that is in the config and nowhere else, such as `negative_slope` | its name tells nothing of what it "
+    "does",
+    "an added loss that sums over the batch | it may be meant",
+    "`arguments_act` knows an argument by its name: `kernel_initializer` beside a weight of that name, `activation`, "
+    "`use_bias`, `dropout`, and others that end as these do.",
+)
+def test_what_may_be_meant_by_an_argument_and_a_loss():
+    for cls in (Sloped, Summed):
+        checkup(cls, X).assert_clean()
+    (found,) = checkup(Sloping, X).findings
+    assert (found.check, found.found) == ("arguments_act", "bias_initializer changes nothing.")
+
+
+@keras.saving.register_keras_serializable("checked")
+class Queued(Passing):
+    """Fills a deque."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.seen = collections.deque()
+
+    def call(self, inputs):
+        self.seen.append(1)
+        return inputs
+
+
+@keras.saving.register_keras_serializable("checked")
+class Counted(Passing):
+    """Reads an iterator."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.numbers = itertools.count()
+
+    def call(self, inputs):
+        next(self.numbers)
+        return inputs
+
+
+@keras.saving.register_keras_serializable("checked")
+class Tallied(Passing):
+    """Counts in its class."""
+
+    calls = 0
+
+    def call(self, inputs):
+        Tallied.calls += 1
+        return inputs
+
+
+@keras.saving.register_keras_serializable("checked")
+class Slotted(Passing):
+    """Counts in a slot."""
+
+    __slots__ = ("calls",)
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        Slotted.calls.__set__(self, 0)
+
+    def call(self, inputs):
+        Slotted.calls.__set__(self, self.calls + 1)
+        return inputs
+
+
+@keras.saving.register_keras_serializable("checked")
+class Listed(Queued):
+    """Fills what it is made with."""
+
+    kind = list
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.seen = self.kind()
+
+    def call(self, inputs):
+        if isinstance(self.seen, list):
+            self.seen.append(1)
+        elif isinstance(self.seen, set):
+            self.seen.add(len(self.seen))
+        elif isinstance(self.seen, dict):
+            self.seen[str(len(self.seen))] = 1
+        elif isinstance(self.seen, np.ndarray):
+            self.seen += 1
+        else:
+            self.seen = self.seen * 2 + type(self.seen)("1")
+        return inputs
+
+
+@pytest.mark.proves(
+    "a call that changes a deque, an iterator, a class attribute or an attribute of `__slots__` | it isn't compared",
+    "`python_state`: A call changes no number, text, list, set, dict or array among the attributes of the layer.",
+)
+def test_which_python_values_are_compared(monkeypatch):
+    for cls in (Queued, Counted, Tallied, Slotted):
+        checkup(cls, X).assert_clean()
+    with only(tool.python_state, "layer"):
+        for kind in (int, str, list, set, dict, lambda: np.zeros(2)):
+            monkeypatch.setattr(Listed, "kind", staticmethod(kind))
+            (found,) = checkup(Listed, X).findings
+            assert found.found.startswith("seen changed")
+
+
+@keras.saving.register_keras_serializable("checked")
+class Precise(keras.metrics.Metric):
+    """The share of right ones among what is predicted positive: 0 / 0 where nothing is."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.right, self.found, self.seen = (
+            self.add_variable((), "zeros", name=name) for name in ("right", "found", "seen")
+        )
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        weights = keras.ops.ones_like(y_pred) if sample_weight is None else keras.ops.reshape(sample_weight, (-1, 1))
+        y_true = keras.ops.reshape(keras.ops.cast(y_true, "float32"), keras.ops.shape(y_pred))
+        found = keras.ops.cast(y_pred > 0.5, "float32") * keras.ops.cast(weights, "float32")
+        self.right.assign_add(keras.ops.sum(found * y_true))
+        self.found.assign_add(keras.ops.sum(found))
+        self.seen.assign_add(keras.ops.sum(keras.ops.ones_like(found)))
+
+    def result(self):
+        return keras.ops.where(self.seen > 0, self.right / self.found, 0.0)
+
+
+@pytest.mark.proves("`metric_value`: It gives a finite result for your data, and follows them.")
+def test_a_metric_is_tried_on_the_data_that_are_given():
+    targets, shares = (X[:, :1] > 0).astype("float32"), 1 / (1 + np.exp(-X[:, 1:2]))
+    with only(tool.metric_value, "metric"):
+        checkup(Precise, (targets, shares)).assert_clean()
+        assert not checkup(Precise, (targets, 0.1 * shares)).clean
 
 
 class Off(keras.layers.Layer):
