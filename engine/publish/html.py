@@ -156,7 +156,7 @@ def refined(html: str) -> str:
             colon.next_sibling.unwrap()
         for span in code("span", class_=PLAIN):
             span.unwrap()
-        if code.code:
+        if code.code and _language(code) != "text":
             _hang(code.code)
         for span in code("span", class_="sd"):  # a docstring has an element for each of its lines
             if not span.decomposed and span["class"] == ["sd"]:
