@@ -888,8 +888,8 @@ def test_the_table_of_facts_about_keras():
 
 
 @pytest.mark.proves(
-    "A run takes seconds of CPU time: of Keras's 137 layers half take less than 2, nine in ten less than 6, and the "
-    "five dearest, recurrent ones such as `GRU` among them, 10 to 16. Most other objects take less than 1. The first "
+    "A run takes seconds of CPU time: of Keras's 137 layers half take less than 2, nine in ten less than 7, and the "
+    "five dearest, recurrent ones such as `GRU` among them, 10 to 18. Most other objects take less than 1. The first "
     "run takes some 5 more, to start the new process."
 )
 def test_what_it_costs():
@@ -898,10 +898,10 @@ def test_what_it_costs():
     layers = seconds["layers"]
     assert RECORD["tried"]["layer"] == 137
     assert layers["median"] < 2
-    assert layers["ninth decile"] < 6
+    assert layers["ninth decile"] < 7
     assert len(layers["dearest"]) == 5
     assert "layers.GRU" in layers["dearest"]
-    assert all(10 <= taken < 16 for taken in layers["dearest"].values())
+    assert all(10 <= taken < 18 for taken in layers["dearest"].values())
     assert seconds["others"]["median"] < 1
     assert 4 <= seconds["first run"] <= 6
 
