@@ -159,8 +159,7 @@ def refined(html: str) -> str:
         if code.code and _language(code) != "text":
             _hang(code.code)
         for span in code("span", class_="sd"):  # a docstring has an element for each of its lines
-            if not span.decomposed and span["class"] == ["sd"]:
-                _join(span)
+            _join(span)
         for empty in code.find_all(lambda span: span.name == "span" and not span.contents):
             empty.decompose()
     return page.decode(formatter="minimal")
@@ -208,7 +207,7 @@ def _set(formula: Tag) -> None:
 
 
 def _hang(code: Tag) -> None:
-    """Tell of each indented line that a phone has to break its indentation, under which it goes on."""
+    """Tell of each indented line of code that a phone has to break its indentation, under which it goes on."""
     code.smooth()
     for text in [part for part in code.children if isinstance(part, str)]:
         text.replace_with(*re.findall(r"\n|[^\n]+", text))
@@ -216,11 +215,10 @@ def _hang(code: Tag) -> None:
     for line in lines:
         text = "".join(part.get_text() for part in line)
         indent = len(text) - len(text.lstrip())
-        if indent and len(text) > PHONE:
-            alone = isinstance(line[0], Tag) and len(line) == 1
-            hung = line[0] if alone else line[0].wrap(Tag(name="span", attrs={"class": []}))
-            hung["class"] = [*hung["class"], f"i{min(indent, DEEPEST) // 4 * 4}"]
-            hung.extend([] if alone else line)
+        is_docstring = isinstance(line[0], Tag) and line[0].get("class") == ["sd"]
+        if indent and len(text) > PHONE and not is_docstring:
+            hung = line[0].wrap(Tag(name="span", attrs={"class": f"i{min(indent, DEEPEST) // 4 * 4}"}))
+            hung.extend(line)
             beginning = next(hung.strings)
             hung.insert_before(beginning[:indent])
             beginning.replace_with(beginning[indent:])
