@@ -1021,8 +1021,8 @@ def swish(x):
 @pytest.mark.proves(
     "an attribute that is changed after the layer was made, a registered function that `get_config` holds as it is | "
     "the config may be right",
-    "that a class isn't registered, if it is the one that is checked and stands in a script, a notebook, a function "
-    "or another class | it is handed to `load_model`",
+    "that the class isn't registered, in a script, a notebook, a function or another class | it is handed to "
+    "`load_model`",
 )
 def test_what_a_config_holds():
     """An attribute that is changed is a form of the library that is missed."""
@@ -1137,9 +1137,9 @@ class Drawn(keras.initializers.Initializer):
 
 
 @pytest.mark.proves(
-    "that a loss, metric, optimizer, schedule, regularizer, initializer or activation isn't registered | it is handed "
-    "to Keras; no activation is saved",
-    "an initializer without a seed, whose numbers nothing repeats | it may be meant",
+    "that a loss, metric, optimizer, schedule, regularizer, initializer or activation isn't | it is handed to Keras, "
+    "or not saved",
+    "an initializer that no seed repeats | it may be meant",
 )
 @pytest.mark.parametrize("subject", [Distance, MeanDistance, Descent, Falling, Squares, Drawn, swish])
 def test_what_is_no_layer_is_not_asked_whether_it_is_registered(subject):
@@ -1198,11 +1198,9 @@ class Summed(Passing):
 
 
 @pytest.mark.proves(
-    "an argument that is in the config and nowhere else, such as `negative_slope` | its name tells nothing of what it "
-    "does",
-    "an added loss that sums over the batch | it may be meant",
-    "`arguments_act` knows an argument by its name: `kernel_initializer` beside a weight of that name, `activation`, "
-    "`use_bias`, `dropout`, and others that end as these do.",
+    "an argument in the config only, such as `negative_slope` | its name says nothing of an effect",
+    "an added loss that sums over the batch, an initializer that no seed repeats | it may be meant",
+    "`arguments_act` knows an argument by its name's end: `kernel_initializer` beside such a weight, `dropout`.",
 )
 def test_what_may_be_meant_by_an_argument_and_a_loss():
     for cls in (Sloped, Summed):
