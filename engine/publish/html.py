@@ -215,7 +215,7 @@ def _hang(code: Tag) -> None:
     for line in lines:
         text = "".join(part.get_text() for part in line)
         indent = len(text) - len(text.lstrip())
-        is_docstring = isinstance(line[0], Tag) and line[0].get("class") == ["sd"]
+        is_docstring = isinstance(line[-1], Tag) and line[-1].get("class") == ["sd"]
         if indent and len(text) > PHONE and not is_docstring:
             hung = line[0].wrap(Tag(name="span", attrs={"class": f"i{min(indent, DEEPEST) // 4 * 4}"}))
             hung.extend(line)
