@@ -145,10 +145,15 @@ def _code_of(row: Tag) -> list[str]:
 
 @lru_cache(maxsize=64)  # while serving, most pages stay as they were
 def refined(html: str) -> str:
-    """Formulas as MathML, which needs no script and no font, and no more elements in code than tell something."""
+    """Formulas as MathML, a term explained once, and no more elements in code than tell something."""
     page = BeautifulSoup(html, "html.parser")
     for formula in page(class_="arithmatex"):
         _set(formula)
+    explained = set()
+    for term in page("abbr"):  # where it stands first; the extension explains it each time
+        if term["title"] in explained:
+            term.unwrap()
+        explained.add(term.get("title"))
     for code in page("pre"):
         for colon in code(
             "span", class_="si", string=":"

@@ -151,6 +151,12 @@ def test_code_keeps_its_text_and_loses_most_of_its_elements():
     assert re.findall(r'class="(\w+)"', plain) == ["k", "nf", "sd", "k", "s2", "c1"]
 
 
+def test_a_term_is_explained_where_it_stands_first():
+    terms = '<p><abbr title="once">FiLM</abbr> and <abbr title="once">FiLM</abbr>, <abbr title="too">logits</abbr></p>'
+    expected = '<p><abbr title="once">FiLM</abbr> and FiLM, <abbr title="too">logits</abbr></p>'
+    assert html.refined(terms) == expected
+
+
 def test_a_long_line_tells_its_indentation():
     """Its text stays as it is; what a phone breaks is an element of its own, without the space before it."""
     long = "value = " + " + ".join(["number"] * 6)
