@@ -19,7 +19,8 @@ from engine.site import Site, cells, fence, has_cells
 
 INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 CLASSES = re.compile(r"""class=(?:"([^"]*)"|([^\s>]+))""")
-MADE_OF_NOTHING_HERE = ("md-annotation", "md-consent", "md-feedback", "md-tooltip", "md-version", "tabbed")
+MADE_OF_NOTHING_HERE = ("md-annotation", "md-consent", "md-feedback", "md-source__fact", "md-tooltip", "md-version")
+MADE_OF_NOTHING_HERE += ("md-code__content", "tabbed")
 """What the theme's script would make of things that no page has; a page that had them would name them itself."""
 
 HEADERS = """\
