@@ -43,20 +43,18 @@ addEventListener("keydown", (event) => {
 }, true);
 
 /* On a small screen the theme locks the page below the search, and gives it its old place back after a result has been
-   opened. Then it is moved to the section that was asked for. */
-let opened;
+   opened. Once it has, and the page is there, it is moved to the section that was asked for. */
 addEventListener("click", ({ target }) => {
-  const link = target.closest?.("a");
-  if (link) opened = link.matches(".md-search-result__link") && link;
+  const link = target.closest?.(".md-search-result__link");
+  let left = link ? 60 : 0;
+  const wait = setInterval(() => {
+    const isThere = !link?.hash || document.getElementById(decodeURIComponent(link.hash.slice(1)));
+    const isSettled = link?.pathname === location.pathname && !document.body.hasAttribute("data-md-scrolllock");
+    if (left-- > 0 && !(isThere && isSettled)) return;
+    clearInterval(wait);
+    if (left > 0) setTimeout(() => link.hash ? location.replace(link.hash) : scrollTo(0, 0), 100);
+  }, 50);
 }, true);
-function arrive() {
-  if (opened?.pathname !== location.pathname || document.body.hasAttribute("data-md-scrolllock")) return;
-  if (opened.hash) location.replace(opened.hash);
-  else scrollTo(0, 0);
-  opened = undefined;
-}
-new MutationObserver(arrive).observe(document.body, { attributeFilter: ["data-md-scrolllock"] });
-document$.subscribe(arrive);
 
 /* The badge opens to the page's tests, which are fetched then. From a folder nothing can be: there the link leads to them. */
 document.addEventListener("toggle", async ({ target }) => {

@@ -177,7 +177,7 @@ if __name__ == "__main__":
     identity = keras.Sequential([keras.Input((1,)), same])
     identity.compile(keras.optimizers.SGD(0.0), loss="mae")  # it stays one
     errors = np.array([[1.0], [1.0], [3.0], [3.0], [8.0], [8.0]])
-    identity.fit(
+    history = identity.fit(
         errors,
         0 * errors,
         batch_size=2,

@@ -59,7 +59,8 @@ def test_the_index_has_them_with_a_server_and_without(tmp_path):
     ]
     (tmp_path / "search").mkdir()
     (tmp_path / "search/search_index.json").write_text(json.dumps({"config": {}, "docs": docs}), encoding="utf-8")
-    search.write(tmp_path, {"sums.html": search.noted(HTML)[1], "other.html": {}})
+    leads = '<h2 id="next">Where next</h2>\n<ul>\n<li><a href="sums.html">Sums</a>: more.</li>\n</ul>\n'
+    search.write(tmp_path, {"sums.html": search.noted(HTML + leads)[1], "other.html": {}})
 
     written = (tmp_path / "search/search_index.json").read_text(encoding="utf-8")
     first, second, other = json.loads(written)["docs"]  # a list of links leads on, and answers nothing
