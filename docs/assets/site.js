@@ -46,10 +46,11 @@ addEventListener("keydown", (event) => {
    opened. Once it has, and the page is there, it is moved to the section that was asked for. */
 addEventListener("click", ({ target }) => {
   const link = target.closest?.(".md-search-result__link");
-  let left = link ? 60 : 0;
+  if (!link) return;
+  let left = 60;
   const wait = setInterval(() => {
-    const isThere = !link?.hash || document.getElementById(decodeURIComponent(link.hash.slice(1)));
-    const isSettled = link?.pathname === location.pathname && !document.body.hasAttribute("data-md-scrolllock");
+    const isThere = !link.hash || document.getElementById(decodeURIComponent(link.hash.slice(1)));
+    const isSettled = link.pathname === location.pathname && !document.body.hasAttribute("data-md-scrolllock");
     if (left-- > 0 && !(isThere && isSettled)) return;
     clearInterval(wait);
     if (left > 0) setTimeout(() => link.hash ? location.replace(link.hash) : scrollTo(0, 0), 100);

@@ -280,7 +280,10 @@ def test_the_rate_is_saved_with_its_value(tmp_path):
     assert reloaded.trainable_weights == []
 
 
-@pytest.mark.proves("The same holds for `trainable` of a layer: the graph trains what was trainable when it was made.")
+@pytest.mark.proves(
+    "The same holds for `trainable` of a layer: without `run_eagerly=True`, `fit` trains what was trainable when the "
+    "graph was made."
+)
 def test_trainable_set_in_a_callback():
     class Freezes(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
