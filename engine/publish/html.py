@@ -24,7 +24,7 @@ from engine.site import Problem, Site, blocks, read
 
 PLAIN = ["n", "p", "o", "w", "si", "sa", "bp", "nb", "nn", "mi", "mf", "kc", "ow", "fm", "vm"]
 """What stays in the colour of the text: most elements of a page."""
-PHONE, DEEPEST = 50, 24
+PHONE, DEEPEST = 45, 24
 """How many characters of code fit on a phone, and the deepest indentation that its style knows."""
 TELLS_NOTHING = ("image", "picture", "diagram", "plot", "graph", "figure", "screenshot", "")
 ELEMENTS = """a abbr aside blockquote br code dd details div dl dt em figcaption figure h1 h2 h3 h4 hr img input label

@@ -67,6 +67,7 @@ def published(html: str, *, reloads: bool = False) -> str:
     A page that reloads itself has none: MkDocs adds the script for that when it serves the page, each time another.
     """
     html = minify_html.minify(html, keep_closing_tags=True)
+    html = html.replace(" xmlns=http://www.w3.org/2000/svg", "")  # needed in files of their own only
     if reloads:
         return html
     meta = f'<meta http-equiv="Content-Security-Policy" content="{policy(hashes(html))}">'
