@@ -4318,7 +4318,7 @@ def optimizer_minimizes(case: Case) -> Iterator[Told]:
 
 @check("optimizer", after=("can_be_made", "optimizer_minimizes"))
 def optimizer_xla(case: Case) -> Iterator[Told]:
-    """Compiled with XLA, as `fit` does by default, it takes the same steps."""
+    """Compiled with XLA, as `fit` does on a GPU, it takes the same steps."""
     plainly, again = (quadratic(case.make(), 5)[0] for _ in range(2))
     if not np.allclose(plainly, again, rtol=1e-6) or draws(case.make()):
         raise DoesNotApply("its steps are random")
@@ -4329,7 +4329,7 @@ def optimizer_xla(case: Case) -> Iterator[Told]:
     if not np.allclose(compiled, plainly, rtol=1e-3, atol=1e-6, equal_nan=True):
         found = f"After 5 steps the loss is {compiled[-1]:.5g}, without XLA {plainly[-1]:.5g}."
         fix = "Look for Python values, and for numbers that overflow."
-        yield "5 steps compiled with XLA, beside 5 without.", found, "fit compiles with XLA by default.", fix
+        yield "5 steps compiled with XLA, beside 5 without.", found, "On a GPU, fit compiles with XLA by default.", fix
 
 
 def draws(optimizer: Any) -> bool:
