@@ -68,7 +68,7 @@ class WarmUp(keras.callbacks.Callback):
 
 # --8<-- [start:dead_units]
 class DeadUnits(keras.callbacks.Callback):
-    """Adds the share of a layer's units that are 0 for all samples."""
+    """Adds the share of a ReLU layer's units that are 0 for all samples."""
 
     def __init__(self, layer, x):
         super().__init__()
@@ -97,8 +97,10 @@ class KeepsLargestError(keras.Model):
         )
 
     def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
+        aligned = keras.ops.reshape(y, keras.ops.shape(y_pred))
         errors = keras.ops.abs(
-            keras.ops.cast(y, "float32") - keras.ops.cast(y_pred, "float32")
+            keras.ops.cast(aligned, "float32")
+            - keras.ops.cast(y_pred, "float32")
         )
         self.largest_error.assign(keras.ops.max(errors))
         return super().compute_loss(x, y, y_pred, sample_weight, training)

@@ -183,11 +183,11 @@ for name in {*tool.CHECKS} - {"can_be_called", "file_round_trip", "each_dtype"}:
 
 @pytest.mark.proves(
     "Saved models are loaded in a new process. It imports the modules of what the file holds, or runs your script "
-    "again, once for each object, until its classes are defined: until then `checkup` returns an empty report there.",
+    "again up to its classes, once for each object: on the way, each call of `checkup` there returns an empty report.",
     "A class that isn't defined there, since it stands inside of `if __name__`, is named beside ○, and so is a name "
     "that its code needs.",
-    "What stands in a function, a class or a notebook, and any optimizer, is loaded in the same process: a ✓ beside "
-    "`file_round_trip` means no more then.",
+    "What stands in a function, a class or a notebook, and any optimizer, is loaded in the same process, and that is "
+    "all that a ✓ beside `file_round_trip` then means.",
 )
 def test_what_a_new_process_loads(tmp_path):
     for name, text in {"acts": ACTS, "parts": PARTS, "script": SCRIPT}.items():

@@ -133,7 +133,7 @@ def test_max_num_bounding_boxes_from_its_config_fills_with_another_number():
 
 @fact("config_is_complete", "initializers.Identity")
 def test_the_identity_initializer_from_its_config_has_another_gain():
-    """From its config it has another gain."""
+    """From its config the initializer has another gain."""
     initializer = keras.initializers.Identity(gain=2.0)
     assert float(initializer((1, 1))[0, 0]) == 2.0
     assert float(remade(initializer)((1, 1))[0, 0]) == 1.0

@@ -101,8 +101,8 @@ def test_the_program_returns_to_the_epoch_that_its_measure_found_best(seed):
 
 
 @pytest.mark.proves(
-    "Callbacks are called in the order of the list, and get the same `logs`. What one adds in `on_epoch_end` is in the "
-    "logs of those behind it and in the history.",
+    "Callbacks are called in the order of the list. What one adds to `logs` in `on_epoch_end` is in the logs of those "
+    "after it and in the history.",
     "Adds to each epoch's logs what is measured on all samples at once.",
 )
 @pytest.mark.parametrize("options", [{}, {"run_eagerly": True}, {"steps_per_execution": 3}], ids=str)
@@ -116,7 +116,10 @@ def test_what_is_added_is_seen_by_those_behind_it_and_by_the_history(options):
     assert [logs["largest"] for logs in behind.logs("on_epoch_end")] == history["largest"]
 
 
-@pytest.mark.proves("An `EarlyStopping` in front of it only warns that the metric `is not available`, and never stops.")
+@pytest.mark.proves(
+    "An `EarlyStopping` that stands before `Measures` in the list only warns that the metric `is not available`, and "
+    "never stops."
+)
 def test_early_stopping_has_to_stand_behind_it():
     worse = Measures(X, Y, {"epoch": lambda y, predictions: 1.0})
     stops = keras.callbacks.EarlyStopping("epoch", mode="max", patience=1)
@@ -197,7 +200,10 @@ def test_predict():
     assert not any(logs for name, _, logs in records.events if name != "on_predict_batch_end")
 
 
-@pytest.mark.proves("`self.model` is the model, and `self.params` has `epochs`, `steps` and `verbose`.")
+@pytest.mark.proves(
+    "`self.model` is the model, and `self.params` has `epochs`, `steps` and `verbose`; `steps` is `None` for a "
+    "generator."
+)
 def test_what_a_callback_has():
     class Looks(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):
@@ -206,6 +212,11 @@ def test_what_a_callback_has():
     looks, model = Looks(), make()
     fit([looks], model)
     assert looks.found == (model, {"epochs": 2, "steps": 4, "verbose": 0})
+
+    batches = ((X[:16], Y[:16]) for _ in range(3))
+    with pytest.warns(UserWarning, match="ran out of data"):
+        model.fit(batches, shuffle=False, callbacks=[looks], verbose=0)
+    assert looks.found[1]["steps"] is None
 
 
 @pytest.mark.proves(
@@ -225,13 +236,16 @@ def test_the_loss_after_a_batch_is_the_mean_so_far(capsys):
 
 
 @pytest.mark.proves(
-    "With `steps_per_execution=10` in `compile`, the methods of training batches are called once for ten batches."
+    "With `steps_per_execution=10` in `compile`, the methods of batches are called once for ten batches."
 )
 def test_several_steps_in_one_call():
-    records = Records()
-    fit([records], make(steps_per_execution=10), batch_size=2, epochs=1)  # 32 batches
-    for name in ("on_train_batch_begin", "on_train_batch_end"):
-        assert records.names().count(name) == math.ceil(32 / 10)
+    records, model = Records(), make(steps_per_execution=10)
+    fit([records], model, batch_size=2, epochs=1)  # 32 batches
+    model.evaluate(X, Y, batch_size=2, callbacks=[records], verbose=0)
+    model.predict(X, batch_size=2, callbacks=[records], verbose=0)
+    for name in ("on_train_batch", "on_test_batch", "on_predict_batch"):
+        for event in ("begin", "end"):
+            assert records.names().count(f"{name}_{event}") == math.ceil(32 / 10), name
 
 
 # --- change a weight of the loss ----------------------------------------------------------------------------------
@@ -239,8 +253,8 @@ def test_several_steps_in_one_call():
 
 @pytest.mark.proves(
     "Raises a layer's rate from 0 to `rate`, epoch by epoch.",
-    "A plain attribute silently has no effect:",
-    "`fit` compiles the training step into a graph once, and what was a Python number then is a constant in it.",
+    "A plain attribute is not read again, and silently has no effect:",
+    "`fit` compiles the training step into a graph, and what was a Python number then is a constant in it.",
 )
 def test_a_weight_changes_the_loss_and_an_attribute_does_not():
     page = shown(MODULE, "events", "warm_up")
@@ -299,8 +313,9 @@ def test_trainable_set_in_a_callback():
 
 
 @pytest.mark.proves(
-    "The learning rate is a variable already: `self.model.optimizer.learning_rate = 0.01` works, unless the optimizer "
-    "was made with a schedule, when it raises `its learning rate is not settable`."
+    "The learning rate is a variable already: `self.model.optimizer.learning_rate = 0.01` works if the optimizer was "
+    "made with a number. Made with a schedule, it raises `its learning rate is not settable`; with a function, "
+    "`no attribute 'assign'`; a `MultiOptimizer` has no rate of its own."
 )
 @pytest.mark.parametrize("make_optimizer", [keras.optimizers.SGD, keras.optimizers.Adam])
 def test_the_learning_rate(make_optimizer):
@@ -318,6 +333,14 @@ def test_the_learning_rate(make_optimizer):
     scheduled = make(make_optimizer(keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5)))
     with pytest.raises(TypeError, match="its learning rate is not settable"):
         fit([stops], scheduled)
+    with pytest.raises(AttributeError, match="no attribute 'assign'"):
+        fit([stops], make(make_optimizer(lambda: 0.1)))
+    one = make_optimizer(0.1)
+    several = keras.optimizers.MultiOptimizer(lambda variable: one)
+    with pytest.raises(AttributeError, match="Learning rate cannot be set"):
+        fit([stops], make(several))
+    with pytest.raises(AttributeError, match=r"(?i)learning.rate"):
+        float(several.learning_rate)
 
 
 @pytest.mark.proves("To print it, take `float(self.model.optimizer.learning_rate)`, which evaluates a schedule too.")
@@ -350,7 +373,7 @@ def test_no_method_is_given_data():
     assert all(isinstance(value, int | float) for value in given)
 
 
-@pytest.mark.proves("Adds the share of a layer's units that are 0 for all samples.")
+@pytest.mark.proves("Adds the share of a ReLU layer's units that are 0 for all samples.")
 def test_dead_units_are_counted():
     layer = keras.layers.Dense(3, activation="relu", kernel_initializer="zeros")
     model = keras.Sequential([keras.Input((4,)), layer, keras.layers.Dense(1)])
@@ -368,7 +391,7 @@ def test_a_larger_learning_rate_kills_more_units(seed):
     assert large[-1] > 5
 
 
-@pytest.mark.proves("A unit that is 0 for all samples gets no gradient from them: it is dead.")
+@pytest.mark.proves("A ReLU unit that is 0 for all samples gets no gradient from them: it is dead.")
 def test_a_dead_unit_is_not_trained():
     layer = keras.layers.Dense(3, activation="relu")
     model = keras.Sequential([keras.Input((4,)), layer, keras.layers.Dense(1)])
@@ -381,7 +404,36 @@ def test_a_dead_unit_is_not_trained():
     assert kernel[:, 0].max() > 0
 
 
-@pytest.mark.proves("In a subclassed model, which has no `inputs`, call the layers on the data yourself.")
+def test_a_unit_of_another_activation_gets_one():
+    layer = keras.layers.Dense(3, kernel_initializer="zeros")
+    model = keras.Sequential([keras.Input((4,)), layer, keras.layers.Dense(1)])
+    model.compile("sgd", loss="mse")
+    assert fit([DeadUnits(layer, X)], model, epochs=1).history["dead"] == [0.0], "its units were 0 for all samples"
+
+
+@pytest.mark.proves(
+    "The callback needs a functional model, or a `Sequential` that begins with an `Input`, and a layer that isn't "
+    "inside another model. Elsewhere, call the layers on the data yourself."
+)
+def test_what_the_callback_for_dead_units_needs():
+    hidden = keras.layers.Dense(3, activation="relu")
+    without = keras.Sequential([hidden, keras.layers.Dense(1)])
+    without.compile("sgd", loss="mse")
+    with pytest.raises(AttributeError, match="has no defined inputs yet"):
+        fit([DeadUnits(hidden, X)], without)
+    inside = keras.layers.Dense(3, activation="relu")
+    inner = keras.Sequential([keras.Input((4,)), inside])
+    model = keras.Sequential([keras.Input((4,)), inner, keras.layers.Dense(1)])
+    model.compile("sgd", loss="mse")
+    with pytest.raises(ValueError, match="is not connected to `inputs`"):
+        fit([DeadUnits(inside, X)], model)
+    inputs = keras.Input((4,))
+    layer = keras.layers.Dense(3, activation="relu")
+    functional = keras.Model(inputs, keras.layers.Dense(1)(layer(inputs)))
+    functional.compile("sgd", loss="mse")
+    assert len(fit([DeadUnits(layer, X)], functional).history["dead"]) == 2
+
+
 def test_a_subclassed_model_has_no_inputs():
     class Subclassed(keras.Model):
         def __init__(self):
@@ -408,7 +460,8 @@ def test_a_subclassed_model_has_no_inputs():
 
 @pytest.mark.proves("Keeps the largest absolute error of the batch that it saw last.")
 @pytest.mark.parametrize("options", [{}, {"jit_compile": True}, {"run_eagerly": True}], ids=str)
-def test_the_model_keeps_the_largest_error_of_each_batch(options):
+@pytest.mark.parametrize("shape", [(64, 1), (64,)], ids=str)
+def test_the_model_keeps_the_largest_error_of_each_batch(options, shape):
     class Reads(keras.callbacks.Callback):
         def __init__(self):
             super().__init__()
@@ -419,7 +472,7 @@ def test_the_model_keeps_the_largest_error_of_each_batch(options):
 
     model, reads = keeps_largest(), Reads()
     model.compile(keras.optimizers.SGD(0.0), loss="mse", **options)
-    fit([reads], model, epochs=1)
+    model.fit(X, Y.reshape(shape), batch_size=16, shuffle=False, callbacks=[reads], verbose=0)
     errors = np.abs(Y - model.predict(X, verbose=0)).reshape(4, 16)
     np.testing.assert_allclose(reads.read, errors.max(axis=1), rtol=1e-5)
 
@@ -572,14 +625,26 @@ def test_backup_and_restore_goes_on_after_a_crash(tmp_path):
 
 
 @pytest.mark.proves(
-    'For a number that you add yourself, give `mode="max"` or `mode="min"`: Keras knows the direction of its own '
-    "metrics only."
+    'Give `mode="max"` or `mode="min"` for a number that you add yourself, and for one of several outputs, such as '
+    "`val_left_loss`. Keras knows the direction of `loss`, and of most of its own metrics, under their own names."
 )
 def test_the_mode_of_a_number_of_ones_own():
     added = Measures(X, Y, {"mine": lambda y, predictions: 1.0})
     with pytest.raises(ValueError, match="isn't able to automatically determine whether that metric"):
         fit([added, keras.callbacks.EarlyStopping("mine")])
-    fit([keras.callbacks.EarlyStopping("mae")], make(metrics=["mae"]))
+    for name in ("loss", "val_loss", "mae", "val_mae"):
+        fit([keras.callbacks.EarlyStopping(name)], make(metrics=["mae"]), validation_data=(X, Y))
+
+    inputs = keras.Input((4,))
+    sides = {"left": keras.layers.Dense(1)(inputs), "right": keras.layers.Dense(1)(inputs)}
+    model = keras.Model(inputs, sides)
+    model.compile("sgd", loss={"left": "mse", "right": "mse"}, metrics={"left": ["mae"]})
+    both = {"left": Y, "right": Y}
+    for name in ("val_left_loss", "val_left_mae"):
+        with pytest.raises(ValueError, match="isn't able to automatically determine whether that metric"):
+            model.fit(X, both, validation_data=(X, both), callbacks=[keras.callbacks.EarlyStopping(name)], verbose=0)
+    stops = keras.callbacks.EarlyStopping("val_left_loss", mode="min")
+    model.fit(X, both, validation_data=(X, both), callbacks=[stops], verbose=0)
 
 
 @pytest.mark.proves("To keep weights yourself, `self.model.get_weights()` returns copies, and `set_weights` sets them.")
@@ -602,8 +667,8 @@ def test_get_weights_returns_copies():
 @pytest.mark.proves(
     "`evaluate` resets the metrics, which the running epoch is still adding to. The losses that `fit` then reports are "
     "silently those of something else:",
-    "In `on_epoch_end` it does no harm, because the numbers of the epoch are in the logs already. `predict` doesn't "
-    "touch the metrics.",
+    "`on_epoch_begin` is as wrong a place, because `fit` resets the metrics before it. In `on_epoch_end` it does no "
+    "harm: the numbers of the epoch are in the logs already. `predict` doesn't touch the metrics of `compile`.",
 )
 def test_evaluate_in_a_callback():
     assert shown(MODULE, "events", "evaluates_fails").printed.endswith("reported loss: 4.0\nreported loss: 100.0")
@@ -630,9 +695,10 @@ def test_evaluate_in_a_callback():
         (predicts, "on_test_batch_end"),
     ):
         assert history(After(does, event)) == {name: pytest.approx(values) for name, values in plain.items()}, event
-    wrong = history(After(evaluates, "on_train_batch_end"))
-    assert wrong["loss"][0] > 100 * plain["loss"][0]
-    assert wrong["val_loss"] == pytest.approx(plain["val_loss"])
+    for event in ("on_train_batch_end", "on_epoch_begin"):
+        wrong = history(After(evaluates, event))
+        assert wrong["loss"][0] > 100 * plain["loss"][0]
+        assert wrong["val_loss"] == pytest.approx(plain["val_loss"])
 
 
 @pytest.mark.proves(
@@ -682,6 +748,19 @@ def test_old_attributes(row):
 
     with pytest.raises(AttributeError, match=re.findall("`([^`]*)`", row)[1]):
         fit([Old()])
+
+
+@pytest.mark.proves("`self.model.optimizer.lr = 0.01` | sets nothing, silently")
+def test_setting_lr_sets_nothing():
+    class Old(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.optimizer.lr = 0.0
+
+    model = make(keras.optimizers.SGD(0.1))
+    before = model.get_weights()
+    fit([Old()], model)
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.1)
+    assert not np.array_equal(model.get_weights()[0], before[0])
 
 
 @pytest.mark.proves(
