@@ -66,6 +66,7 @@ class Read:
 )
 check_your_own = Read("errors/check_your_own")
 custom_callback = Read("training/custom_callback")
+custom_gradient = Read("training/custom_gradient")
 custom_loss = Read("training/custom_loss")
 train_step = Read("training/train_step")
 save_and_reload = Read("saving/save_and_reload")
@@ -148,6 +149,10 @@ CASES = [
     ),
     function(custom_loss.weighted_crossentropy, call=of_two),
     layer(custom_callback.Penalty, 0.5),
+    layer(custom_gradient.SignDense, 3),
+    layer(custom_gradient.ReverseGradient),
+    layer(custom_gradient.PartlyFrozenDense, 3, 2),
+    layer(custom_gradient.SolvesDecay),
     layer(custom_loss.Rebuilding, 3),
     layer(save_and_reload.Shift),
     layer(when_to_use.SkipBlock, 3),
