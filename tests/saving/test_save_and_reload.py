@@ -97,8 +97,8 @@ def test_another_program_imports_the_module(tmp_path):
 
 
 @pytest.mark.proves(
-    "to be registered; a `lambda` is refused, and with `safe_mode=False` it comes back without the modules that it "
-    "names"
+    "to be registered; a `lambda` is refused. With `safe_mode=False`, that of a loss or a `Lambda` layer comes back "
+    "without the modules that it names, and that of an activation raises a `TypeError`"
 )
 def test_a_lambda_is_refused_in_safe_mode(tmp_path):
     model = keras.Sequential([keras.layers.Dense(1)])
@@ -113,11 +113,32 @@ def test_a_lambda_is_refused_in_safe_mode(tmp_path):
     with pytest.raises(NameError, match="'keras' is not defined"):
         reloaded.evaluate(np.ones((2, 3)), np.ones((2, 1)), verbose=0)
 
+    x = np.random.default_rng(0).normal(size=(2, 3)).astype("float32")
+    for function, names_a_module in ((lambda t: 2 * t, False), (lambda t: keras.ops.tanh(t), True)):
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Lambda(function)])
+        model.save(path)
+        with pytest.raises(ValueError, match="lambda"):
+            keras.saving.load_model(path)
+        reloaded = keras.saving.load_model(path, safe_mode=False)
+        if names_a_module:
+            with pytest.raises(NameError, match="'keras' is not defined"):
+                reloaded(x)
+        else:
+            np.testing.assert_allclose(reloaded(x), model(x))
+
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, activation=function)])
+        with pytest.warns(UserWarning, match="lambda"):
+            model.save(path)
+        for safe_mode in (True, False):
+            with pytest.raises(TypeError, match="Could not interpret activation function identifier"):
+                keras.saving.load_model(path, safe_mode=safe_mode)
+
 
 @pytest.mark.proves(
-    "The file holds numbers and no classes, and is read into a model that you made yourself. It needs the same layers "
-    "in the same order, and all of them built",
-    "`load_weights` doesn't bring the optimizer of the first model, nor the `start` of its layer.",
+    "The file holds numbers and no classes, and is read into a model that you made yourself. Make the same layers with "
+    "weights in the same order, and build all of them:",
+    "The `start` of the layer isn't in the file. `load_weights` doesn't check the order of layers of different "
+    "classes, and leaves out a layer that only the file has, silently.",
 )
 def test_weights_alone(tmp_path):
     page = shown(save_and_reload, "program", "weights")
@@ -134,3 +155,72 @@ def test_weights_alone(tmp_path):
     unbuilt = keras.Sequential([Shift(), keras.layers.Dense(1)])
     with pytest.raises(ValueError, match="has not yet been built"):
         unbuilt.load_weights(path)
+
+    def loaded(*layers) -> keras.Model:
+        other = keras.Sequential([keras.Input((3,)), *layers])
+        other.load_weights(path)  # a warning would be an error
+        return other
+
+    x = page["x"]
+    with_dropout = loaded(Shift(), keras.layers.Dropout(0.5), keras.layers.Dense(1))
+    np.testing.assert_allclose(with_dropout(x), model(x), rtol=1e-5)
+    np.testing.assert_allclose(loaded(Shift())(x), x + model.layers[0].shift, rtol=1e-5)  # without the Dense
+    with pytest.raises(ValueError, match="could not be loaded"):
+        loaded(Shift(), keras.layers.Dense(1), keras.layers.Dense(1))
+
+    square = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3), Shift(start=0.5)])
+    square.save_weights(path)
+    dense, shift = loaded(Shift(), keras.layers.Dense(3)).layers[::-1]
+    contract.assert_same([*dense.get_weights(), *shift.get_weights()], square.get_weights())
+    assert np.abs(dense(shift(x)) - square(x)).max() > 0.1
+
+
+@pytest.mark.proves(
+    "If the first model was compiled, its optimizer's steps, moments and learning rate are in the file too. They "
+    "silently replace those of the second model, if its optimizer is built, as after `fit`, and has as many variables. "
+    "To keep its own, load before `fit`, which warns `Skipping variable loading`, or compile after loading."
+)
+def test_the_weights_of_a_compiled_model_bring_its_optimizer(tmp_path):
+    x, path = np.random.default_rng(0).normal(size=(64, 3)).astype("float32"), tmp_path / "model.weights.h5"
+
+    def compiled(optimizer, epochs: int) -> keras.Model:
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        model.compile(optimizer=optimizer, loss="mse")
+        if epochs:
+            model.fit(x, x[:, :1], epochs=epochs, verbose=0)
+        return model
+
+    def of(model) -> list[np.ndarray]:
+        return [np.asarray(variable) for variable in model.optimizer.variables]
+
+    first = compiled("adam", 3)
+    first.save_weights(path)
+    fitted = compiled(keras.optimizers.Adam(0.5), 1)
+    assert int(fitted.optimizer.iterations) == 2
+    fitted.load_weights(path)  # a warning would be an error
+    assert int(fitted.optimizer.iterations) == 6
+    assert float(fitted.optimizer.learning_rate) == pytest.approx(0.001)
+    contract.assert_same(of(fitted), of(first))
+
+    built = compiled(keras.optimizers.Adam(0.5), 0)
+    built.optimizer.build(built.trainable_variables)
+    built.load_weights(path)
+    contract.assert_same(of(built), of(first))
+
+    not_built, fewer = compiled(keras.optimizers.Adam(0.5), 0), compiled(keras.optimizers.SGD(0.5), 1)
+    for kept, steps in ((not_built, 0), (fewer, 2)):
+        with pytest.warns(UserWarning, match="Skipping variable loading"):
+            kept.load_weights(path)
+        contract.assert_same(kept.get_weights(), first.get_weights())
+        assert (int(kept.optimizer.iterations), float(kept.optimizer.learning_rate)) == (steps, 0.5)
+
+    later = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    later.load_weights(path)
+    later.compile("adam", "mse")
+    assert int(later.optimizer.iterations) == 0
+
+    plain = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    plain.save_weights(path)
+    with pytest.warns(UserWarning, match="the saved optimizer has 0 variables"):
+        fitted.load_weights(path)
+    assert int(fitted.optimizer.iterations) == 6

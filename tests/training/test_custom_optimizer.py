@@ -415,14 +415,20 @@ def test_what_update_step_gets():
 
 
 @pytest.mark.proves(
-    "The gradient of an embedding is a `tf.IndexedSlices`. `ops.multiply` takes it; `*` raises a `TypeError`."
+    "The gradient of an embedding is a `tf.IndexedSlices`. `ops.multiply` takes it; `*` with a Python number "
+    "raises a `TypeError`."
 )
+@pytest.mark.filterwarnings("ignore:Converting sparse IndexedSlices:UserWarning")
 def test_a_sparse_gradient_and_an_operator():
-    class Operator(NormalizedMomentum):
-        def update_step(self, gradient, variable, learning_rate):
-            super().update_step(gradient * 1.0, variable, learning_rate)
+    def times(factor) -> type[NormalizedMomentum]:
+        class Operator(NormalizedMomentum):
+            def update_step(self, gradient, variable, learning_rate):
+                gradient = gradient * (learning_rate if factor is None else factor)
+                super().update_step(gradient, variable, learning_rate)
 
-    for cls, right in ((NormalizedMomentum, True), (Operator, False)):
+        return Operator
+
+    for cls, right in ((NormalizedMomentum, True), (times(None), True), (times(1.0), False), (times(2), False)):
         model = keras.Sequential([keras.Input((2,), dtype="int32"), keras.layers.Embedding(5, 3)])
         model.compile(optimizer=cls(), loss="mse", run_eagerly=True)
         fit = {"x": np.array([[1, 2]]), "y": np.ones((1, 2, 3)), "verbose": 0}
@@ -531,7 +537,7 @@ def test_the_schedule_counts_batches():
 @pytest.mark.proves(
     "A rate that depends on the results, and not on the step, takes a callback: `keras.callbacks.ReduceLROnPlateau`, "
     "or `optimizer.learning_rate = 0.01` in one of your own. With a schedule, setting it to a number raises a "
-    "`TypeError`."
+    "`TypeError`; with a function, and in a `MultiOptimizer`, an `AttributeError`."
 )
 def test_a_rate_that_depends_on_the_results():
     class Falls(keras.callbacks.Callback):
@@ -549,6 +555,11 @@ def test_a_rate_that_depends_on_the_results():
     assert float(model.optimizer.learning_rate) == pytest.approx(0.001, rel=1e-3)
     with pytest.raises(TypeError, match="not settable"):
         NormalizedMomentum(WarmupCosine(0.1, 1, 2)).learning_rate = 0.01
+    with pytest.raises(AttributeError, match="has no attribute 'assign'"):
+        NormalizedMomentum(lambda: 0.5).learning_rate = 0.01
+    optimizers = keras.optimizers
+    with pytest.raises(AttributeError, match="Learning rate cannot be set on a MultiOptimizer"):
+        optimizers.MultiOptimizer(optimizers.OptimizerMap(NormalizedMomentum(0.5), {})).learning_rate = 0.01
 
 
 # --- a rate for each layer ----------------------------------------------------------------------------------------
@@ -599,8 +610,8 @@ def test_each_layer_has_its_rate():
 
 @pytest.mark.proves(
     "ValueError: If no weight is in a layer of that name.",
-    "The name of an inner functional model isn't in the paths of its weights. That of an inner `Sequential` is, until "
-    "you save and load it. Name the layers in it, or the class above raises; `MultiOptimizer` silently takes its "
+    "The name of an inner functional model isn't in the paths of its weights. The name of an inner `Sequential` is, "
+    "until you save and load it. Name the layers in it, or the class above raises; `MultiOptimizer` silently takes its "
     "default.",
     "found by the paths of its weights.",
 )
@@ -752,7 +763,82 @@ def test_each_built_in_optimizer_takes_it_but_the_one_that_is_made_of_others():
         assert moved[0] == 0 < moved[1], make
 
 
-@pytest.mark.proves("`BatchNormalization` still sees the small batches.")
+ACTS = "`BatchNormalization` still sees the small batches, and constraints and `use_ema` act after each."
+
+
+@pytest.mark.proves(ACTS)
+def test_constraints_and_the_moving_average_act_after_each_batch():
+    weight, moved = keras.Variable([3.0, 4.0]), keras.Variable([0.0])
+    weight.constraint = keras.constraints.MaxNorm(1.0)
+    optimizer = keras.optimizers.SGD(1.0, gradient_accumulation_steps=2, use_ema=True, ema_momentum=0.5)
+    averages = []
+    for _ in range(6):
+        optimizer.apply([tf.zeros(2), tf.ones(1)], [weight, moved])
+        assert np.linalg.norm(weight) == pytest.approx(1)  # before the first step, too
+        now = moved.numpy()
+        optimizer.finalize_variable_values([weight, moved])
+        averages.append(moved.numpy().item())
+        moved.assign(now)
+    assert now.item() == -3
+    assert averages[4] < averages[3]  # the fifth batch makes no step, and moves the average
+
+    sgd, dense = keras.optimizers.SGD, keras.layers.Dense
+    for options, constraint in (({"use_ema": True, "ema_momentum": 0.5}, None), ({}, "non_neg")):
+        whole, parts = (
+            accumulated(sgd(0.1, **options, **more), n, layers=[dense(3, kernel_constraint=constraint)], epochs=3)
+            for n, more in ((1, {}), (4, {"gradient_accumulation_steps": 4}))
+        )
+        assert max(np.abs(one - other).max() for one, other in zip(whole, parts, strict=True)) > 1e-3
+
+
+@pytest.mark.proves(
+    "With masked sequences, the loss is a mean over valid steps, and a batch with few of them counts as much as the "
+    "others."
+)
+def test_masked_sequences_are_weighed_by_batch():
+    rng = np.random.default_rng(0)
+    for valid, alike in (([3, 3], True), ([1, 5], False)):
+        x, y = rng.normal(size=(16, 5, 3)), rng.normal(size=(16, 5, 1))
+        for part, steps in enumerate(valid):
+            x[8 * part : 8 * part + 8, steps:] = 0
+        found = []
+        for size, options in ((16, {}), (8, {"gradient_accumulation_steps": 2})):
+            masked = keras.layers.Masking(), keras.layers.Dense(1, kernel_initializer="zeros")
+            model = keras.Sequential([keras.Input((5, 3)), *masked])
+            model.compile(keras.optimizers.SGD(0.1, **options), "mse", run_eagerly=True)
+            model.fit(x, y, batch_size=size, shuffle=False, verbose=0)
+            found.append(model.get_weights()[0])
+        of_steps = [
+            [-2 * y[i, t, 0] * x[i, t] for i in range(8 * part, 8 * part + 8) for t in range(steps)]
+            for part, steps in enumerate(valid)
+        ]
+        means = [
+            np.mean(np.concatenate(of_steps), axis=0),
+            np.mean([np.mean(part, axis=0) for part in of_steps], axis=0),
+        ]
+        for weights, mean in zip(found, means, strict=True):
+            np.testing.assert_allclose(weights[:, 0], -0.1 * mean, rtol=1e-4, atol=1e-6)
+        assert np.allclose(*found, atol=1e-5) == alike
+
+
+@pytest.mark.proves(
+    "Under `mixed_float16`, a batch whose gradient overflows doesn't count: the step is made one batch later."
+)
+def test_a_batch_that_overflows_does_not_count():
+    weight, steps = keras.Variable([0.0]), {}
+    inner = keras.optimizers.SGD(1.0, gradient_accumulation_steps=4)
+    optimizer = keras.optimizers.LossScaleOptimizer(inner)
+    optimizer.build([weight])
+    for batch in range(1, 13):
+        before = weight.numpy().item()
+        scaled = optimizer.scale_loss(tf.constant([1.0]))
+        optimizer.apply([scaled * np.inf if batch == 2 else scaled], [weight])
+        if weight.numpy().item() != before:
+            steps[batch] = weight.numpy().item() - before
+    assert steps == {5: -1, 9: -1}
+
+
+@pytest.mark.proves(ACTS)
 def test_batch_normalization_sees_the_small_batches():
     def norm() -> keras.layers.Layer:
         return keras.layers.BatchNormalization()

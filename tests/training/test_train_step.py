@@ -351,10 +351,23 @@ def line_of_four() -> tuple:
     return inputs, keras.layers.Dense(1)(inputs)
 
 
-@pytest.mark.proves('`compute_metrics` | With `metrics=` in `compile`, `{"loss": loss}` raises `Cannot get result()`.')
-def test_metrics_that_nobody_updates_raise():
+@pytest.mark.proves(
+    '`compute_metrics` | With `metrics=` in `compile`, `{"loss": loss}` raises `Cannot get result()`. After an '
+    "`evaluate`, `fit` silently leaves the metrics out, and its loss is that of the last batch."
+)
+def test_metrics_that_nobody_updates_raise_or_are_missing():
     with pytest.raises(ValueError, match=r"Cannot get result\(\)"):
         trained(without(LINES["metrics"]), **EAGER)
+    model = without(LINES["metrics"])(*line_of_four())
+    model.compile(keras.optimizers.SGD(0.0), "mse", metrics=["mae"], run_eagerly=True)
+    assert len(model.evaluate(X, Y, verbose=0)) == 2
+    history = model.fit(X, Y, batch_size=64, shuffle=False, verbose=0).history
+    of_each = np.square(np.asarray(model(X)) - Y)
+    assert history == {"loss": [pytest.approx(of_each[64:].mean(), rel=1e-5)]}
+    assert of_each.mean() != pytest.approx(of_each[64:].mean(), rel=1e-2)
+    model.compile("sgd", "mse", metrics=["mae"], run_eagerly=True)
+    with pytest.raises(ValueError, match=r"Cannot get result\(\)"):
+        model.fit(X, Y, validation_data=(X, Y), verbose=0)
 
 
 @pytest.mark.proves(
@@ -432,8 +445,7 @@ def counting() -> tuple[type[keras.Model], list[str]]:
     "`train_step(data)` | `fit`, `train_on_batch` | other data, or other gradients",
     "`test_step(data)` | `evaluate`, `test_on_batch`, and `fit` for the validation data | another evaluation",
     "`predict_step(data)` | `predict`, `predict_on_batch` | other predictions; `model(x)` stays as it is",
-    "`data` is what one batch holds: `(x, y)`, or `(x, y, sample_weight)`, where the weights may be `None`; in "
-    "`predict_step`, the inputs alone. `keras.utils.unpack_x_y_sample_weight` unpacks each of these.",
+    "`data` is what one batch holds: `(x, y)`, or `(x, y, sample_weight)`, where the weights may be `None`.",
     "`train_step` is what `fit` does with one batch.",
 )
 def test_what_calls_which_method():
@@ -460,6 +472,59 @@ def test_what_calls_which_method():
     history = model.fit(X, Y, validation_data=(X, Y), verbose=0).history
     assert min(history["loss"][0], history["val_loss"][0]) > 100
     np.testing.assert_allclose(model.predict(X, verbose=0), -model(X), rtol=1e-6)
+
+
+@pytest.mark.proves(
+    "In `predict_step` it is the inputs, alone or in a tuple, with the targets if the dataset has them. Always unpack "
+    "it: `keras.utils.unpack_x_y_sample_weight` takes each of these."
+)
+@pytest.mark.filterwarnings("ignore:The structure of `inputs`:UserWarning")  # Keras's own, of a list of one array
+def test_what_predict_step_is_given():
+    x, y = classes()
+    both = tf.data.Dataset.from_tensor_slices((x, y)).batch(64)
+    weighted = tf.data.Dataset.from_tensor_slices((x, y, np.ones(64))).batch(64)
+    given = []
+
+    def ways(model) -> dict:
+        quiet = {"batch_size": 64, "verbose": 0}
+        return {
+            "an array": lambda: model.predict(x, **quiet),
+            "a batch": lambda: model.predict_on_batch(x),
+            "a dataset": lambda: model.predict(both, verbose=0),
+            "with weights": lambda: model.predict(weighted, verbose=0),
+            "a list": lambda: model.predict([x], **quiet),
+        }
+
+    class Negates(keras.Model):
+        def predict_step(self, data):
+            given.append(len(data) if isinstance(data, tuple) else "alone")
+            inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+            return -self(inputs)
+
+    inputs = keras.Input((6,))
+    negates = Negates(inputs, keras.layers.Dense(1)(inputs))
+    judged = JudgedMoved(0.1)
+    for model, expected in ((negates, -negates(x)), (judged, tf.sigmoid(judged(x)))):
+        model.compile(**COMPILE, run_eagerly=True)
+        for way, predicts in ways(model).items():
+            if model is judged and way == "a list":  # its `call` gets the list, as under Keras's step
+                assert predicts().shape != (64, 1)
+            else:
+                np.testing.assert_allclose(predicts(), expected, rtol=1e-4, atol=1e-5)
+    assert given == ["alone", 1, 2, 3, 1]
+
+    class Forgets(AdversarialClassifier):
+        def predict_step(self, data):
+            return self(data)
+
+    forgets = Forgets(0.1)
+    forgets(x)
+    forgets.compile(**COMPILE, run_eagerly=True)
+    of = ways(forgets)
+    assert of["an array"]().shape == (64, 1)
+    assert of["a batch"]().shape == (1, 64, 1)  # silently
+    with pytest.raises(ValueError, match="received 2 input tensors"):
+        of["a dataset"]()
 
 
 # --- where it ends ------------------------------------------------------------------------------------------------
@@ -513,8 +578,8 @@ def on_two_replicas() -> None:
 
 
 @pytest.mark.proves(
-    "Under a `tf.distribute` strategy, the step trains as that of `fit`, and reports the loss divided by the number of "
-    "replicas. Update the mean with `loss * self.distribute_strategy.num_replicas_in_sync`."
+    "Under a `tf.distribute` strategy, the weights are those of `fit`, but the reported loss is divided by the "
+    "number of replicas. Update the mean with `loss * self.distribute_strategy.num_replicas_in_sync`."
 )
 def test_two_replicas():
     code = "from tests.training.test_train_step import on_two_replicas; on_two_replicas()"
@@ -542,8 +607,9 @@ def test_the_step_of_a_model_inside_is_not_called():
 
 
 @pytest.mark.proves(
-    "`compute_loss` needs a loss in `compile`, or an `add_loss`. If your step computes its own, `evaluate` and "
-    "`validation_data` raise `No loss to compute`, unless a `test_step` computes it too."
+    "`compute_loss` needs a loss in `compile`, an `add_loss` or a regularizer. If your step computes its own loss, a "
+    "`test_step` has to compute it too. Without one, `evaluate` and `validation_data` raise `No loss to compute`, or "
+    "silently report only the `add_loss` and the regularizers."
 )
 def test_a_step_with_its_own_loss_needs_a_test_step():
     cls = without(("self.compute_loss(x, y, y_pred, sample_weight)", "tf.reduce_mean(tf.square(y - y_pred))"))
@@ -570,6 +636,19 @@ def test_a_step_with_its_own_loss_needs_a_test_step():
     adds = OwnStep(inputs, AddsALoss()(keras.layers.Dense(1)(inputs)))
     adds.compile(optimizer="sgd", run_eagerly=True)
     assert adds.fit(X, Y, verbose=0).history["loss"][0] > 0
+    penalized = OwnStep(inputs, keras.layers.Dense(1, use_bias=False, kernel_regularizer="l2")(inputs))
+    penalized.compile(optimizer="sgd", run_eagerly=True)
+    assert penalized.fit(X, Y, verbose=0).history["loss"][0] > 0
+
+    for add, options in ((AddsALoss(), {}), (keras.layers.Identity(), {"kernel_regularizer": "l2"})):
+        model = cls(inputs, add(keras.layers.Dense(1, **options)(inputs)))
+        model.compile(optimizer=keras.optimizers.SGD(0.0), run_eagerly=True)
+        history = model.fit(X, Y, validation_data=(X, Y), batch_size=70, verbose=0).history
+        outputs = model(X)
+        assert history["loss"][0] == pytest.approx(np.mean(np.square(Y - outputs)), rel=1e-5)
+        assert history["val_loss"][0] == pytest.approx(float(sum(model.losses)), rel=1e-5)
+        assert model.evaluate(X, Y, batch_size=70, verbose=0) == pytest.approx(history["val_loss"][0], rel=1e-5)
+        assert history["val_loss"][0] != pytest.approx(history["loss"][0], rel=1e-2)
 
 
 @pytest.mark.proves(

@@ -163,8 +163,8 @@ def test_the_averaged_weights_are_taken_at_the_end():
 
 @pytest.mark.proves(
     "Calls callbacks | the early stopping above, or `keras.callbacks.CallbackList([…], model=model)`: set "
-    "`model.stop_training = False`, call `on_train_begin()` and `on_epoch_end(epoch, logs)`, and look at "
-    "`model.stop_training`"
+    "`model.stop_training = False`, call `on_train_begin()`, `on_epoch_begin(epoch)` and `on_epoch_end(epoch, logs)`, "
+    "and look at `model.stop_training`. End with `on_train_end()`, where `EarlyStopping` restores the best weights."
 )
 def test_callbacks_of_keras_in_a_loop(tmp_path):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
@@ -176,14 +176,38 @@ def test_callbacks_of_keras_in_a_loop(tmp_path):
     model.stop_training = False
     callbacks.on_train_begin()
     for epoch, loss in enumerate((3.0, 1.0, 2.0, 2.0, 2.0)):
+        callbacks.on_epoch_begin(epoch)
         model.layers[0].bias.assign([loss])
         callbacks.on_epoch_end(epoch, {"val_loss": loss})
         if model.stop_training:
             break
+    assert float(model.layers[0].bias.numpy()[0]) == 2
     callbacks.on_train_end()
     assert epoch == 3
     best = keras.saving.load_model(tmp_path / "best.keras")
     assert float(best.layers[0].bias.numpy()[0]) == float(model.layers[0].bias.numpy()[0]) == 1
+
+
+@pytest.mark.proves("Callbacks that use the optimizer need `model.optimizer`.")
+def test_callbacks_that_use_the_optimizer_in_a_loop():
+    for make in (
+        lambda: keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=1, min_delta=100),
+        lambda: keras.callbacks.LearningRateScheduler(lambda index, rate: rate / (2 if index else 1)),
+    ):
+        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        model.stop_training = False
+        for optimizer in (None, keras.optimizers.SGD(0.1)):
+            if optimizer:
+                model.optimizer = optimizer
+            callbacks = keras.callbacks.CallbackList([make()], model=model)
+            callbacks.on_train_begin()
+            without = pytest.raises(AttributeError, match="has no attribute 'optimizer'")
+            with contextlib.nullcontext() if optimizer else without:
+                for epoch in range(2):
+                    callbacks.on_epoch_begin(epoch)
+                    callbacks.on_epoch_end(epoch, {"val_loss": 1.0})
+                callbacks.on_train_end()
+        assert float(optimizer.learning_rate) == pytest.approx(0.05)
 
 
 @pytest.mark.proves("Draws a progress bar | `keras.utils.Progbar(steps)`, whose `update(step)` you call")
@@ -198,7 +222,7 @@ def test_the_progress_bar(capsys):
 
 
 @pytest.mark.proves(
-    "Its Python runs once for each kind of arguments, and not for each batch: a `print` in it prints once.",
+    "Its Python, a `print` too, runs once for each kind of arguments, and not for each batch.",
     "A last batch of another size is traced once more. A Python number as an argument is traced for each value: pass a "
     "tensor.",
 )
@@ -230,9 +254,31 @@ def test_when_the_python_of_a_step_runs():
     assert len(traced) == 1
 
 
+@pytest.mark.proves("If it makes variables, it runs twice the first time.")
+@pytest.mark.parametrize("makes", ["nothing", "the optimizer's", "the model's"])
+def test_a_step_that_makes_variables_is_traced_twice(makes, capsys):
+    layers = [keras.layers.Dense(1)] if makes == "the model's" else [keras.Input((1,)), keras.layers.Dense(1)]
+    model, optimizer = keras.Sequential(layers), keras.optimizers.Adam()
+    if makes == "nothing":
+        optimizer.build(model.trainable_variables)
+
+    @tf.function
+    def step(x):
+        print("runs")
+        with tf.GradientTape() as tape:
+            loss = ops.mean(ops.square(model(x)))
+        optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+
+    for size, times in ((32, 1 if makes == "nothing" else 2), (10, 1)):
+        for _ in range(3):
+            step(tf.ones((size, 1)))
+        assert capsys.readouterr().out.count("runs") == times
+
+
 @pytest.mark.proves(
     "A step that meets a second model or optimizer that isn't built raises "
-    "`tf.function only supports singleton tf.Variables`."
+    "`tf.function only supports singleton tf.Variables`, or `Creating variables on a non-first call`, where the first "
+    "was built."
 )
 def test_a_step_that_builds_twice_raises(once):
     step, x, y = once["train_step"], tf.constant(once["x"][:32]), tf.constant(once["y"][:32])
@@ -249,6 +295,19 @@ def test_a_step_that_builds_twice_raises(once):
     built.build(once["model"].trainable_variables)
     with_optimizer(built, x, y)
     assert step(x, y).shape == ()
+
+    for first, message in ((False, "only supports singleton"), (True, "Creating variables on a non-first call")):
+        one, other = (keras.Sequential([keras.layers.Dense(1)]) for _ in range(2))
+        if first:
+            one.build((None, 1))
+        calls = tf.function(lambda model, x: model(x))
+        calls(one, x)
+        with pytest.raises(ValueError, match=message):
+            calls(other, x)
+    after_built = tf.function(with_optimizer.python_function)
+    after_built(built, x, y)
+    with pytest.raises(ValueError, match="Creating variables on a non-first call"):
+        after_built(keras.optimizers.Adam(), x, y)
 
 
 @pytest.mark.proves(
@@ -412,6 +471,23 @@ def test_each_sample_moves_the_mean_by_at_most_its_share(one_batch):
     np.testing.assert_allclose(moved / 0.1, [2 * 0.1 * 2 / 32, 2 * 0.1 / 32], rtol=1e-4)
 
 
+@pytest.mark.proves("The same lines work in a `train_step`, under `fit`.")
+def test_fit_clips_each_sample_in_a_train_step(clipping):
+    class Clips(keras.Sequential):
+        def train_step(self, data):
+            x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+            own = {"model": self, "weights": self.trainable_variables, "optimizer": self.optimizer}
+            with mock.patch.dict(clipping.namespace, own):
+                clipping["clipped_step"].python_function(x, y)
+            return {"loss": tf.constant(0.0)}
+
+    model = Clips(clipping["make_line"]().layers)
+    model.compile(keras.optimizers.SGD(0.1))
+    model.set_weights([np.zeros((1, 1)), np.zeros(1)])
+    model.fit(clipping["x"], clipping["wrong"], batch_size=32, epochs=20, shuffle=False, verbose=0)
+    contract.assert_same(model.get_weights(), clipping["model"].get_weights(), atol=1e-5)
+
+
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_the_clipped_step_is_the_formula_for_a_batch_of_unknown_size(one_batch, jit_compile):
     rng = np.random.default_rng(0)
@@ -462,8 +538,8 @@ def jacobian_of(model, **options):
 
 JACOBIAN_MEMORY = (
     "While it is computed, each activation after the first trainable weight has a gradient for each pair of samples. "
-    "For a layer with w trainable weights that outputs o numbers for a sample, the jacobian takes the memory of "
-    "batch × w numbers, and the pairs at least that of batch² × o."  # noqa: RUF001
+    "For a layer with w trainable weights and o outputs for a sample, the jacobian is batch × w numbers, "  # noqa: RUF001
+    "and the gradients of the pairs are at least batch² × o numbers."  # noqa: RUF001
 )
 POOLED = {1: keras.layers.GlobalAveragePooling1D, 2: keras.layers.GlobalAveragePooling2D, 0: keras.layers.Identity}
 
