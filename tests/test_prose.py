@@ -21,7 +21,9 @@ def test_each_figure_is_printed_or_proved(page):
 CITED = {
     "Abadi et al.": {"2016", "arXiv:1607.00133"},
     "Ba, Kiros and Hinton": {"2016", "arXiv:1607.06450"},
+    "Bengio et al.": {"2013", "arXiv:1308.3432"},
     "Broomhead and Lowe": {"Complex Systems 2", "1988"},
+    "Courbariaux et al.": {"2016", "arXiv:1602.02830"},
     "Cutkosky and Mehta": {"2020", "arXiv:2002.03305"},
     "Giles and Maxwell": {"1987"},
     "Goodfellow, Shlens and Szegedy": {"2014", "arXiv:1412.6572"},
