@@ -239,7 +239,7 @@ FINDS = [
     ("custom gradient descent update rule", "training/custom_optimizer.html", ""),
     ("physics informed neural network in keras", "training/custom_gradient.html", "derivative-in-the-loss"),
     ("tf.custom_gradient", "training/custom_gradient.html", ""),
-    ("straight-through estimator", "training/custom_gradient.html", ""),
+    ("straight-through estimator", "training/custom_gradient.html", "a-complete-program"),
     ("gradient reversal layer", "training/custom_gradient.html", "reverse"),
     ("grad_fn must accept keyword argument 'variables'", "training/custom_gradient.html", "variables"),
     ("freeze part of a weight", "training/custom_gradient.html", "freeze-part"),
