@@ -263,8 +263,8 @@ def test_what_fit_does_without_a_reduction(batch_size):
 
 
 @pytest.mark.proves(
-    "With the default reduction, Keras multiplies the number by the mean of the weights, and a mask changes nothing. "
-    "No sample and no padding is left out, and nothing is raised:",
+    "With the default reduction, Keras multiplies the number by the mean of the weights outside padding, and a mask "
+    "alone changes nothing. No sample and no padding is left out, and nothing is raised:",
     "Both losses should be 0: what is wrong has weight 0, or is padding.",
 )
 def test_one_number_for_the_batch_hears_no_weight_and_no_mask():
@@ -280,11 +280,17 @@ def test_one_number_for_the_batch_hears_no_weight_and_no_mask():
     targets = rng().normal(size=SEQUENCES.shape)
     found = [masked_model(page["OneNumber"](0.5), mask=mask).evaluate(SEQUENCES, targets, verbose=0) for mask in (0, 1)]
     assert found[0] == pytest.approx(found[1])
+    weights, padding = rng().uniform(0, 3, size=(2, 3)), SEQUENCES[..., 0] == 0
+    for mask, counted in ((False, weights), (True, weights[~padding])):
+        model = masked_model(page["OneNumber"](0.5), mask=mask)
+        weighted = model.evaluate(SEQUENCES, targets, sample_weight=weights, verbose=0)
+        assert weighted == pytest.approx(found[0] * counted.mean(), rel=1e-5)
 
 
 @pytest.mark.proves(
-    "For a loss of `(batch, time)`, give `sample_weight` as `(batch, 1)` or `(batch, time)`. "
-    "Weights of `(batch,)` raise; in a batch with as many samples as steps, they silently weigh the steps."
+    "For a loss of `(batch, time)`, give `sample_weight` as `(batch, 1)` or `(batch, time)`.",
+    "Weights of `(batch,)` raise in a batch of several samples; with as many samples as steps, they silently weigh "
+    "the steps.",
 )
 @pytest.mark.parametrize("mask", [True, False])
 def test_sample_weights_of_sequences(mask):
@@ -305,6 +311,25 @@ def test_sample_weights_of_sequences(mask):
     square = np.array([[1.0, 1, 1], [2, 2, 2], [4, 4, 4]])[..., None]
     assert evaluate(square, np.array([[1.0], [0], [0]])) == pytest.approx(0.5 * 3 / 9)
     assert evaluate(square, np.array([1.0, 0, 0])) == pytest.approx(0.5 * (1 + 2 + 4) / 9)
+    assert evaluate(square[2:], np.array([0.5])) == pytest.approx(0.5 * 0.5 * 4)
+
+
+@pytest.mark.proves(
+    "With `mean_with_sample_weight`, give `(batch, time)`: from `(batch, 1)`, the loss without a mask is as many times "
+    "too large as there are steps."
+)
+@pytest.mark.parametrize("steps", [3, 4])
+def test_the_mean_of_weighted_sequences(steps):
+    y_true, y_pred = rng().normal(size=(2, 5, steps, 2)).astype("float32")
+    weight = rng().uniform(0, 3, size=(5, 1)).astype("float32")
+    every = np.repeat(weight, steps, axis=1)
+    each = np.abs(y_true - y_pred).mean(axis=-1)
+    mean = {"reduction": "mean_with_sample_weight"}
+    for loss, factor in ((QuantileLoss(0.5, **mean), 0.5), (keras.losses.MeanAbsoluteError(**mean), 1.0)):
+        right = pytest.approx(factor * np.average(each, weights=every), rel=1e-4)
+        assert float(loss(y_true, y_pred, sample_weight=every)) == right
+        assert float(loss(y_true, y_pred, sample_weight=weight)) / steps == right
+        assert float(loss(y_true, keras.layers.Masking()(y_pred), sample_weight=weight)) == right
 
 
 # --- shapes and dtypes ------------------------------------------------------------------------------------------------
@@ -354,11 +379,32 @@ def test_built_in_losses_align_the_targets(name):
     assert float(loss(y_true[:, 0], y_pred)) == pytest.approx(float(loss(y_true, y_pred)))
 
 
-@pytest.mark.proves("`assert_is_compatible_with` raises for targets that still have another shape.")
+@pytest.mark.proves("`assert_is_compatible_with` raises for targets that still have another shape,")
 @pytest.mark.parametrize("targets", [(2, 6), (3, 4), (12,), (6,), (6, 1), (6, 2, 1), (6, 2, 2)])
 def test_targets_that_do_not_fit_raise(targets):
     with pytest.raises(ValueError, match="incompatible"):
         QuantileLoss(0.9)(np.ones(targets), np.ones((6, 2)))
+
+
+@pytest.mark.proves("if TensorFlow knows it when it traces; an unknown length of 1 silently broadcasts.")
+def test_a_length_that_is_not_known_is_not_compared():
+    random = rng()
+    y_true, y_pred = (random.normal(size=(4, steps, 1)).astype("float32") for steps in (1, 3))
+
+    def evaluate(run_eagerly):
+        specs = (tf.TensorSpec((None, None, 1)),) * 2
+        data = tf.data.Dataset.from_generator(lambda: iter([(y_pred, y_true)]), output_signature=specs)
+        model = keras.Sequential([keras.Input((None, 1)), keras.layers.Identity()])
+        model.compile(loss=QuantileLoss(0.5), run_eagerly=run_eagerly)
+        return model.evaluate(data, steps=1, verbose=0)
+
+    assert evaluate(run_eagerly=False) == pytest.approx(0.5 * np.abs(y_true - y_pred).mean(), rel=1e-5)
+    with pytest.raises(ValueError, match="incompatible"):
+        evaluate(run_eagerly=True)
+    model = keras.Sequential([keras.Input((3, 1)), keras.layers.Identity()])
+    model.compile(loss=QuantileLoss(0.5))
+    with pytest.raises(ValueError, match="incompatible"):
+        model.fit(y_pred, y_true, verbose=0)
 
 
 def test_targets_may_leave_out_an_axis_of_1():
@@ -375,8 +421,9 @@ def test_targets_may_leave_out_an_axis_of_1():
 
 
 @pytest.mark.proves(
-    "In sequences with a mask, a function and the built-in losses raise for targets of `(batch, time)`: "
-    "give them `(batch, time, 1)`."
+    'In sequences with a mask, targets of `(batch, time)` raise in a function and in losses such as `"mse"`. With as '
+    "many samples as steps, or one sample, padding silently counts. Give them `(batch, time, 1)`; "
+    "`sparse_categorical_crossentropy` takes both."
 )
 def test_targets_of_masked_sequences():
     def absolute(y_true, y_pred):
@@ -389,6 +436,23 @@ def test_targets_of_masked_sequences():
         with pytest.raises(tf.errors.InvalidArgumentError):
             masked_model(loss).evaluate(SEQUENCES, without, verbose=0)
     assert masked_model(QuantileLoss(0.5)).evaluate(SEQUENCES, without, verbose=0) == pytest.approx(1.0)
+
+    for samples in (3, 1):
+        x = np.tile([[[2.0], [2.0], [0.0]]], (samples, 1, 1))
+        targets = np.where(x == 0, 100.0, 0.0)
+        for loss in (absolute, "mae"):
+            assert masked_model(loss).evaluate(x, targets, verbose=0) == pytest.approx(2)
+            assert masked_model(loss).evaluate(x, targets[..., 0], verbose=0) == pytest.approx((2 + 2 + 100) / 3)
+
+    for samples in (4, 3, 1):
+        inputs = keras.Input((3, 5))
+        model = keras.Model(inputs, keras.layers.Activation("softmax")(keras.layers.Masking()(inputs)))
+        x, labels = rng().normal(size=(samples, 3, 5)), rng().integers(0, 5, (samples, 3, 1))
+        x[:, 2] = 0
+        shares = np.take_along_axis(np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True), labels, -1)[:, :2]
+        for targets in (labels, labels[..., 0]):
+            model.compile(loss="sparse_categorical_crossentropy")
+            assert model.evaluate(x, targets, verbose=0) == pytest.approx(-np.log(shares).mean(), rel=1e-4)
 
 
 @pytest.mark.proves(
@@ -737,7 +801,9 @@ def test_functions_in_a_file(tmp_path):
 @pytest.mark.proves(
     "`tf.keras.losses.Reduction.AUTO` | `Invalid value for argument` | leave `reduction` out",
     "`keras.losses.Reduction.NONE` | `has no attribute 'Reduction'` | `reduction=None`",
-    "`model.add_loss(tensor)` | `can only be called from inside` | `add_loss` in a layer",
+    "`model.add_loss(tensor)`, functional model | `NotImplementedError`, without a message | `add_loss` in a layer",
+    "`model.add_loss(tensor)`, other models | `can only be called from inside`; `fit` silently drops an eager "
+    "tensor | `add_loss` in a layer",
     "a loss that takes `sample_weight` | `missing 1 required positional argument` | one value for each sample",
 )
 def test_forms_of_former_releases():
@@ -748,6 +814,28 @@ def test_forms_of_former_releases():
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     with pytest.raises(ValueError, match="can only be called from inside"):
         model.add_loss(ops.sum(model.outputs[0]))
+    functional = keras.Model(model.inputs, model.outputs)
+    for tensor in (ops.sum(model.outputs[0]), ops.ones(())):
+        with pytest.raises(NotImplementedError, match=r"^$"):
+            functional.add_loss(tensor)
+
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(1, kernel_initializer="zeros")
+
+        def call(self, inputs):
+            return self.dense(inputs)
+
+    zeros = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+    for other in (zeros, Own()):
+        with pytest.raises(ValueError, match="can only be called from inside"):
+            other.add_loss(ops.sum(model.outputs[0]))
+        other.compile(loss="mse")
+        other.add_loss(ops.full((), 7.0))
+        assert other.fit(np.ones((8, 1)), np.zeros((8, 1)), verbose=0).history["loss"] == [0]
+        other.add_loss(ops.full((), 7.0))
+        assert other.evaluate(np.ones((8, 1)), np.zeros((8, 1)), verbose=0) == 0
 
     def weighted(y_true, y_pred, sample_weight):
         return sample_weight * y_pred
@@ -816,9 +904,14 @@ def test_what_the_built_in_losses_are_for():
     assert of(keras.losses.CTC(), [[1, 2]], logits) < 0.01 < 5 < of(keras.losses.CTC(), [[2, 1]], logits)
 
 
-@pytest.mark.proves("The cross-entropies take `label_smoothing=`.")
-@pytest.mark.parametrize("name", ["BinaryCrossentropy", "CategoricalCrossentropy"])
-def test_label_smoothing(name):
+@pytest.mark.proves("`BinaryCrossentropy`, `CategoricalCrossentropy` and their focal forms take `label_smoothing=`.")
+@pytest.mark.parametrize("form", ["Crossentropy", "FocalCrossentropy"])
+@pytest.mark.parametrize("kind", ["Binary", "Categorical"])
+def test_label_smoothing(kind, form):
+    name = kind + form
     sure, smooth = (getattr(keras.losses, name)(label_smoothing=share) for share in (0.0, 0.2))
     y, p = np.array([[1.0, 0.0]]), np.array([[0.99, 0.01]])
     assert float(smooth(y, p)) > 5 * float(sure(y, p))
+    for other in ("SparseCategoricalCrossentropy", "CategoricalGeneralizedCrossEntropy"):
+        with pytest.raises(TypeError, match="label_smoothing"):
+            getattr(keras.losses, other)(label_smoothing=0.2)

@@ -201,9 +201,9 @@ def test_functions_are_averaged_over_batches():
 
 
 @pytest.mark.proves(
-    "R² | the sums of 1, `y`, `y²` and the squared errors | from the four sums",
+    "R² | the sums of 1, `y`, `y²` and the squared errors | from the four sums, for `y` with a mean near 0",
     "Precision, recall, F-score | hits, predicted, actual | ratios of the sums",
-    "Look for a built-in one first: `Precision`, `F1Score`, `R2Score` and `AUC` give the same for batches of any size.",
+    "Look for a built-in one first: `Precision`, `F1Score` and `AUC` give the same for batches of any size.",
 )
 def test_what_the_sums_give():
     y, p = rng().normal(size=(2, 50, 1))
@@ -227,6 +227,47 @@ def test_what_the_sums_give():
     for part in (slice(0, 7), slice(7, 50)):
         parts.update_state(true[part], 1 / (1 + np.exp(-p[part])))
     assert float(whole.result()) == pytest.approx(float(parts.result()))
+
+
+@pytest.mark.proves(
+    "`R2Score` does too if the mean of the targets isn't large beside their spread: subtract it from both first.",
+    "from the four sums, for `y` with a mean near 0",
+)
+def test_r2_far_from_0_depends_on_the_batches():
+    noise, error = rng().normal(size=(2, 2000, 1))
+
+    def found(mean, shift=0.0):
+        y, scores = mean + noise - shift, []
+        for parts in (1, 50):
+            metric = keras.metrics.R2Score()
+            for target, predicted in zip(np.split(y, parts), np.split(y + error / 2, parts), strict=True):
+                metric.update_state(target, predicted)
+            scores.append(float(metric.result()))
+        return scores
+
+    exact = pytest.approx([1 - np.sum((error / 2) ** 2) / np.sum((noise - noise.mean()) ** 2)] * 2, abs=0.005)
+    assert found(0) == exact
+    assert found(10) == exact
+    for mean in (1000, 10_000):
+        assert np.ptp(found(mean)) > 0.01
+        assert found(mean) != exact
+        assert found(mean, shift=mean) == exact
+
+
+@pytest.mark.proves(
+    "`F1Score` of one sigmoid output needs `threshold=0.5`: without it, each sample is called positive."
+)
+def test_the_f1_score_of_one_output_needs_a_threshold():
+    scores = rng().uniform(0.01, 0.99, size=(200, 1))
+    true = (rng().uniform(size=(200, 1)) < scores**2).astype("float32")
+    said, share = scores > 0.5, true.mean()
+    for options, expected in (
+        ({}, 2 * share / (1 + share)),
+        ({"threshold": 0.5}, 2 * (said * true).sum() / (said.sum() + true.sum())),
+    ):
+        metric = keras.metrics.F1Score(**options)
+        metric.update_state(true, scores)
+        assert float(metric.result()[0]) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.proves(
@@ -321,8 +362,8 @@ def test_a_result_that_is_the_variable_changes_afterwards():
 
 
 @pytest.mark.proves(
-    "Keep no state in Python attributes. `fit` traces `update_state` into graphs, and raises "
-    "`InaccessibleTensorError`; `evaluate` may return a symbolic tensor."
+    "Keep no state in Python attributes. `fit` and `evaluate` trace `update_state` into graphs: they silently report a "
+    "wrong number or a symbolic tensor, or raise `InaccessibleTensorError`."
 )
 def test_python_attributes_are_no_state():
     class InPython(keras.metrics.Metric):
@@ -347,6 +388,27 @@ def test_python_attributes_are_no_state():
     with pytest.raises((TypeError, ValueError), match="out of scope") as caught:
         model.fit(x, x, batch_size=4, epochs=2, verbose=0)
     assert type(caught.value).__name__ == "InaccessibleTensorError"
+
+    class Last(InPython):
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            self.total = ops.mean(y_pred)
+
+    class Batches(InPython):
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            self.total += 1
+
+    def fitted(metric, **options):
+        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        model.compile(loss="mse", metrics=[metric], **options)
+        return model.fit(x, x, batch_size=2, epochs=3, verbose=0).history["m"]
+
+    assert tf.is_symbolic_tensor(fitted(Last(name="m"))[0])
+    assert fitted(Batches(name="m"), run_eagerly=True) == [5, 5, 5]
+    wrong = fitted(Batches(name="m"))
+    assert wrong[0] < 5
+    assert wrong[1:] == [0, 0]
+    model.compile(loss="mse", metrics=[Batches(name="m")])
+    assert [evaluated(model, x, x, batch_size=2)["m"] for _ in range(3)] == [1, 0, 0]
 
 
 # --- weights and masks ------------------------------------------------------------------------------------------------
@@ -410,8 +472,8 @@ class Error(keras.metrics.Metric):
 
 
 @pytest.mark.proves(
-    "A mask reaches a function, and no class that writes `update_state` itself: padding counts there. "
-    "Give padding the weight 0, in `weighted_metrics`."
+    "A mask reaches a function, with targets as for a loss, and no class that computes in `update_state` itself: "
+    "padding counts there. Give padding the weight 0, in `weighted_metrics`."
 )
 def test_which_metrics_hear_the_mask():
     def error(y_true, y_pred):
@@ -428,12 +490,24 @@ def test_which_metrics_hear_the_mask():
     assert found["own"] == pytest.approx((1 + 2 + 3 + 3 * 50) / 6)
     assert found["weighted"] == pytest.approx(2.0)
 
+    class HandsOn(keras.metrics.MeanAbsoluteError):
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            super().update_state(y_true, y_pred, sample_weight)
+
+    one = slice(0, 1)
+    model.compile(loss="mse", metrics=[HandsOn(name="built_in"), error])
+    found = evaluated(model, x, targets)
+    assert found["built_in"] == found["error"] == pytest.approx(2.0)
+    for given, expected in ((targets[one], 1.0), (targets[one, :, 0], (1 + 49 + 49) / 3)):  # each step with each
+        model.compile(loss="mse", metrics=[error])
+        assert evaluated(model, x[one], given)["error"] == pytest.approx(expected)
+
 
 # --- shapes and dtypes ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.proves(
-    "Keras doesn't align `(n,)` with `(n, 1)` for a class.",
+    "Keras doesn't align `(n,)` with `(n, 1)` for a class or a function of your own,",
     "It is right for targets of one shape only:",
     "The comparison has broadcast each batch to a square.",
 )
@@ -458,10 +532,36 @@ def test_the_published_metric_counts_squares(seed):
     model.evaluate(np.ones((8, 1)), np.ones(8), verbose=0)
     assert set(met) == {(1, 2)}
 
+    def near(y_true, y_pred):
+        return ops.mean(ops.cast(ops.abs(y_true - y_pred) < 0.5, "float32"), axis=-1)
+
+    x = np.arange(8.0)[:, None]
+    for targets, expected in ((x, 1), (x[:, 0], 1 / 8)):
+        model.compile(loss="mse", metrics=[near])
+        assert evaluated(model, x, targets)["near"] == expected
+
 
 @pytest.mark.proves(
-    "Unlike a loss, a metric gets the data in their own dtype: integer targets, and predictions in float16 under "
-    "`mixed_float16`.",
+    "for a class or a function of your own, nor for the built-in `Poisson`, `KLDivergence`, `Hinge` and `SquaredHinge`."
+)
+def test_built_in_metrics_that_broadcast():
+    p = rng().uniform(0.1, 0.9, size=(8, 1)).astype("float32")
+    y = (np.arange(8)[:, None] % 3 == 0).astype("float32")
+    aligned = {"MeanAbsoluteError", "MeanSquaredError", "BinaryAccuracy", "AUC", "Precision", "R2Score", "LogCoshError"}
+    for name in aligned | {"Poisson", "KLDivergence", "Hinge", "SquaredHinge"}:
+        found = []
+        for targets in (y, y[:, 0]):
+            metric = getattr(keras.metrics, name)()
+            metric.update_state(targets, p)
+            found.append(float(metric.result()))
+        assert (found[0] == pytest.approx(found[1], rel=1e-4)) == (name in aligned), name
+    for metric in (keras.metrics.BinaryCrossentropy(), keras.metrics.F1Score(threshold=0.5)):
+        with pytest.raises(ValueError, match=r"same rank|2D inputs"):
+            metric.update_state(y[:, 0], p)
+
+
+@pytest.mark.proves(
+    "Unlike a loss, a metric gets integer targets as they are, and predictions in float16 under `mixed_float16`.",
     "The state is float32 unless `add_weight` gets a `dtype`.",
 )
 def test_the_dtypes_that_a_metric_meets():
@@ -482,8 +582,10 @@ def test_the_dtypes_that_a_metric_meets():
     keras.config.set_dtype_policy("mixed_float16")
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile(loss="mse", metrics=[Sees()])
-    model.evaluate(np.ones((8, 1)), np.ones((8, 1), "int64"), verbose=0)
-    assert met == {(tf.int64, tf.float16)}
+    for given, seen in (("int64", tf.int64), ("uint8", tf.uint8), ("float64", tf.float32)):
+        met.clear()
+        model.evaluate(np.ones((8, 1)), np.ones((8, 1), given), verbose=0)
+        assert met == {(seen, tf.float16)}
     for dtype in (None, "float64", "float16"):
         metric = Sees(dtype=dtype)
         assert (metric.state.dtype, metric.wide.dtype) == ("float32", "float64")
@@ -518,7 +620,8 @@ def test_where_a_count_stops():
 @pytest.mark.proves(
     "One object in two lists mixes both outputs, and both report the mixture. The output comes first in the name: "
     "`left_balanced_accuracy`.",
-    "`result` may return a dict, of which each entry is reported under its key.",
+    "`result` may return a dict, of which each entry is reported under its key, without the output's name. "
+    "Give each output other keys: of equal ones, only the last is reported.",
 )
 def test_metrics_of_two_outputs():
     labels, other = rng().integers(0, 3, 40), rng().integers(0, 3, 40)
@@ -549,6 +652,24 @@ def test_metrics_of_two_outputs():
     model.compile(loss="mse", metrics=[Both()])
     assert set(model.fit(x, y, verbose=0).history) == {"loss", "mean", "number"}
     assert evaluated(model, x, y)["number"] == 40
+
+    class Named(Error):
+        def __init__(self, key):
+            super().__init__()
+            self.key = key
+
+        def result(self):
+            return {self.key: super().result()}
+
+    inputs = keras.Input((1,))
+    two = keras.Model(inputs, {name: keras.layers.Identity(name=name)(inputs) for name in ("left", "right")})
+    reported = []
+    for keys in (("a", "b"), ("same", "same")):
+        metrics = {name: [Named(key)] for name, key in zip(("left", "right"), keys, strict=True)}
+        two.compile(loss="mse", metrics=metrics)
+        found = evaluated(two, 0 * y, {"left": np.ones((40, 1)), "right": np.full((40, 1), 2.0)})
+        reported.append({name: value for name, value in found.items() if "loss" not in name})
+    assert reported == [{"a": 1, "b": 2}, {"same": 2}]
 
 
 @pytest.mark.proves(
