@@ -38,7 +38,8 @@ class Read:
         nodes = [node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
         self.lines = {node.name: range(node.lineno, node.end_lineno + 1) for node in nodes}
         for node in nodes:
-            node.decorator_list = []  # registered, it would take the place of the module's own
+            # Registered, it would take the place of the module's own.
+            node.decorator_list = [one for one in node.decorator_list if "register" not in ast.unparse(one)]
         kept = (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef)
         tree.body = [node for node in tree.body if isinstance(node, kept) or is_constant(node)]
         tree = shapes.with_checks(tree, text, path)

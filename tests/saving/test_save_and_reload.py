@@ -97,8 +97,8 @@ def test_another_program_imports_the_module(tmp_path):
 
 
 @pytest.mark.proves(
-    "to be registered; a `lambda` is refused. With `safe_mode=False`, that of a loss or a `Lambda` layer comes back "
-    "without the modules that it names, and that of an activation raises a `TypeError`"
+    "to be registered; a `lambda` is refused. With `safe_mode=False`, the `lambda` of a loss or of a `Lambda` layer is "
+    "loaded, and raises a `NameError` where it names a module; that of an activation isn't loaded"
 )
 def test_a_lambda_is_refused_in_safe_mode(tmp_path):
     model = keras.Sequential([keras.layers.Dense(1)])
@@ -132,6 +132,12 @@ def test_a_lambda_is_refused_in_safe_mode(tmp_path):
         for safe_mode in (True, False):
             with pytest.raises(TypeError, match="Could not interpret activation function identifier"):
                 keras.saving.load_model(path, safe_mode=safe_mode)
+
+    model = keras.Sequential([keras.Input((3, 1)), keras.layers.SimpleRNN(1, activation=lambda t: 2 * t)])
+    with pytest.warns(UserWarning, match="lambda"):
+        model.save(path)
+    with pytest.raises(ValueError, match="Could not interpret activation function identifier"):
+        keras.saving.load_model(path, safe_mode=False)
 
 
 @pytest.mark.proves(
@@ -177,8 +183,8 @@ def test_weights_alone(tmp_path):
 
 @pytest.mark.proves(
     "If the first model was compiled, its optimizer's steps, moments and learning rate are in the file too. They "
-    "silently replace those of the second model, if its optimizer is built, as after `fit`, and has as many variables. "
-    "To keep its own, load before `fit`, which warns `Skipping variable loading`, or compile after loading."
+    "silently replace those of the second model, if its optimizer has as many variables: after `fit`, and for SGD "
+    "without momentum before it too. To keep its own, compile after loading."
 )
 def test_the_weights_of_a_compiled_model_bring_its_optimizer(tmp_path):
     x, path = np.random.default_rng(0).normal(size=(64, 3)).astype("float32"), tmp_path / "model.weights.h5"
@@ -213,6 +219,12 @@ def test_the_weights_of_a_compiled_model_bring_its_optimizer(tmp_path):
             kept.load_weights(path)
         contract.assert_same(kept.get_weights(), first.get_weights())
         assert (int(kept.optimizer.iterations), float(kept.optimizer.learning_rate)) == (steps, 0.5)
+
+    plain_sgd = compiled(keras.optimizers.SGD(0.5), 1)
+    plain_sgd.save_weights(tmp_path / "sgd.weights.h5")
+    not_fitted = compiled(keras.optimizers.SGD(0.01), 0)
+    not_fitted.load_weights(tmp_path / "sgd.weights.h5")
+    assert (int(not_fitted.optimizer.iterations), float(not_fitted.optimizer.learning_rate)) == (2, 0.5)
 
     later = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     later.load_weights(path)

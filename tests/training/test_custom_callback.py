@@ -202,7 +202,7 @@ def test_predict():
 
 @pytest.mark.proves(
     "`self.model` is the model, and `self.params` has `epochs`, `steps` and `verbose`; `steps` is `None` for a "
-    "generator."
+    "generator without `steps_per_epoch`."
 )
 def test_what_a_callback_has():
     class Looks(keras.callbacks.Callback):

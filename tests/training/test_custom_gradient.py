@@ -92,8 +92,8 @@ def test_it_learns_nothing_with_the_derivative_of_the_sign(options):
     "The gradient passes straight through the sign to the kernel (Bengio et al., 2013, arXiv:1308.3432), except to "
     "numbers outside of -1 to 1 (Courbariaux et al., 2016, arXiv:1602.02830):",
     "-1 or 1. Between -1 and 1 the gradient passes, elsewhere it is zero.",
-    "That one gets the gradient with respect to the value, and returns the gradient with respect to the argument: one "
-    "for each, if there are several.",
+    "That one gets the gradient with respect to the value, and returns the gradient with respect to the argument; of a "
+    "function with several arguments, one for each.",
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
 def test_sign(dtype):
@@ -127,7 +127,7 @@ def test_what_tensorflow_has_for_sign_and_round():
     assert slopes(tf.round) is None
 
 
-@pytest.mark.proves("`keras.ops.custom_gradient` is Keras's name for it, on other backends too.")
+@pytest.mark.proves("With TensorFlow, `keras.ops.custom_gradient` does the same.")
 def test_keras_has_a_name_for_it():
     @ops.custom_gradient
     def doubled(x):
@@ -142,16 +142,16 @@ def test_keras_has_a_name_for_it():
 @pytest.mark.proves(
     "To pass the gradient on unchanged, one line is enough. Forwards the two `x` cancel, and backwards only the first "
     "one counts:",
-    "-1 or 1, up to rounding; its gradient passes everywhere.",
-    "The value is rounded: for an `x` of 1e8 it isn't ±1.",
+    "-1, 0 or 1, up to rounding; its gradient passes everywhere.",
+    "A large `x` leaves no digits for the sign: the value is 0 for 1e8, in float16 for 3000, in bfloat16 for 300.",
 )
 def test_straight_through_in_one_line():
     assert shown(MODULE, "gradients", "one_line").printed.endswith("[1.0, 1.0, 1.0]")
-    near = X[X != 0]
-    np.testing.assert_allclose(straight_through_sign(tf.constant(near)), np.sign(near), rtol=1e-6)
+    np.testing.assert_allclose(straight_through_sign(tf.constant(X)), np.sign(X), rtol=1e-6)
     upstream = np.arange(41, dtype="float32")
     np.testing.assert_array_equal(slopes(straight_through_sign, upstream=upstream), upstream)
-    assert abs(float(straight_through_sign(tf.constant(1e8)))) != 1.0
+    for dtype, large in (("float32", 1e8), ("float16", 3000), ("bfloat16", 300)):
+        assert float(straight_through_sign(tf.constant(large, dtype))) == 0.0
 
 
 # --- weights ------------------------------------------------------------------------------------------------------
@@ -177,7 +177,8 @@ class Around(SignDense):
 
 
 @pytest.mark.proves(
-    "A function with a gradient of its own takes tensors. A variable, as an argument or from around it, raises:",
+    "A function with a gradient of its own takes tensors. A trainable weight raises, whether it is an argument or the "
+    "function uses it from around itself:",
     "As an argument it raises in eager mode only: `fit` passes, until you set `run_eagerly=True`.",
 )
 @pytest.mark.parametrize(("cls", "fits"), [(Given, True), (Around, False), (SignDense, True)])
@@ -229,22 +230,21 @@ def test_the_kernel_is_cast():
     "parts, which are 0 and infinity:",
     "`log(1 + exp(x))`, with a gradient that stays finite.",
     "Look for a built-in operation first: `ops.softplus` is right in its value as well, which `log1pexp` isn't.",
-    "A second derivative is that of what stands in `grad`.",
+    "The second derivative is the derivative of what `grad` computes.",
 )
 def test_log1pexp():
     shown(MODULE, "gradients", "stable")
     wide = np.array([-200, -30, -1, 0, 1, 30, 88, 89, 200], "float32")
     expected = 1 / (1 + np.exp(-wide.astype("float64")))
-    np.testing.assert_allclose(slopes(log1pexp, wide), expected, atol=1e-6)
-    np.testing.assert_allclose(slopes(ops.softplus, wide), expected, atol=1e-6)
+    np.testing.assert_allclose(slopes(log1pexp, wide), expected, rtol=1e-5, atol=1e-37)
+    np.testing.assert_allclose(slopes(ops.softplus, wide), expected, rtol=1e-5, atol=1e-37)
     assert np.isnan(slopes(lambda x: tf.math.log(1 + tf.exp(x)), wide)[-2:]).all()
     large = tf.constant(100.0)
     assert np.isinf(log1pexp(large))
     assert float(ops.softplus(large)) == 100.0
 
-    second = slopes(lambda x: slopes_inside(log1pexp, x), X)
-    sigmoid = 1 / (1 + np.exp(-X))
-    np.testing.assert_allclose(second, sigmoid * (1 - sigmoid), atol=1e-6)
+    second = slopes(lambda x: slopes_inside(log1pexp, x), wide)
+    np.testing.assert_allclose(second, expected * (1 - expected), atol=1e-6)
     assert not slopes(lambda x: slopes_inside(sign, x) + 0 * x, X).any(), "grad of sign is a constant"
 
 
@@ -281,6 +281,27 @@ def test_what_stands_before_it_climbs_and_what_stands_behind_it_descends(options
     np.testing.assert_allclose(kernel_back, -2 * kernel, rtol=1e-4, atol=1e-7)
     np.testing.assert_allclose(bias_back, -2 * bias, rtol=1e-4, atol=1e-7)
     contract.assert_same(head_back, head)
+
+
+@pytest.mark.proves("To raise its `strength` while training, make it a weight:")
+@pytest.mark.parametrize("is_weight", [False, True])
+def test_a_strength_that_changes_is_a_weight(is_weight):
+    class Raises(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            layer = self.model.layers[1]
+            if is_weight:
+                layer.strength.assign(float(epoch))
+            else:
+                layer.strength = float(epoch)
+            self.before = self.model.get_weights()[0]
+
+    layer, raises = ReverseGradient(0.0), Raises()
+    if is_weight:
+        layer.strength = layer.add_weight(name="strength", initializer="zeros", trainable=False)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2), layer, keras.layers.Dense(1)])
+    model.compile("sgd", loss="mse")
+    model.fit(np.ones((8, 2)), np.ones(8), epochs=2, callbacks=[raises], verbose=0)
+    assert np.any(model.get_weights()[0] != raises.before) == is_weight
 
 
 def test_a_mask_passes():
@@ -348,7 +369,7 @@ def test_a_masked_gradient_leaves_weight_decay_and_momentum():
 )
 def test_it_solves_the_equation(seed):
     page = shown(MODULE, "solve", seed=seed)
-    assert page.printed.endswith("largest error below 0.02: True")
+    assert page.printed.endswith("largest error below 0.05: True")
     line = np.max(np.abs(np.exp(-page["between"]) - (1 - 0.45 * page["between"])))
     assert np.max(np.abs(page["errors"])) < line / 5, "better than a line"
     assert page["solver"].predict(np.zeros((1, 1)), verbose=0) == 1.0
@@ -370,6 +391,43 @@ def test_its_loss_is_the_mean_square_of_what_the_equation_leaves(options):
     assert solver.evaluate(t, verbose=0) == pytest.approx(expected, rel=1e-3)
     losses = solver.fit(t, epochs=3, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
+
+
+@keras.saving.register_keras_serializable(package="tests.training.custom_gradient")
+class Penalized(keras.Sequential):
+    """With a penalty on the gradient of its outputs, beside the loss of `compile`."""
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs = self(x)
+        penalty = ops.mean(ops.square(tape.gradient(outputs, x)))
+        return super().compute_loss(x, y, y_pred, sample_weight, training) + penalty
+
+
+@pytest.mark.proves(
+    "This `compute_loss` ignores the loss of `compile`, sample weights and regularizers. A penalty on the gradient is "
+    "added to what `super().compute_loss(…)` returns, which keeps them."
+)
+def test_a_penalty_is_added_to_what_super_returns():
+    x, weights = np.ones((8, 3), "float32"), np.linspace(0, 1, 8)
+
+    def loss(model, **options) -> float:
+        model.compile("sgd", loss="mse")
+        return model.evaluate(x, np.ones((8, 1)), verbose=0, **options)
+
+    dense = keras.layers.Dense(1, kernel_regularizer=keras.regularizers.L2(10.0))
+    model = Penalized([keras.Input((3,)), dense])
+    kernel = dense.kernel.numpy()
+    error = (1 - kernel.sum()) ** 2
+    rest = 10 * np.sum(kernel**2) + np.mean(kernel**2)
+    assert loss(model) == pytest.approx(error + rest, rel=1e-5)
+    assert loss(model, sample_weight=weights) == pytest.approx(error * weights.mean() + rest, rel=1e-5)
+
+    solver = SolvesDecay()
+    solver.hidden.kernel_regularizer = keras.regularizers.L2(1e6)
+    alone = loss(solver)
+    assert loss(solver, sample_weight=0 * weights) == alone < 100
 
 
 @pytest.mark.proves("The activation needs as many derivatives as the equation has: the second one of `relu` is 0.")

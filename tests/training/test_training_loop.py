@@ -471,7 +471,7 @@ def test_each_sample_moves_the_mean_by_at_most_its_share(one_batch):
     np.testing.assert_allclose(moved / 0.1, [2 * 0.1 * 2 / 32, 2 * 0.1 / 32], rtol=1e-4)
 
 
-@pytest.mark.proves("The same lines work in a `train_step`, under `fit`.")
+@pytest.mark.proves("In float32, the same lines work in a `train_step`, under `fit`.")
 def test_fit_clips_each_sample_in_a_train_step(clipping):
     class Clips(keras.Sequential):
         def train_step(self, data):
