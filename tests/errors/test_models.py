@@ -469,7 +469,7 @@ def test_one_step_makes_the_weight_nan():
 
 
 @pytest.mark.proves(
-    "Under `mixed_float16`, `fit` skips such steps instead: nothing is `nan`, and no weight is trained.",
+    "Under `mixed_float16`, `fit` skips such steps instead: nothing is `nan`, and these batches train no weight.",
 )
 def test_mixed_precision_skips_the_step():
     keras.config.set_dtype_policy("mixed_float16")
@@ -482,6 +482,8 @@ def test_mixed_precision_skips_the_step():
     losses = model.fit(x, np.ones((4, 1)), epochs=3, verbose=0).history["loss"]
     assert np.isfinite(losses).all()
     np.testing.assert_array_equal(model.get_weights()[0], before)
+    model.fit(x[1:], np.ones((3, 1)), verbose=0)
+    assert np.any(model.get_weights()[0] != before), "another batch does"
 
 
 # --- training-argument ------------------------------------------------------------------------------------------------
