@@ -9,8 +9,9 @@ import importlib
 import io
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -52,6 +53,12 @@ def shown(module: str | ModuleType, *names: str, seed: int | None = None, **give
         for name in names:
             _run(sections(path)[name], namespace)
     return Shown(namespace, as_recorded(printed.getvalue()))
+
+
+def maker(name: str, module: str | ModuleType, *names: str, arguments: tuple = (), **given: Any) -> Callable[[], Any]:
+    """Calls, each time it is called, what sections define under a name. They run once, when it is called first."""
+    once = cache(lambda: shown(module, *names, **given))
+    return lambda: once()[name](*arguments)
 
 
 def shown_cells(module: str, *, seed: int | None = None, until: str | None = None) -> Shown:

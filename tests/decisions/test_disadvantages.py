@@ -24,17 +24,15 @@ from snippets.decisions import disadvantages as module
 from snippets.decisions.disadvantages import FeatureNorm, TimeAttention, running_mean, slopes
 from snippets.decisions.when_to_use import SkipBlock
 from tests import contract, prose
-from tests.shown import shown
+from tests.shown import maker, shown
 
 CASES = {
     "FeatureNorm": contract.Layer(lambda **kw: FeatureNorm(0.01, **kw), inputs=[(4,), (None, 4), (2, 5, 4)]),
     "TimeAttention": contract.Layer(TimeAttention, inputs=[(7, 4), (None, 4)]),
 }
 CAUGHT = {
-    "WrongAxis": contract.Wrong(lambda: shown(module, "wrong_axis")["WrongAxis"](), (7, 4), "rows_are_independent"),
-    "BareNorm": contract.Wrong(
-        lambda: shown(module, "imports", "bare_norm")["BareNorm"](), (7, 4), "numbers_in_16_bits"
-    ),
+    "WrongAxis": contract.Wrong(maker("WrongAxis", module, "wrong_axis"), (7, 4), "rows_are_independent"),
+    "BareNorm": contract.Wrong(maker("BareNorm", module, "imports", "bare_norm"), (7, 4), "numbers_in_16_bits"),
 }
 CHECKS = ["equals_the_built_in", "survives_float16", "propagates_the_mask", "comes_back_from_a_file"]
 LOST_MASK = "does not support masking and will therefore destroy the mask"

@@ -21,7 +21,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from tests import contract
-from tests.shown import Shown, shown
+from tests.shown import Shown, maker, shown
 
 MODULE = "snippets.errors.layers"
 ONES = np.ones((2, 3), dtype="float32")
@@ -68,16 +68,20 @@ CASES = {
 }
 LEFT_OUT = {"inside_time_distributed": "an entry shows no compute_output_shape"}
 CAUGHT = {
-    "Scale of name_fails": contract.Wrong(lambda: fails("name")["Scale"](), (4,), "can_be_called"),
+    "Scale of name_fails": contract.Wrong(maker("Scale", MODULE, "name_fails"), (4,), "can_be_called"),
     "Total of name_fails": contract.Wrong(fails("name")["Total"], (DRAWN, DRAWN), "can_be_made"),
-    "Power of kwargs_fails": contract.Wrong(lambda: fails("kwargs")["Power"](3), (4,), "base_arguments"),
-    "Projection of axis_fails": contract.Wrong(lambda: fails("axis")["Projection"](), (7, 4), "can_be_called"),
-    "Gain of untracked_fails": contract.Wrong(lambda: fails("untracked")["Gain"](), (4,), "tracked_weights"),
-    "Stack of untracked_fails": contract.Wrong(lambda: fails("untracked")["Stack"](), (4,), "tracked_weights"),
-    "TimesOne of mask_fails": contract.Wrong(lambda: fails("mask")["TimesOne"](), (7, 4), "mask_goes_on", "mask ends"),
-    "Scale of late_fails": contract.Wrong(lambda: fails("late")["Scale"](), (4,), "can_be_called"),
-    "Project of late_fails": contract.Wrong(lambda: fails("late")["Project"](), (4,), "tracked_weights"),
-    "Limit of if_fails": contract.Wrong(lambda: fails("if")["Limit"](), (4,), "graph_call"),
+    "Power of kwargs_fails": contract.Wrong(
+        maker("Power", MODULE, "kwargs_fails", arguments=(3,)), (4,), "base_arguments"
+    ),
+    "Projection of axis_fails": contract.Wrong(maker("Projection", MODULE, "axis_fails"), (7, 4), "can_be_called"),
+    "Gain of untracked_fails": contract.Wrong(maker("Gain", MODULE, "untracked_fails"), (4,), "tracked_weights"),
+    "Stack of untracked_fails": contract.Wrong(maker("Stack", MODULE, "untracked_fails"), (4,), "tracked_weights"),
+    "TimesOne of mask_fails": contract.Wrong(
+        maker("TimesOne", MODULE, "mask_fails"), (7, 4), "mask_goes_on", "mask ends"
+    ),
+    "Scale of late_fails": contract.Wrong(maker("Scale", MODULE, "late_fails"), (4,), "can_be_called"),
+    "Project of late_fails": contract.Wrong(maker("Project", MODULE, "late_fails"), (4,), "tracked_weights"),
+    "Limit of if_fails": contract.Wrong(maker("Limit", MODULE, "if_fails"), (4,), "graph_call"),
 }
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from checkup import checkup
 
 from tests import contract
-from tests.shown import Shown, shown
+from tests.shown import Shown, maker, shown
 
 MODULE = "snippets.errors.models"
 
@@ -51,10 +51,10 @@ def classification():
 SHOWN = {"Normalized": ("training_works",), "Classifier": ("summary_fails",)}
 CASES = {
     "Normalized": contract.Model(
-        lambda: section("training_works")["Normalized"](), regression, {"optimizer": "sgd", "loss": "mse"}
+        maker("Normalized", MODULE, "training_works"), regression, {"optimizer": "sgd", "loss": "mse"}
     ),
     "Classifier": contract.Model(
-        lambda: section("summary_fails")["Classifier"](),
+        maker("Classifier", MODULE, "summary_fails"),
         classification,
         {"optimizer": "adam", "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True)},
     ),
@@ -64,7 +64,7 @@ CASES = {
 NOT_IN_CONTRACT = {"Classifier of summary_fails": "it is right, and among the cases: its summary comes too early"}
 CAUGHT = {
     "Normalized of training_fails": contract.Wrong(
-        lambda: section("training_fails")["Normalized"](), (4,), "training_flag", "moving mean"
+        maker("Normalized", MODULE, "training_fails"), (4,), "training_flag", "moving mean"
     )
 }
 

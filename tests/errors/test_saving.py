@@ -17,7 +17,7 @@ import tensorflow as tf
 from keras import ops
 
 from tests import contract
-from tests.shown import Shown, shown
+from tests.shown import Shown, maker, shown
 
 MODULE = "snippets.errors.saving"
 X = np.random.default_rng(3).normal(size=(6, 3)).astype("float32")
@@ -115,15 +115,15 @@ def made(name: str, /, *sections: str, **options) -> keras.layers.Layer:
 # Its classes aren't the module's, so they are loaded in a new process by a test of our own.
 CAUGHT = {
     "Forecaster of deserialize_fails": contract.Wrong(
-        lambda: section("deserialize_fails")["Forecaster"](), (3,), "config_round_trip"
+        maker("Forecaster", MODULE, "deserialize_fails"), (3,), "config_round_trip"
     ),
     "Projector of required_fails": contract.Wrong(
-        lambda: section("required_fails")["Projector"](5), (3,), "file_round_trip"
+        maker("Projector", MODULE, "required_fails", arguments=(5,)), (3,), "file_round_trip"
     ),
     "Tagger of default_fails": contract.Wrong(
-        lambda: section("default_fails")["Tagger"](), (4,), "config_is_complete", "rate"
+        maker("Tagger", MODULE, "default_fails"), (4,), "config_is_complete", "rate"
     ),
-    "WithBuild of build_fails": contract.Wrong(lambda: section("build_fails")["WithBuild"](), (3,), "file_round_trip"),
+    "WithBuild of build_fails": contract.Wrong(maker("WithBuild", MODULE, "build_fails"), (3,), "file_round_trip"),
 }
 NOT_IN_CONTRACT = {
     "Doubled of locate_fails": "it isn't registered; who can import its module loads it",

@@ -17,7 +17,7 @@ from keras import ops
 from snippets.layers import custom_layer
 from snippets.layers.custom_layer import Affine, Linear
 from tests import contract
-from tests.shown import shown
+from tests.shown import maker, shown
 
 CASES = {
     "Linear": contract.Layer(lambda **kw: Linear(3, **kw), inputs=[(4,), (7, 4), (2, 5, 4)]),
@@ -32,10 +32,10 @@ rng = np.random.default_rng(0)
 
 CAUGHT = {
     "FirstAxis of seen_axis_fails": contract.Wrong(
-        lambda: shown(custom_layer, "seen_axis_fails")["FirstAxis"](), (7, 4), "can_be_called"
+        maker("FirstAxis", custom_layer, "seen_axis_fails"), (7, 4), "can_be_called"
     ),
     "MyCustomLayer of seen_name_fails": contract.Wrong(
-        lambda: shown(custom_layer, "seen_name_fails")["MyCustomLayer"](), (4,), "can_be_called"
+        maker("MyCustomLayer", custom_layer, "seen_name_fails"), (4,), "can_be_called"
     ),
 }
 NOT_IN_CONTRACT = {"Undeclared of undeclared_fails": "it may leave out the method that another layer asks for"}

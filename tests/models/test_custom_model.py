@@ -15,7 +15,7 @@ from keras import layers, ops
 
 from snippets.models.custom_model import AsWideAsItsInput, Classifier, PriceAndRisk, SizedClassifier
 from tests import contract
-from tests.shown import shown
+from tests.shown import maker, shown
 
 MODULE = "snippets.models.custom_model"
 
@@ -42,27 +42,27 @@ def price_and_risk():
 CLASSES = {"optimizer": "adam", "loss": "categorical_crossentropy", "metrics": ["accuracy"]}
 CAUGHT = {
     "FilledByIndex of by_index_fails": contract.Wrong(
-        lambda: shown(MODULE, "by_index_fails", x=inputs())["FilledByIndex"](), (20,), "tracked_weights"
+        maker("FilledByIndex", MODULE, "by_index_fails", x=inputs()), (20,), "tracked_weights"
     ),
     "BuildsNoLayer of builds_no_layer_fails": contract.Wrong(
-        lambda: shown(MODULE, "builds_no_layer_fails", batch=inputs(5))["BuildsNoLayer"](), (20,), "file_round_trip"
+        maker("BuildsNoLayer", MODULE, "builds_no_layer_fails", batch=inputs(5)), (20,), "file_round_trip"
     ),
     "TwoArguments of two_arguments_fails": contract.Wrong(
-        lambda: shown(MODULE, "two_arguments_fails", batch=inputs(5))["TwoArguments"](),
+        maker("TwoArguments", MODULE, "two_arguments_fails", batch=inputs(5)),
         inputs(6),
         "file_round_trip",
         keywords={"right": inputs(6)},
     ),
     "Forgets of forgets_fails": contract.Wrong(
-        lambda: shown(MODULE, "save_sized", "forgets_fails", batch=inputs(5))["Forgets"](0.1),
+        maker("Forgets", MODULE, "save_sized", "forgets_fails", batch=inputs(5), arguments=(0.1,)),
         (20,),
         "config_is_complete",
     ),
     "MyCustomModel of seen_init_fails": contract.Wrong(
-        lambda: shown(MODULE, "seen_init_fails", batch=inputs(5))["MyCustomModel"](), (20,), "config_round_trip"
+        maker("MyCustomModel", MODULE, "seen_init_fails", batch=inputs(5)), (20,), "config_round_trip"
     ),
     "Untold of seen_training_fails": contract.Wrong(
-        lambda: shown(MODULE, "seen_training_fails")["Untold"](), (4,), "training_flag", "moving mean"
+        maker("Untold", MODULE, "seen_training_fails"), (4,), "training_flag", "moving mean"
     ),
 }
 NOT_IN_CONTRACT = {"Told of seen_training_fails": "it is right, and `test_told_passes_training_on` holds it"}
@@ -75,7 +75,7 @@ CASES = {
     ),
     "AsWideAsItsInput": contract.Model(lambda **kw: AsWideAsItsInput(**kw), data=one_of(10), compile=CLASSES),
     "AssignedOnce": contract.Model(
-        lambda: shown(MODULE, "assigned", x=inputs())["AssignedOnce"](),
+        maker("AssignedOnce", MODULE, "assigned", x=inputs()),
         data=lambda: (inputs(), inputs()[:, :1]),
         compile={"loss": "mse"},
     ),

@@ -17,7 +17,7 @@ from keras import ops
 from engine.prove import shapes
 from snippets.training.custom_loss import Interval, QuantileLoss, Rebuilding, deliveries, weighted_crossentropy
 from tests import contract
-from tests.shown import shown
+from tests.shown import maker, shown
 
 MODULE = "snippets.training.custom_loss"
 PAIR = tuple(np.random.default_rng(seed).normal(size=(8, 1)).astype("float32") for seed in (0, 1))
@@ -54,13 +54,19 @@ OTHERS = {
 }
 CAUGHT = {
     "Unaligned": contract.Wrong(
-        lambda: shown(MODULE, "ranks", far=np.ones((100, 1)), hours=np.ones((100, 1)), model=ops.ones_like)[
-            "Unaligned"
-        ](0.9),
+        maker(
+            "Unaligned",
+            MODULE,
+            "ranks",
+            far=np.ones((100, 1)),
+            hours=np.ones((100, 1)),
+            model=ops.ones_like,
+            arguments=(0.9,),
+        ),
         PAIR,
         "loss_shapes",
     ),
-    "OneNumber": contract.Wrong(lambda: shown(MODULE, "scalar")["OneNumber"](0.5), PAIR, "loss_per_sample"),
+    "OneNumber": contract.Wrong(maker("OneNumber", MODULE, "scalar", arguments=(0.5,)), PAIR, "loss_per_sample"),
     "Forgetful": contract.Wrong(
         shown(MODULE, "forgetful", far=np.ones((8, 1)), hours=np.zeros((8, 1)))["Forgetful"], PAIR, "config_is_complete"
     ),

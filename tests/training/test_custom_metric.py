@@ -16,7 +16,7 @@ from keras import ops
 
 from snippets.training.custom_metric import BalancedAccuracy, ErrorQuantile, LargestExcess, ReportsNear
 from tests import contract
-from tests.shown import shown
+from tests.shown import maker, shown
 
 MODULE = "snippets.training.custom_metric"
 
@@ -52,7 +52,7 @@ MODELS = {
     )
 }
 CAUGHT = {
-    "StartsAtZero": contract.Wrong(lambda: shown(MODULE, "reset")["StartsAtZero"](), BELOW, "metric_resets"),
+    "StartsAtZero": contract.Wrong(maker("StartsAtZero", MODULE, "reset"), BELOW, "metric_resets"),
     "TruePositives": contract.Wrong(lambda: true_positives()["TruePositives"](), CLASSES, "metric_over_batches"),
 }
 NUMBER = r"-?\d[\d,]*(?:\.\d+)?"
