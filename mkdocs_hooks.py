@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
@@ -28,6 +29,7 @@ _serving = False
 
 def on_startup(*, command: str, dirty: bool) -> None:
     global _starting_server, _serving
+    gc.set_threshold(50_000)  # pages as trees are many objects that live: to look at them took a seventh of a build
     _starting_server = _serving = command == "serve"
 
 

@@ -6,6 +6,7 @@ format, whose cells are the page. Either way, what runs and what is shown is a `
 
 from __future__ import annotations
 
+import ast
 import re
 import textwrap
 from collections.abc import Iterator
@@ -206,6 +207,16 @@ def _ends(marker: re.Match[str], name: str) -> bool:
 def _blank_lines(lines: list[str]) -> int:
     """How many stand above the first that isn't blank."""
     return next((count for count, line in enumerate(lines) if line.strip()), 0)
+
+
+def tree(module: Path) -> ast.Module:
+    """The syntax of a module, which is parsed once for all who look at it."""
+    return _tree(module, module.stat().st_mtime_ns)
+
+
+@cache
+def _tree(path: Path, _mtime: int) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def has_cells(module: Path) -> bool:

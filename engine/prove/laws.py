@@ -28,6 +28,7 @@ from engine.site import (
     has_cells,
     read,
     sections,
+    tree,
 )
 
 TYPED = {"console"}
@@ -37,6 +38,7 @@ COMMAND = re.compile(r"\$ (make|mkdocs|pip|pytest|python|uv)\b(?!.* -c\b)")
 
 PRIVATE = ("keras.src", *(f"{tf}.{part}" for tf in ("tensorflow", "tf") for part in ("python", "compat", "keras")))
 """Roads that a copier would regret: closed in another release, or older names of what `keras` has."""
+ENDS = {road.rpartition(".")[2] for road in PRIVATE}
 
 
 def problems(site: Site) -> list[Problem]:
@@ -295,7 +297,7 @@ def _module(site: Site, module: Path) -> Iterator[Problem]:
         mend = "Put it on the last line of an assignment or a return, or in other words."
         yield site.problem(module, line, what, mend)
     yield from _private(site, module)
-    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(module)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and ELSEWHERE.match(node.value):
             what = f"{node.value[:40]!r} leads out of the folder that a page has."
             yield site.problem(module, node.lineno, what, "Write to the folder in which it runs.")
@@ -305,8 +307,8 @@ def _private(site: Site, module: Path) -> Iterator[Problem]:
     """What isn't for readers to use, where it isn't shown to fail."""
     failing = [section for name, section in sections(module).items() if name.endswith("_fails")]
     shown_to_fail = {section.line + n for section in failing for n in range(len(section.text.splitlines()))}
-    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
-        names = [ast.unparse(node)] if isinstance(node, ast.Attribute) else []
+    for node in ast.walk(tree(module)):
+        names = [ast.unparse(node)] if isinstance(node, ast.Attribute) and node.attr in ENDS else []
         if isinstance(node, ast.Import | ast.ImportFrom):
             road = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
             names = [f"{road}{alias.name}" for alias in node.names]
@@ -334,7 +336,7 @@ def _of_sections(site: Site, module: Path) -> Iterator[Problem]:
 
 def _unguarded(site: Site, module: Path) -> Iterator[Problem]:
     """What importing a module would do, beside defining."""
-    for node in ast.parse(module.read_text(encoding="utf-8")).body:
+    for node in tree(module).body:
         docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         if not (docstring or isinstance(node, DEFINES) or ast.unparse(node).startswith("if __name__ == '__main__':")):
             mend = 'Put it into `if __name__ == "__main__":`, with its section.'
@@ -344,7 +346,7 @@ def _unguarded(site: Site, module: Path) -> Iterator[Problem]:
 def _unshown(site: Site, module: Path) -> Iterator[Problem]:
     """Code beside the sections: no reader sees it, and no block runs it, while tests would import it."""
     shown = {section.line + n for section in sections(module).values() for n in range(section.text.count("\n") + 1)}
-    for node in _statements(ast.parse(module.read_text(encoding="utf-8")).body):
+    for node in _statements(tree(module).body):
         first = min([node.lineno, *(mark.lineno for mark in getattr(node, "decorator_list", ()))])
         docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         if not docstring and (line := next((n for n in range(first, node.end_lineno + 1) if n not in shown), 0)):

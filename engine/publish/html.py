@@ -57,6 +57,7 @@ class Shown:
     links: list[str]
     images: list[tuple[str, str]]
     """Address and alternative text of each image; of a drawing within the page its name, without an address."""
+    plots: int
     head: dict[str, str]
     """What the page says of itself: its description, for one."""
     loose: list[str]
@@ -85,6 +86,7 @@ def shown_in(html: str) -> Shown:
         ids=[element["id"] for element in page(id=True)],
         links=[link["href"] for link in page("a", href=True)],
         images=drawings + [(image.get("src", ""), image.get("alt", "")) for image in page("img")],
+        plots=len(page("figure", class_="plot")),
         head={meta["name"]: meta.get("content", "") for meta in page("meta", attrs={"name": True})},
         loose=[element.get_text("\n").strip() for element in loose],
         included=[line.strip() for line in page.get_text().splitlines() if "--8<--" in line],

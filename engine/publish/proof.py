@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, lru_cache
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
@@ -14,7 +14,7 @@ from urllib.parse import quote
 from bs4 import BeautifulSoup
 
 from engine.publish.html import shown_in
-from engine.site import Site
+from engine.site import Site, tree
 
 WHOLE = "The whole page"
 
@@ -56,14 +56,14 @@ class Proof:
 
     @cached_property
     def tests(self) -> list[Test]:
-        return list(_tests(self.module)) if self.module.is_file() else []
+        return _tests(self.module, self.module.stat().st_mtime_ns) if self.module.is_file() else []
 
     @cached_property
     def counts(self) -> dict[str, int]:
         """How many blocks run, how many outputs are compared, and how many tests there are."""
-        code = [language for language, _ in shown_in(self.html).code]
-        plots = len(BeautifulSoup(self.html, "html.parser").select("figure.plot"))
-        return {"block": code.count("python"), "output": code.count("text") + plots, "test": len(self.tests)}
+        shown = shown_in(self.html)
+        code = [language for language, _ in shown.code]
+        return {"block": code.count("python"), "output": code.count("text") + shown.plots, "test": len(self.tests)}
 
     @property
     def told(self) -> str:
@@ -99,25 +99,32 @@ class Proof:
     def _sections(self) -> Iterator[tuple[str, tuple[str, set[str]]]]:
         """Each heading of level 1 or 2, with the words under it and the sections of the module that it shows."""
         shown = self.site.shown(self.page)
-        soup, heading, words, drawn = BeautifulSoup(self.html, "html.parser"), "", [], set()
-        for element in soup.find_all(["h1", "h2", "h3", "p", "li", "td", "pre", "summary"]):
-            if element.name in ("h1", "h2"):
-                if heading:
-                    yield heading, (" ".join(words), drawn)
-                heading, words, drawn = _squeezed(element.get_text().removesuffix("¶")), [], set()
-            elif element.name == "pre":
-                drawn |= {piece.name for piece in shown.get(element.get_text().strip("\n"), [])}
-            words.append(_squeezed(element.get_text()))
-        yield heading, (" ".join(words), drawn)
+        for heading, words, code in _parts(self.html):
+            yield heading, (words, {piece.name for text in code for piece in shown.get(text, [])})
 
 
-def _tests(module: Path) -> Iterator[Test]:
-    tree = ast.parse(module.read_text(encoding="utf-8"))
-    for node in tree.body:
+@lru_cache(maxsize=64)  # while serving, most pages stay as they were
+def _parts(html: str) -> list[tuple[str, str, list[str]]]:
+    """Each heading of level 1 or 2, with the words under it and its blocks of code."""
+    parts = [("", [], [])]
+    for element in BeautifulSoup(html, "html.parser")(["h1", "h2", "h3", "p", "li", "td", "pre", "summary"]):
+        if element.name in ("h1", "h2"):
+            parts.append((_squeezed(element.get_text().removesuffix("¶")), [], []))
+        elif element.name == "pre":
+            parts[-1][2].append(element.get_text().strip("\n"))
+        parts[-1][1].append(_squeezed(element.get_text()))
+    return [(heading, " ".join(words), code) for heading, words, code in parts if heading]
+
+
+@cache
+def _tests(module: Path, _mtime: int) -> list[Test]:
+    found, whole = [], tree(module)
+    for node in whole.body:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-            quotes = tuple(_squeezed(re.sub(r"[`*]", "", sentence)) for sentence in quoted(tree, node))
+            quotes = tuple(_squeezed(re.sub(r"[`*]", "", sentence)) for sentence in quoted(whole, node))
             texts = (one.value for one in ast.walk(node) if isinstance(one, ast.Constant))
-            yield Test(node.name, node.lineno, quotes, frozenset(text for text in texts if isinstance(text, str)))
+            found.append(Test(node.name, node.lineno, quotes, frozenset(one for one in texts if isinstance(one, str))))
+    return found
 
 
 def quoted(module: ast.Module, node: ast.AST) -> Iterator[str]:
