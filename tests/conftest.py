@@ -21,8 +21,9 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from xdist.workermanage import WorkerController
 
+from engine.prove.process import Page, Server
 from tests import prose
-from tests.site import COLAB, REPOSITORY, SITE
+from tests.site import AS_A_READER, COLAB, REPOSITORY, SITE
 
 SERVED = pytest.StashKey[tuple[int, str]]()
 
@@ -93,6 +94,22 @@ def fresh_process() -> Iterator[Executor]:
     """One other Python that has seen none of this one's classes: what a file loads there, it loads anywhere."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
         yield executor
+
+
+@pytest.fixture(scope="session")
+def readers() -> Iterator[Server]:
+    """Starts processes with the arithmetic that this machine is best at, and not the one that every machine has."""
+    server = Server(SITE, AS_A_READER)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def process(readers: Server) -> Iterator[Page]:
+    """A reader's new Python, in an empty folder."""
+    page = readers.page()
+    yield page
+    page.end()
 
 
 # --- the built site: made once, and served to all workers by the process that started them ----------------------------

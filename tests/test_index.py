@@ -6,8 +6,6 @@ import ast
 import itertools
 import json
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -21,7 +19,8 @@ from snippets import index
 from snippets.index import Scale
 from tests import contract
 from tests.shown import shown
-from tests.site import AS_A_READER, SITE
+from tests.site import SITE
+from tests.takeaway import shell
 
 HOME = (SITE.docs / "index.md").read_text("utf-8")
 CASES = {"Scale": contract.Layer(lambda **kw: Scale(**kw), inputs=[(3,), (5, 3)])}
@@ -61,20 +60,14 @@ def test_it_learns_the_factor(seed):
 
 @pytest.mark.proves("Each is one block, trains, saves and reloads, and runs as it is pasted")
 @pytest.mark.parametrize("name", re.findall(r"\(([\w/]+)\.md#a-complete-program\)", HOME))
-def test_each_program_to_copy_is_one_block_that_trains_saves_and_reloads(name, tmp_path):
-    page = SITE.docs / f"{name}.md"
-    program = SITE.expand(next(block for block in read(page) if block.is_python))
+def test_each_program_to_copy_is_one_block_that_trains_saves_and_reloads(name, process):
+    first = next(block for block in read(SITE.docs / f"{name}.md") if block.is_python)
+    program = SITE.expand(first)
     assert 30 <= len(program.splitlines()) <= 60
     for step in (".save(", "load_model("):
         assert step in program
     assert ".fit(" in program or ".apply(" in program
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=AS_A_READER, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert (
-        done.stdout.strip() == records.read(SITE, section_of(SITE, next(b for b in read(page) if b.is_python))).printed
-    )
+    assert process.call(shell.script, program).strip() == records.read(SITE, section_of(SITE, first)).printed
 
 
 # --- how the pages are proved -----------------------------------------------------------------------------------------
