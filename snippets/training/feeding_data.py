@@ -12,10 +12,10 @@ def homes(samples):
     """Homes for sale. The price is known of those that were sold."""
     rng = np.random.default_rng(0)
     size = rng.uniform(size=(samples, 1)).astype("float32")
-    district = rng.integers(3, size=(samples, 1))
+    number = rng.integers(3, size=(samples, 1))
     sold = (rng.uniform(size=(samples, 1)) < 0.5).astype("float32")
-    price = np.where(sold, size + district, np.nan).astype("float32")
-    x = {"size": size, "district": district}
+    price = np.where(sold, size + number, np.nan).astype("float32")
+    x = {"size": size, "district": keras.utils.to_categorical(number, 3)}
     return x, {"price": price, "sold": sold}
 
 
@@ -31,12 +31,10 @@ def weigh_known(x, y):
 def make_model():
     keras.utils.set_random_seed(1)
     size = keras.Input((1,), name="size")
-    district = keras.Input((1,), name="district", dtype="int32")
-    embedded = keras.layers.Embedding(3, 4)(district)  # (batch, 1, 4)
-    embedded = keras.layers.Flatten()(embedded)
-    hidden = keras.layers.Concatenate()([size, embedded])
-    price = keras.layers.Dense(1)(hidden)
-    sold = keras.layers.Dense(1, activation="sigmoid")(hidden)
+    district = keras.Input((3,), name="district")
+    both = keras.layers.Concatenate()([size, district])  # (batch, 4)
+    price = keras.layers.Dense(1)(both)
+    sold = keras.layers.Dense(1, activation="sigmoid")(both)
     return keras.Model(
         {"size": size, "district": district}, {"price": price, "sold": sold}
     )
@@ -153,11 +151,10 @@ if __name__ == "__main__":
         training,
         validation_data=validation,
         epochs=10,
-        shuffle=False,  # a dataset shuffles itself; True only warns
+        shuffle=False,  # the dataset shuffles itself
         verbose=0,
     ).history
     predictions = model.predict(validation, verbose=0)
-    print("known prices:", int(np.isfinite(homes(1000)[1]["price"]).sum()))
     print("error below 0.1:", history["val_price_mae"][-1] < 0.1)
     print({name: value.shape for name, value in predictions.items()})
     # --8<-- [end:program]
@@ -218,8 +215,6 @@ if __name__ == "__main__":
 
     # --8<-- [start:same_order_fails]
     class Records(keras.Sequential):
-        """Notes the first column of each batch that it is trained on."""
-
         def train_step(self, data):
             orders.append(tuple(np.ravel(data[0])))
             return super().train_step(data)
@@ -269,7 +264,6 @@ if __name__ == "__main__":
     x, y, weights = next(iter(weighed))
     print("prices:", np.unique(weights["price"]))
     print("sold:", np.unique(weights["sold"]))
-    model.fit(weighed, shuffle=False, verbose=0)
     # --8<-- [end:two_weights]
 
     # --8<-- [start:class_weight_fails]
@@ -277,10 +271,10 @@ if __name__ == "__main__":
     # A loss of 1 for each sample: fit reports the mean weight.
     counter.compile("sgd", loss=lambda y, y_pred: 1 + 0 * y_pred[:, 0])
 
-    def mean_weight(targets, class_weight):
-        zeros, options = np.zeros((4, 1)), {"class_weight": class_weight}
-        fitted = counter.fit(zeros, targets, verbose=0, **options)
-        return round(fitted.history["loss"][0], 2)
+    def mean_weight(targets, weights):
+        options = {"class_weight": weights, "verbose": 0}
+        history = counter.fit(np.zeros((4, 1)), targets, **options).history
+        return round(history["loss"][0], 2)
 
     classes = np.array([[0], [1], [1], [1]])
     print("keys 0 and 1:", mean_weight(classes, {0: 1.0, 1: 4.0}))
