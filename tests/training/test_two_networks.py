@@ -32,7 +32,7 @@ NOT_IN_CONTRACT = {"WGANGP": "It is the GAN with other losses, which the checkup
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("case", MODELS.values(), ids=MODELS)
 def test_model_contract(case, check):
-    check(case)
+    assert check(case) is None, "a check that fails raises"
 
 
 def sgd(rate: float = 0.1) -> Callable[[], keras.optimizers.Optimizer]:
@@ -78,10 +78,9 @@ def largest(before: list[np.ndarray], after: list[np.ndarray]) -> float:
 def test_the_program_finds_every_cluster(seed):
     page = shown(MODULE, "program", seed=seed)
     untrained, normal, trained = page.printed.splitlines()
-    assert trained == "trained: 8 of 8 clusters, most points near one: True"
+    assert trained == "trained: 8 of 8 clusters"
     for baseline in (untrained, normal):
         assert int(baseline.split(":")[1].split()[0]) <= 2
-        assert baseline.endswith("False")
     np.testing.assert_allclose(page["fitted"].mean(axis=0), page["x"].mean(axis=0), atol=0.3)
     np.testing.assert_allclose(np.cov(page["fitted"].T), np.cov(page["x"].T), atol=0.4)
 
@@ -89,6 +88,7 @@ def test_the_program_finds_every_cluster(seed):
     away = np.linalg.norm(made[:, None] - page["centers"], axis=-1)
     counts = [np.sum((away.argmin(axis=-1) == one) & (away.min(axis=-1) < 0.4)) for one in range(8)]
     assert min(counts) > 25
+    assert sum(counts) > 500
     assert max(counts) > 1.2 * min(counts)
     first, *_, last = page["losses"]["generator_loss"]
     assert last > first
@@ -242,19 +242,35 @@ def test_the_old_recipe(trained_before):
 
 @pytest.mark.proves(
     "when the discriminator is sure that they are made, its gradient stays:",
-    "Keras finds the logits of a `sigmoid` that goes straight into the loss. With any operation in between, it clips "
-    "the probabilities, and the gradient is 0. With `log(1 - sigmoid)`, the minimax form, it vanishes as well.",
+    "Keras finds the logits of a `sigmoid` that goes straight into the loss. Behind an operation that "
+    "computes a new tensor, it clips the probabilities, and the gradient is 0.",
 )
 def test_the_gradient_where_the_discriminator_is_sure():
     assert shown(MODULE, "logits").printed.splitlines()[2] == "of sigmoid + 0: [-0.99  0.  ]"
     logit = tf.constant([[-20.0], [-40.0]])
     between = (lambda p: p + 0.0, lambda p: ops.reshape(p, (-1, 1)), lambda p: ops.concatenate([p, p])[:2], tf.identity)
     sigmoid = keras.layers.Activation("sigmoid")
-    for operation, expected in [(lambda p: p, -1.0), *((one, 0.0) for one in between)]:
+    for operation, expected in [
+        (lambda p: p, -1.0),
+        (lambda p: ops.cast(p, "float32"), -1.0),
+        *((one, 0.0) for one in between),
+    ]:
         with tf.GradientTape() as tape:
             tape.watch(logit)
             loss = keras.losses.BinaryCrossentropy(reduction="sum")(tf.ones((2, 1)), operation(sigmoid(logit)))
         np.testing.assert_allclose(tape.gradient(loss, logit), [[expected]] * 2, atol=1e-6)
+
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, activation="sigmoid", use_bias=False)])
+    network.layers[0].kernel.assign([[1.0]])
+    cross_entropy = keras.losses.BinaryCrossentropy(reduction="sum")
+
+    def slope(inputs, nested):
+        outer = keras.Sequential([keras.Input((1,)), network]) if nested else network
+        return tf.gradients(cross_entropy(tf.ones((2, 1)), outer(inputs)), inputs)[0]
+
+    for nested in (False, True):
+        found = tf.function(slope)(logit, nested)
+        np.testing.assert_allclose(found, [[-1.0]] * 2, atol=1e-6)
 
 
 @pytest.mark.proves(
@@ -564,9 +580,8 @@ def test_callbacks_of_the_learning_rate(recwarn):
 
 
 @pytest.mark.proves("Write one that sets both:", "Halves both learning rates after each epoch.")
-@pytest.mark.parametrize("dtype", ["float32", "mixed_float16"])
-def test_both_rates_are_halved(dtype):
-    model = made(dtype=dtype)
+def test_both_rates_are_halved():
+    model = made(dtype="mixed_float16")  # the page's own is in float32
     fit(model, epochs=3, batch_size=64, callbacks=[HalveRates()])
     for part in PARTS:
         optimizer = getattr(model, f"{part}_optimizer")
@@ -778,7 +793,7 @@ def line(pattern: str) -> keras.Model:
     "default.",
     "`LearningRateScheduler` sets the rates of all.",
 )
-@pytest.mark.parametrize(("pattern", "step"), [(".*encoder.*", 0.0001), ("encoder/.*", 0.01), ("encoder", 0.01)])
+@pytest.mark.parametrize(("pattern", "step"), [(".*encoder.*", 0.0001), ("encoder/.*", 0.01)])
 def test_several_optimizers_of_one_loss(pattern, step, recwarn, tmp_path):
     model = line(pattern)
     before = model.get_weights()
