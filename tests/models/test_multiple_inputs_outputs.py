@@ -323,8 +323,9 @@ def test_the_losses_of_the_outputs_are_reported_without_their_weight():
 
 @pytest.mark.proves(
     "The sum comes out if all batches have the same size. `loss` is a mean over samples. A `left_digit_loss` is a mean "
-    "over batches up to Keras 3.15: the last batch counts as much as the others, however small it is.",
-    "In the history of `fit`, `left_digit_loss` and `val_left_digit_loss` are means over batches too, up to the same "
+    "over batches up to Keras 3.15: the last batch counts as much as the others, however small it is. With "
+    "`run_eagerly=True` it is a mean over samples.",
+    "In the history of `fit`, `left_digit_loss` and `val_left_digit_loss` are computed the same way, up to the same "
     "release. Compare runs by "
     "`loss`, by the metrics, or with a batch size that divides the number of samples.",
 )
@@ -353,6 +354,15 @@ def test_the_last_batch_counts_as_much_as_the_others_in_the_loss_of_an_output(ma
     history = model.fit(x, y, shuffle=False, validation_data=(x, y), verbose=0).history
     for name in OUTPUTS:
         assert history[f"{name}_loss"] == history[f"val_{name}_loss"] == pytest.approx([logs[f"{name}_loss"]], rel=1e-4)
+
+    model.compile(**{**EAGER, "optimizer": keras.optimizers.SGD(0.0)})
+    eager = [model.evaluate(*source, verbose=0, return_dict=True)]
+    eager += [{name: values[0] for name, values in model.fit(*source, shuffle=False, verbose=0).history.items()}]
+    for logs in eager:
+        assert logs["left_digit_loss"] + 0.5 * logs["right_digit_loss"] == pytest.approx(right_total, rel=1e-4)
+        for name in OUTPUTS:
+            of_samples = -np.log(np.sum(y[name] * outputs[name], axis=-1))
+            assert logs[f"{name}_loss"] == pytest.approx(of_samples.mean(), rel=1e-4)
 
     model.compile(**COMPILE)
     logs = model.evaluate(x, y, batch_size=11, verbose=0, return_dict=True)  # 33 = 3 * 11

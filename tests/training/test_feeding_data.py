@@ -135,7 +135,6 @@ def fit(model, *data, **options) -> dict[str, float]:
     "arrays | `fit(x, y)`; lists of numbers raise `Unrecognized data type`",
     "`Unrecognized data type` | lists of numbers, a `zip`, or a generator function that isn't called",
     "`Data cardinality is ambiguous` | arrays of different lengths; `Dataset.zip` silently stops with the shorter one",
-    "`unexpected keyword argument 'workers'` | an argument of `PyDataset`, no longer one of `fit`",
 )
 def test_what_fit_takes():
     for data in ((X, X), (numbers(),), (Numbers(),), (generator(),), ({"a": X}, X), ([X, X], (X, X))):
@@ -146,8 +145,6 @@ def test_what_fit_takes():
     with pytest.raises(ValueError, match="Data cardinality is ambiguous"):
         notes(X, X[:9])
     assert len(tf.data.Dataset.zip((slices(X), slices(X[:9])))) == 9
-    with pytest.raises(TypeError, match="unexpected keyword argument 'workers'"):
-        notes(X, X, workers=2)
 
 
 @pytest.mark.proves(
@@ -284,7 +281,7 @@ KINDS = {"Dataset": lambda: numbers(4), "PyDataset": Numbers, "Generator": gener
 @pytest.mark.proves(
     "`y`, `sample_weight` | with arrays; the others raise",
     "`batch_size` | with arrays; the others ignore it",
-    "`class_weight` | with all but a generator, which raises",
+    "`class_weight` | with all but a generator, which raises; together with sample weights, all raise",
     "`validation_split` | with arrays; the others raise",
     "`epochs` | each begins again, but not with a generator",
 )
@@ -300,7 +297,13 @@ def test_what_each_kind_takes(kind):
     if kind == "Generator":
         with pytest.raises(ValueError, match="`class_weight` is not supported"):
             notes(make(), class_weight={0: 1.0})
+        with pytest.raises(ValueError, match="`class_weight` is not supported"):
+            notes(generator(form=lambda x: (x, x, x[:, 0])), class_weight={0: 1.0})
     else:
+        weighed = {"Dataset": slices((X, X, X[:, 0])).batch(1), "PyDataset": Numbers(4, lambda x: (x, x, x[:, 0]))}
+        for data, weights in (((weighed[kind],), {}), ((X, X), {"sample_weight": np.ones(10)})):
+            with pytest.raises(ValueError, match="`class_weight` and `sample_weight` at the same time"):
+                notes(*data, class_weight={0: 1.0}, **weights)
         trained = notes(make(), class_weight={0: 1.0, 3: 5.0}, shuffle=False).trained
         assert [float(weight[0]) for *_, weight in trained] == [1, 1, 1, 5]
     epochs = first(notes(make(), epochs=3, shuffle=False).trained)
@@ -311,8 +314,7 @@ def test_what_each_kind_takes(kind):
 
 @pytest.mark.proves(
     "`shuffle=True`, the default | samples of arrays, batches of a `PyDataset`; for a dataset or generator it "
-    "only warns",
-    "`was passed, but will be ignored` | the default `shuffle=True`, for a dataset or generator: pass `shuffle=False`",
+    "warns `was passed, but will be ignored`",
 )
 def test_what_is_shuffled():
     for make in (lambda: numbers(4), generator):
@@ -597,8 +599,8 @@ KNOWN = np.array([1.0, 1.0, 1.0, 0.0])
     "A weight of 0 takes a label out, but `nan` times 0 is `nan`. Put a number there first, as `weigh_known` does.",
     "By default the sum is divided by all samples. With `mean_with_sample_weight` it is divided by the weights, so "
     "that the loss is that of the known labels:",
-    "A batch without a known label has then a loss of 0.",
-    "Use `weighted_metrics`, because `metrics` count the unknown labels too.",
+    "That holds in each batch. The reported loss averages the batches by all their samples, and one without a known "
+    "label counts as 0. Compare by `weighted_metrics`; `metrics` count the unknown labels too.",
     "labels that are partly missing | weights of 0",
 )
 @pytest.mark.parametrize("jit_compile", [False, True])
@@ -610,6 +612,12 @@ def test_missing_labels(jit_compile):
     options = {"weighted_metrics": ["mse"], "metrics": ["mse"], "jit_compile": jit_compile}
     losses = fit(bias(**options), x, Y, sample_weight=KNOWN)
     assert losses == pytest.approx({"loss": 0.75, "mse": 7.0, "weighted_mse": 1.0})
+    # Two batches: one known label of 2 samples, then none of 2.
+    batches = bias(mean, **{**options, "metrics": None})
+    losses = fit(batches, x, Y, sample_weight=np.array([1.0, 0, 0, 0]), batch_size=2, shuffle=False)
+    assert losses == pytest.approx({"loss": (2 * 1 + 2 * 0) / 4, "mse": 1.0})
+    losses = fit(batches, x, Y, sample_weight=np.array([1.0, 0, 0, 1]), batch_size=3, shuffle=False)
+    assert losses == pytest.approx({"loss": (3 * 1 + 1 * 25) / 4, "mse": (1 + 25) / 2})
     model = bias(mean, rate=0.1, jit_compile=jit_compile)
     assert fit(model, x, Y, sample_weight=0 * KNOWN)["loss"] == 0
     assert model.get_weights()[0] == 0
@@ -658,9 +666,9 @@ def test_a_loss_of_your_own(jit_compile):
 
 
 @pytest.mark.proves(
-    "`class_weight` is for one output; several raise. Give each output its weights in the dataset:",
+    "`class_weight` is for one output; several, or a dict of targets, raise. Give each output its weights in the "
+    "dataset:",
     "Multiply the weights of one output by those of its classes.",
-    "rare classes | `class_weight`, or weights of each output",
 )
 def test_weights_of_two_outputs():
     page = shown(MODULE, "program", "two_weights")
@@ -674,6 +682,9 @@ def test_weights_of_two_outputs():
     for given in (data, (slices(data).batch(5),), (Numbers(1, lambda x: ({"x": x}, one)),)):
         with pytest.raises((ValueError, IndexError)):
             fit(two(), *given, class_weight={0: 1.0, 1: 2.0})
+    for given in ((X, {"bias": X}), (slices((X, {"bias": X})).batch(5),)):
+        with pytest.raises((ValueError, IndexError, KeyError)):
+            fit(bias(), *given, class_weight={0: 1.0, 1: 2.0})
 
 
 @pytest.mark.proves(
@@ -704,7 +715,8 @@ def weights_of(*data, class_weight) -> list:
     "`class_weight` takes the class from an integer, or from the largest entry of a row. Keys that are strings, and "
     "several labels of one sample, go wrong silently:",
     "Of the two labels it took the first largest, 0, 0, 1 and 1.",
-    "Labels of the steps of a sequence get one weight for each sequence in the same way.",
+    "Labels `(batch, steps)` get one weight for each sequence in the same way. Labels `(batch, steps, 1)` get one for "
+    "each step in a dataset, and raise as arrays.",
     "A class without a key has a weight of 1, but in a dataset a class above the largest key raises "
     "`is not in [0, 2)`.",
     "Validation isn't weighted.",
@@ -723,6 +735,10 @@ def test_class_weight():
     steps = np.array([[0, 0, 2], [1, 1, 1], [0, 2, 0]])
     for data in ((x, steps), (slices((x, steps)).batch(3),), (Numbers(1, lambda _: (x, steps)),)):
         assert weights_of(*data, class_weight=weights) == [100, 1, 10]
+    of_steps = [[1, 1, 100], [10, 10, 10], [1, 100, 1]]
+    assert weights_of(slices((x, steps[..., None])).batch(3), class_weight=weights) == of_steps
+    with pytest.raises(TypeError):
+        weights_of(x, steps[..., None], class_weight=weights)
     for data in ((x, labels), (Numbers(1, lambda _: (x, labels)),)):
         assert weights_of(*data, class_weight={0: 1.0, 1: 3.0}) == [1, 3, 1]
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"is not in \[0, 2\)"):
@@ -816,8 +832,8 @@ def dense(*before, **options) -> keras.Model:
     "Stands for Python code that reads one sample.",
 )
 def test_without_a_shape():
-    assert shown(MODULE, "unknown_fails").printed == "as_list() is not defined on an unknown TensorShape."
-    assert shown(MODULE, "ensured").printed == "inputs: (None, 3)"
+    page = shown(MODULE, "unknown_fails", "ensured")
+    assert page.printed.splitlines() == ["as_list() is not defined on an unknown TensorShape.", "inputs: (None, 3)"]
     assert read(2).tolist() == [2, 2, 2]
     png = tf.io.encode_png(np.zeros((4, 4, 3), "uint8"))
     types = tf.data.Dataset.from_generator(lambda: iter([np.ones((2, 3))]), output_types=tf.float32)
