@@ -60,6 +60,23 @@ def test_the_file_holds_the_model_and_its_training(seed):
     contract.assert_same(reloaded.get_weights(), model.get_weights())
 
 
+@pytest.mark.proves("The state of `Dropout`'s random numbers and the order of the rows aren't.")
+@pytest.mark.parametrize(("rate", "shuffle", "same"), [(0.0, False, True), (0.0, True, False), (0.5, False, False)])
+def test_random_numbers_go_on_elsewhere(tmp_path, rate, shuffle, same):
+    x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+    dropout = keras.layers.Dropout(rate)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8), dropout, keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    model.fit(x, x[:, :1], shuffle=shuffle, verbose=0)
+    model.save(tmp_path / "model.keras")
+    reloaded = keras.saving.load_model(tmp_path / "model.keras")
+    for process, each in enumerate((model, reloaded)):
+        keras.utils.set_random_seed(process)  # of what isn't in the file
+        each.fit(x, x[:, :1], shuffle=shuffle, verbose=0)
+    pairs = zip(model.get_weights(), reloaded.get_weights(), strict=True)
+    assert all(np.array_equal(ours, theirs) for ours, theirs in pairs) == same
+
+
 LOADS = """\
 import sys, keras, numpy as np
 if sys.argv[1:]:
