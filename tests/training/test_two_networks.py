@@ -664,15 +664,15 @@ def test_a_measure_is_monitored(tmp_path):
         keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor="near", save_best_only=True),
     ):
         with pytest.raises(ValueError, match="Pass `mode='max'`"):
-            fit(model, batch_size=64, callbacks=[MeasuresPoints(), undirected])
+            fit(model, batch_size=64, callbacks=[undirected])
 
 
 @pytest.mark.proves("`run_eagerly=True` and `steps_per_execution` give the same losses and weights.")
 def test_eager_and_several_steps():
-    expected = made(optimizer=sgd(), discriminator_steps=2, compiled={"run_eagerly": False})
+    expected = made(optimizer=sgd(), compiled={"run_eagerly": False})
     losses = fit(expected)
     for compiled in ({"run_eagerly": True}, {"steps_per_execution": 3}):
-        model = made(optimizer=sgd(), discriminator_steps=2, compiled=compiled)
+        model = made(optimizer=sgd(), compiled=compiled)
         found = fit(model)
         for name, values in losses.items():
             np.testing.assert_allclose(found[name], values, rtol=1e-5)
