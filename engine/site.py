@@ -210,7 +210,7 @@ def _blank_lines(lines: list[str]) -> int:
 
 
 def tree(module: Path) -> ast.Module:
-    """The syntax of a module, which is parsed once for all who look at it."""
+    """The syntax of a module, which is parsed once for all who look at it: nobody changes it."""
     return _tree(module, module.stat().st_mtime_ns)
 
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from bs4 import BeautifulSoup
 
 from engine.publish.html import shown_in
-from engine.site import Site, tree
+from engine.site import Site
 
 WHOLE = "The whole page"
 
@@ -118,7 +118,7 @@ def _parts(html: str) -> list[tuple[str, str, list[str]]]:
 
 @cache
 def _tests(module: Path, _mtime: int) -> list[Test]:
-    found, whole = [], tree(module)
+    found, whole = [], ast.parse(module.read_text(encoding="utf-8"))
     for node in whole.body:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
             quotes = tuple(_squeezed(re.sub(r"[`*]", "", sentence)) for sentence in quoted(whole, node))
