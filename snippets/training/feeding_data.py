@@ -315,7 +315,11 @@ if __name__ == "__main__":
     # --8<-- [end:unknown_fails]
 
     # --8<-- [start:ensured]
-    shaped = loaded.map(lambda x, y: (tf.ensure_shape(x, (None, 3)), y))
+    def load_shaped(row):
+        values = tf.numpy_function(read, [row], tf.float32)
+        return tf.ensure_shape(values, (3,)), 0.0
+
+    shaped = tf.data.Dataset.range(8).map(load_shaped).batch(4)
     dense = keras.Sequential([keras.layers.Dense(1)])
     dense.compile("sgd", loss="mse")
     dense.fit(shaped, shuffle=False, verbose=0)
