@@ -70,6 +70,7 @@ custom_callback = Read("training/custom_callback")
 custom_gradient = Read("training/custom_gradient")
 custom_loss = Read("training/custom_loss")
 train_step = Read("training/train_step")
+several_devices = Read("training/several_devices")
 two_networks = Read("training/two_networks")
 save_and_reload = Read("saving/save_and_reload")
 (diffusion, equation, image, transformer, autoencoder) = (
@@ -156,6 +157,7 @@ CASES = [
     layer(custom_gradient.PartlyFrozenDense, 3, 2),
     layer(custom_gradient.SolvesDecay),
     layer(custom_loss.Rebuilding, 3),
+    layer(several_devices.LastMean),
     layer(two_networks.GAN, sizes={"noise": 2}),
     layer(two_networks.WGANGP, sizes={"noise": 2}),
     layer(save_and_reload.Shift),

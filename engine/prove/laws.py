@@ -34,7 +34,7 @@ from engine.site import (
 TYPED = {"console"}
 """Languages that may be typed into a page: commands, as `$ make serve`, of which nothing is claimed to be printed."""
 
-COMMAND = re.compile(r"\$ (make|mkdocs|pip|pytest|python|uv)\b(?!.* -c\b)")
+COMMAND = re.compile(r"\$ (export|make|mkdocs|pip|pytest|python|uv)\b(?!.* -c\b)")
 
 PRIVATE = ("keras.src", *(f"{tf}.{part}" for tf in ("tensorflow", "tf") for part in ("python", "compat", "keras")))
 """Roads that a copier would regret: closed in another release, or older names of what `keras` has."""

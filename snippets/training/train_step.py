@@ -20,6 +20,8 @@ class OwnStep(keras.Model):
         # Change the gradients here.
         self.optimizer.apply(gradients, self.trainable_weights)
 
+        # Under a strategy, `compute_loss` divides by the number of replicas.
+        loss *= self.distribute_strategy.num_replicas_in_sync
         samples = tf.shape(keras.tree.flatten(x)[0])[0]
         self.metrics[0].update_state(loss, sample_weight=samples)
         return self.compute_metrics(x, y, y_pred, sample_weight)

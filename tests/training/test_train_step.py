@@ -567,8 +567,8 @@ def on_two_replicas() -> None:
     """Runs in a Python of its own, which has no devices yet."""
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    unscaled = without(("update_state(loss,", "update_state(loss * self.distribute_strategy.num_replicas_in_sync,"))
-    for model_class in (keras.Model, OwnStep, unscaled):
+    divided = without(("loss *= self.distribute_strategy.num_replicas_in_sync", ""))
+    for model_class in (keras.Model, OwnStep, divided):
         with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
             inputs = keras.Input((4,))
             model = model_class(inputs, keras.layers.Dense(1, kernel_initializer="ones")(inputs))
@@ -578,8 +578,9 @@ def on_two_replicas() -> None:
 
 
 @pytest.mark.proves(
-    "Under a `tf.distribute` strategy, the weights are those of `fit`, but the reported loss is divided by the "
-    "number of replicas. Update the mean with `loss * self.distribute_strategy.num_replicas_in_sync`."
+    "`loss *= …num_replicas_in_sync` | On several devices, the reported loss is divided by their number, silently. "
+    "The weights are the same.",
+    "Under a strategy, `compute_loss` divides by the number of replicas.",
 )
 def test_two_replicas():
     code = "from tests.training.test_train_step import on_two_replicas; on_two_replicas()"
@@ -588,10 +589,10 @@ def test_two_replicas():
         [sys.executable, "-c", code], cwd=SITE.root, env=env, capture_output=True, text=True, check=True
     )
     lines = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("found")]
-    of_fit, own, unscaled = ([float(number) for number in line] for line in lines)
-    assert own[0] == pytest.approx(of_fit[0] / 2, rel=1e-5)
-    assert own[1:] == pytest.approx(of_fit[1:], rel=1e-5)
-    assert unscaled == pytest.approx(of_fit, rel=1e-5)
+    of_fit, own, divided = ([float(number) for number in line] for line in lines)
+    assert own == pytest.approx(of_fit, rel=1e-5)
+    assert divided[0] == pytest.approx(of_fit[0] / 2, rel=1e-5)
+    assert divided[1:] == pytest.approx(of_fit[1:], rel=1e-5)
 
 
 @pytest.mark.proves("`fit` calls the step of the model that you call it on. That of a model inside it is not called.")
