@@ -164,7 +164,9 @@ if __name__ == "__main__":
     # --8<-- [end:noise]
 
     # --8<-- [start:parallel_fails]
-    numbers = tf.data.Dataset.range(2000)
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = 4  # also on one core
+    numbers = tf.data.Dataset.range(2000).with_options(options)
 
     def draw_one(number):
         return number, tf.random.uniform(())

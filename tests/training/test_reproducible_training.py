@@ -477,13 +477,15 @@ def test_parallel_seeds(seed):
     page = shown(MODULE, "parallel", seed=seed)
     assert page.printed.splitlines() == ["in parallel, results: 1", "other numbers in the second epoch: True"]
     picture = tf.reshape(tf.range(12.0), (2, 2, 3))
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = 4
 
     def count(make):
         found = set()
         for _ in range(4):
             keras.utils.set_random_seed(seed)
             draw = make()
-            found.add(order(tf.data.Dataset.range(400).map(draw, num_parallel_calls=4)))
+            found.add(order(tf.data.Dataset.range(400).with_options(options).map(draw, num_parallel_calls=4)))
         return len(found)
 
     def flip():
