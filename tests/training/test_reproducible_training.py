@@ -537,6 +537,14 @@ def test_the_bias_before_batch_normalization(seed):
 # --- determinism --------------------------------------------------------------------------------------------------
 
 
+def count_bincounts() -> int:
+    """How many results a sum of a million weights has."""
+    drawn = np.random.default_rng(0)
+    weights = tf.constant(drawn.normal(size=1_000_000), tf.float32)
+    numbers = tf.constant(drawn.integers(0, 5, size=1_000_000), tf.int32)
+    return len({fingerprint(tf.math.bincount(numbers, weights=weights)) for _ in range(60)})
+
+
 def under_determinism(draws: int = 300) -> dict:
     def drawn(calls):
         keras.utils.set_random_seed(1)
@@ -563,6 +571,7 @@ def under_determinism(draws: int = 300) -> dict:
         "xla": by_xla,
         "said": [str(one.message) for one in said],
         "raised": raised,
+        "sums": count_bincounts(),
     }
 
 
@@ -572,8 +581,9 @@ def under_determinism(draws: int = 300) -> dict:
     "A parallel `map` with random numbers gives what `map` gives one after the other.",
     "`jit_compile=True` only warns, and the model trains without XLA.",
     "Without a global seed, `fit(x, y)`, `Dataset.shuffle` and `tf.random` raise `Random ops require a seed to "
-    "be set when "
-    "determinism is enabled`.",
+    "be set when determinism is enabled`.",
+    "With it or without, on several cores, `tf.math.bincount` with many `weights` rounds differently from "
+    "call to call.",
 )
 def test_determinism(process):
     found = process.call(under_determinism)
@@ -581,6 +591,8 @@ def test_determinism(process):
     assert found["xla"] == found["after"][0]
     assert any("Model doesn't support `jit_compile=True`" in one for one in found["said"])
     assert len(found["raised"]) == 3
+    several = len(os.sched_getaffinity(0)) > 1
+    assert (count_bincounts() > 1, found["sums"] > 1) == (several, several)
     assert all("Random ops require a seed to be set when determinism is enabled" in one for one in found["raised"])
 
 
