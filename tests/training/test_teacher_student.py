@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 import zipfile
 from collections.abc import Callable
-from functools import cache
 
 import keras
 import numpy as np
@@ -13,9 +12,9 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from snippets.training.teacher_student import Distiller, MeanTeacher, SoftTargets, network
+from snippets.training.teacher_student import Distiller, MeanTeacher, SoftTargets
 from tests import contract
-from tests.shown import Shown, shown
+from tests.shown import shown
 
 MODULE = "snippets.training.teacher_student"
 DATA = np.random.default_rng(0)
@@ -32,14 +31,12 @@ def dense(*layers: keras.layers.Layer, width: int = 4, **options) -> keras.Seque
     return keras.Sequential([keras.Input((10,)), hidden, *layers, keras.layers.Dense(3, **options)])
 
 
-def of_dtype(**kwargs) -> dict:
-    return {"dtype": kwargs["dtype"]} if "dtype" in kwargs else {}
+def single(**kwargs) -> keras.Sequential:
+    return keras.Sequential([keras.Input((10,)), keras.layers.Dense(3, dtype=kwargs.get("dtype"))])
 
 
 MODELS = {
-    "Distiller": contract.Model(
-        lambda **kw: Distiller(dense(**of_dtype(**kw)), dense(width=8, **of_dtype(**kw)), **kw), lambda: (X, Y), COMPILE
-    ),
+    "Distiller": contract.Model(lambda **kw: Distiller(single(**kw), single(**kw), **kw), lambda: (X, Y), COMPILE)
 }
 NOT_IN_CONTRACT = {
     "MeanTeacher": "is made as the Distiller is; what it averages, its dtypes, graphs, and its file are proved below"
@@ -86,20 +83,6 @@ def same(one: list[np.ndarray], other: list[np.ndarray], atol: float = 1e-6) -> 
     return all(np.allclose(left, right, atol=atol) for left, right in zip(one, other, strict=True))
 
 
-@cache
-def program(seed: int) -> Shown:
-    return shown(MODULE, "program", "trained_along_fails", seed=seed)
-
-
-@cache
-def parts() -> Shown:
-    """The sections that don't depend on chance, behind a program that hardly trains."""
-    given = {"few": X, "few_labels": Y, "x": np.tile(X, (16, 1)), "labels": np.tile(Y, 16), "x_test": X, "y_test": Y}
-    given |= {"teacher": network(64), "student": network(16), "on_labels": CROSS_ENTROPY}
-    given["right"] = lambda model: np.mean(np.argmax(model(X), axis=-1) == Y)
-    return shown(MODULE, "distilled", "saved", "followed", "cloned_fails", **given)
-
-
 # --- the program --------------------------------------------------------------------------------------------------
 
 
@@ -108,12 +91,11 @@ def parts() -> Shown:
     "student gets 200 of them, once with their labels, and once with the teacher's logits:",
     "Each model is judged by how often it finds the most likely class of 2000 other points. The student starts "
     "from the "
-    "same weights and makes the same number of steps. On each of six seeds, the teacher's logits made it right on at "
-    "least 10 % more of the points.",
-    "Left trainable, it learns to agree with the student:",
+    "same weights and makes the same number of steps. On each of six seeds, the share that it gets right was larger "
+    "by at least 0.1 with the teacher's logits.",
 )
 def test_the_program_is_better_with_a_teacher(seed):
-    page = program(seed)
+    page = shown(MODULE, "program", seed=seed)
     x, labels, most_likely = page["sample"](20_000)
     scores = np.concatenate([x, np.abs(x) - 0.8], axis=-1) @ page["mixing"]
     np.testing.assert_array_equal(most_likely, scores.argmax(axis=-1))
@@ -123,9 +105,6 @@ def test_the_program_is_better_with_a_teacher(seed):
 
     assert page["found"]["teacher"] > page["found"]["labels"] + 0.10
     assert page["right"](page["teacher"]) > page["found"]["teacher"]
-
-    assert page.printed.splitlines()[3] == "trained weights: 8 of 8"
-    assert page["right"](page["along"]) < page["right"](page["teacher"]) - 0.2
 
 
 @pytest.mark.proves(
@@ -247,11 +226,11 @@ def test_a_second_softmax():
     "scaling and "
     "`sample_weight`.",
 )
-@pytest.mark.parametrize("way", ["eager", "XLA", "mixed precision"])
+@pytest.mark.parametrize("way", ["eager", "mixed precision"])
 def test_the_loss_has_both_parts(way):
     if way == "mixed precision":
         keras.config.set_dtype_policy("mixed_float16")
-    options, close = XLA if way == "XLA" else EAGER, 0.01 if way == "mixed precision" else 1e-4
+    close = 0.01 if way == "mixed precision" else 1e-4
     student, teacher = dense(kernel_regularizer="l2"), dense(width=8)
     model = Distiller(student, teacher, temperature=3.0, weight=0.5)
     weights = np.linspace(0, 2, 64)
@@ -269,21 +248,17 @@ def test_the_loss_has_both_parts(way):
         ({"sample_weight": weights}, weights),
         ({"class_weight": dict(enumerate(by_class))}, by_class[Y]),
     ):
-        if way == "XLA" and "class_weight" in given:
-            return  # it takes another second to compile
         before = expected(of_each)
-        history = fit(model, metrics=["accuracy"], fit_options={**whole, **given}, **options)
+        history = fit(model, metrics=["accuracy"], fit_options={**whole, **given})
         np.testing.assert_allclose(history["loss"], before, rtol=close)
     reported = model.evaluate(X, Y, batch_size=64, verbose=0, return_dict=True)
     np.testing.assert_allclose(reported["loss"], expected(1.0), rtol=close)
     np.testing.assert_allclose(reported["accuracy"], np.mean(np.argmax(student(X), axis=-1) == Y), atol=1e-6)
 
 
-def test_the_block_prints_what_fit_reports():
-    lines = parts().printed.splitlines()
-    assert lines[:2] == ["accuracy loss val_accuracy val_loss", "trained weights: 4 of 8"]
-    assert Distiller(dense(), dense()).temperature == 2.0
-    assert Distiller(dense(), dense()).weight == 1.0
+def test_the_defaults_of_the_distiller():
+    model = Distiller(dense(), dense())
+    assert (model.temperature, model.weight, model.soft_targets.temperature) == (2.0, 1.0, 2.0)
 
 
 @pytest.mark.proves(
@@ -318,10 +293,20 @@ def test_an_added_loss_is_kept():
     np.testing.assert_allclose(losses[1], losses[0] + 7, rtol=1e-5)
 
 
+def of_weights(model: keras.Model, weights: list[np.ndarray]) -> np.ndarray:
+    """What a model returns with other weights."""
+    own = model.get_weights()
+    model.set_weights(weights)
+    outputs = model.predict(X, verbose=0)
+    model.set_weights(own)
+    return outputs
+
+
 # --- freeze -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.proves(
+    "Left trainable, it learns to agree with the student:",
     "The teacher is a part of the model, so its weights are among `trainable_weights` unless it is frozen.",
     "`Distiller` freezes the object that you give it, and the model that you trained is that object. Setting "
     "`distiller.trainable` to `False` and back to `True` unfreezes it.",
@@ -341,7 +326,11 @@ def test_freezing():
     model.trainable = False
     model.trainable = True
     assert teacher.trainable_weights
-    fit(model, run_eagerly=False)
+    apart = float(model.soft_targets(teacher(X), model.student(X)))
+    student = model.student.get_weights()
+    fit(model, optimizer=keras.optimizers.SGD(0.1), run_eagerly=False)
+    agreed = float(model.soft_targets(teacher(X), tf.constant(of_weights(model.student, student))))
+    assert agreed < apart
     moved = teacher.get_weights()[0]
     assert np.any(moved != before[0])
     teacher.trainable = False
@@ -380,12 +369,6 @@ def test_the_teacher_drops_nothing(given):
     "`Skipping variable loading for optimizer`.",
 )
 def test_saving(tmp_path):
-    assert parts().printed.splitlines()[3:7] == [
-        "Distiller: 1126 parameters",
-        "Sequential: 227 parameters",
-        "True",
-        "True",
-    ]
     student = dense()
     student.compile("sgd", SoftTargets(5.0))
     student.save(tmp_path / "known.keras")
@@ -421,11 +404,6 @@ def test_saving(tmp_path):
 
 
 # --- use_ema ------------------------------------------------------------------------------------------------------
-
-
-@cache
-def lines() -> Shown:
-    return shown(MODULE, "averaged", "undone_fails", "kept")
 
 
 @pytest.mark.proves(
@@ -553,13 +531,6 @@ def test_when_the_weights_are_averages(tmp_path):
 )
 @pytest.mark.parametrize("stopped", [False, True])
 def test_what_undoes_it(stopped):
-    assert lines().printed.splitlines()[1:] == [
-        "restored, averages: False",
-        "stopped after 2 epochs, averages: False",
-        "stopped: False, averages: True",
-        "stopped: True, averages: True",
-    ]
-
     def stop(**options):
         return keras.callbacks.EarlyStopping("loss", min_delta=10.0 if stopped else 0.0, **options)
 
@@ -572,7 +543,7 @@ def test_what_undoes_it(stopped):
         ([swap(), stop(restore_best_weights=True)], True),
         ([stop(restore_best_weights=True), swap()], False),
     ):
-        model, looks = averaging(*callbacks, epochs=4 if stopped else 2)
+        model, looks = averaging(*callbacks, epochs=4 if stopped else 2, validation_data=None)
         assert len(looks.epochs) == 2
         ends = (
             looks.averages[:1] if stopped and callbacks[-1].__dict__.get("restore_best_weights") else looks.averages[1:]
@@ -624,7 +595,7 @@ class Follows(keras.callbacks.Callback):
     "In training the model is the student, in `evaluate` and `predict` the teacher.",
     "The average equals that of `use_ema=True`, but for its start: this one begins with the initial weights.",
 )
-@pytest.mark.parametrize("options", [EAGER, {"run_eagerly": False}, XLA, {"policy": "mixed_float16"}], ids=str)
+@pytest.mark.parametrize("options", [EAGER, XLA, {"policy": "mixed_float16"}], ids=str)
 def test_the_teacher_is_the_average(options):
     keras.config.set_dtype_policy({**options}.pop("policy", "float32"))
     options = {name: value for name, value in options.items() if name != "policy"}
@@ -637,6 +608,7 @@ def test_the_teacher_is_the_average(options):
     assert same(model.teacher.get_weights(), follows.average, atol=1e-5)
     np.testing.assert_allclose(model.predict(X, verbose=0), model.teacher(X), rtol=0.01, atol=1e-3)
     np.testing.assert_array_equal(model(X), model.teacher(X))
+    np.testing.assert_array_equal(model(X, training=True), model.student(X, training=True))
 
     # After fit, the student holds the average of the optimizer. The two began one step apart.
     first, of_optimizer = start[0], model.student.get_weights()[0]
@@ -666,11 +638,6 @@ def test_the_average_equals_that_of_the_optimizer():
 @pytest.mark.parametrize("layer", [keras.layers.Dropout(0.5), keras.layers.GaussianNoise(1.0), keras.layers.Identity()])
 def test_points_without_a_label(layer):
     differs = not isinstance(layer, keras.layers.Identity)
-    assert parts().printed.splitlines()[7:10] == [
-        "same at the start: True",
-        "evaluate judges the teacher: True",
-        "same at the end: False",
-    ]
     student = keras.Sequential([keras.Input((10,)), layer, dense()])
     model = MeanTeacher(student)
     model.compile("sgd", CROSS_ENTROPY, run_eagerly=True)
@@ -712,7 +679,6 @@ def test_alone_and_in_a_callback():
 
 @pytest.mark.proves("A clone has new random weights. Without `set_weights` the teacher starts as another network:")
 def test_a_clone():
-    assert parts().printed.splitlines()[10:] == ["cloned, same outputs: False", "weights copied, same outputs: True"]
     for seed in range(11, 14):
         student = dense(keras.layers.BatchNormalization())
         keras.utils.set_random_seed(seed)
