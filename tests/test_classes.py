@@ -11,6 +11,7 @@ import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import keras
 import pytest
 
 from engine.site import has_cells
@@ -19,6 +20,8 @@ from tests.site import SITE
 
 REQUIRED = {"quantile": 0.5}
 """Of arguments that can't be 2."""
+NETWORKS = ("student", "teacher")
+"""Arguments that are models."""
 
 
 def classes() -> Iterator[tuple[Path, ast.ClassDef, list[str]]]:
@@ -53,6 +56,7 @@ FOUND = list(classes())
 def test_a_class_passes_on_what_it_takes_for_keras(module, node, required):
     cls = defined(module, node)
     made = cls.__new__(cls)
+    given = REQUIRED | {name: keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]) for name in NETWORKS}
     with contextlib.suppress(ValueError):  # of what is shown because it raises, behind `super().__init__`
-        made.__init__(**{name: REQUIRED.get(name, 2) for name in required}, name="given")
+        made.__init__(**{name: given.get(name, 2) for name in required}, name="given")
     assert made.name == "given"

@@ -72,6 +72,7 @@ custom_loss = Read("training/custom_loss")
 train_step = Read("training/train_step")
 several_devices = Read("training/several_devices")
 two_networks = Read("training/two_networks")
+teacher_student = Read("training/teacher_student")
 save_and_reload = Read("saving/save_and_reload")
 (diffusion, equation, image, transformer, autoencoder) = (
     Read(f"tutorials/{name}")
@@ -133,6 +134,14 @@ def denoise(_function: Callable, inputs: list) -> Any:
     return diffusion.denoise(x, np.ones(t.shape, int), predicted)
 
 
+def distiller() -> keras.Model:
+    return teacher_student.Distiller(teacher_student.network(2), teacher_student.network(4))
+
+
+def mean_teacher() -> keras.Model:
+    return teacher_student.MeanTeacher(teacher_student.network(2))
+
+
 CASES = [
     layer(custom_layer.Linear, 3),
     layer(custom_layer.Affine, 3),
@@ -160,6 +169,13 @@ CASES = [
     layer(several_devices.LastMean),
     layer(two_networks.GAN, sizes={"noise": 2}),
     layer(two_networks.WGANGP, sizes={"noise": 2}),
+    Case(
+        teacher_student.SoftTargets,
+        teacher_student.SoftTargets,
+        call=lambda loss, inputs: loss.call(*map(keras.ops.convert_to_tensor, inputs)),
+    ),
+    Case(teacher_student.Distiller, distiller, sizes={"features": 10, "classes": 3}),
+    Case(teacher_student.MeanTeacher, mean_teacher, sizes={"features": 10, "classes": 3}),
     layer(save_and_reload.Shift),
     layer(when_to_use.SkipBlock, 3),
     layer(when_to_use.Snake),
