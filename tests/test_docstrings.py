@@ -67,6 +67,7 @@ class Read:
 )
 check_your_own = Read("errors/check_your_own")
 custom_callback = Read("training/custom_callback")
+contrastive_learning = Read("training/contrastive_learning")
 custom_gradient = Read("training/custom_gradient")
 custom_loss = Read("training/custom_loss")
 train_step = Read("training/train_step")
@@ -161,6 +162,9 @@ CASES = [
     ),
     function(custom_loss.weighted_crossentropy, call=of_two),
     layer(custom_callback.Penalty, 0.5),
+    function(contrastive_learning.nt_xent, call=lambda given, inputs: given(*inputs, 0.2)),
+    layer(contrastive_learning.PairEncoder, 3),
+    layer(contrastive_learning.TripletEncoder, 3),
     layer(custom_gradient.SignDense, 3),
     layer(custom_gradient.ReverseGradient),
     layer(custom_gradient.PartlyFrozenDense, 3, 2),
