@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -100,7 +102,7 @@ class Setting:
             return error
 
 
-def cell(expected: Any, own: Any) -> str:
+def cell(expected: Any, own: Any, least: float = 1e-5) -> str:
     """What the table says of a training, compared with another."""
     if isinstance(own, Exception):
         return "raises"
@@ -109,21 +111,25 @@ def cell(expected: Any, own: Any) -> str:
     shares = compare(expected, own)
     worst = {name: shares[name] for name in ("loss", "weights")}
     worst["metrics"] = np.max([share for name, share in shares.items() if name not in worst])  # nan, if one is
-    return ", ".join(f"{name} {off}" for name, share in worst.items() if (off := percent(share))) or "="
+    return ", ".join(f"{name} {off}" for name, share in worst.items() if (off := percent(share, least))) or "="
 
 
-def percent(share: float) -> str:
+def percent(share: float, least: float) -> str:
     if np.isnan(share):
         return "missing"
-    return (
-        ""
-        if share < 1e-5
-        else "< 0.1 %"
-        if share < 1e-3
-        else f"{100 * share:.0f} %"
-        if share > 0.095
-        else f"{100 * share:.1f} %"
-    )
+    if share < least:
+        return ""
+    return f"{100 * share:.0f} %" if share > 0.095 else f"{100 * share:.1f} %"
+
+
+RIGHT, SEEN = ("`SameStep`", "`train`"), ("`SeenStep`", "`seen_train`")
+
+
+def together(names: tuple[str, str], cells: list[str]) -> str:
+    """What stands in a cell for two forms, which has to be read without the header on a phone."""
+    if cells[0] == cells[1]:
+        return f"{' and '.join(names)}: {cells[0]}"
+    return "; ".join(f"{name}: {one}" for name, one in zip(names, cells, strict=True))
 
 
 def table(first: str) -> dict[str, list[str]]:
@@ -183,14 +189,15 @@ def seen() -> SimpleNamespace:
 
 
 @pytest.mark.proves(
-    "A smaller last batch | = | = | loss 12 % | loss 12 %",
-    "Regularizers | = | = | = | loss 1.5 %, weights 4.7 %",
-    "`add_loss` | = | = | = | loss 41 %",
-    "`mixed_float16` | = | = | loss 5.6 %, weights 100 %, metrics 7.1 % | =",
-    "`use_ema` | = | = | = | weights 208 %",
+    "A smaller last batch | `SameStep` and `train`: = | `SeenStep` and `seen_train`: loss 12 %",
+    "Regularizers | `SameStep` and `train`: = | `SeenStep`: =; `seen_train`: loss 1.5 %, weights 4.7 %",
+    "`add_loss` | `SameStep` and `train`: = | `SeenStep`: =; `seen_train`: loss 41 %",
+    "`mixed_float16` | `SameStep` and `train`: = | `SeenStep`: loss 5.6 %, weights 100 %, metrics 7.1 %; "
+    "`seen_train`: =",
+    "`use_ema` | `SameStep` and `train`: = | `SeenStep`: =; `seen_train`: weights 208 %",
     "Each row is one setting, trained for two epochs by `fit` and by four others from the same seed.",
     "A `=` means that no loss, metric or weight is off by 0.001 % or more.",
-    "In the columns of `SameStep` and `train` the differences are 0, not small ones.",
+    "For `SameStep` and `train` the differences are 0, not small ones.",
 )
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_table(name):
@@ -198,17 +205,36 @@ def test_the_table(name):
     seen().namespace["make_optimizer"] = setting.optimizer
     expected, own = setting.record(), [setting.record(SameStep), setting.record(train=train)]
     wrong = [setting.record(seen().step), setting.record(train=seen().loop)]
-    says(table("Setting | "), name, [cell(expected, one) for one in own + wrong])
+    cells = [cell(expected, one) for one in own + wrong]
+    says(table("Setting | "), name, [together(RIGHT, cells[:2]), together(SEEN, cells[2:])])
     assert [max(compare(expected, one).values()) for one in own] == [0.0, 0.0]
 
 
+@pytest.mark.proves(
+    '"All" is all the rows before Adam at once, but `class_weight`, of which `fit` makes sample weights.',
+    'The first row, XLA, and "All, SGD" are compiled. The others run with `run_eagerly=True`.',
+)
 def test_the_table_has_no_other_rows():
+    names = list(SETTINGS)
+    alone = [SETTINGS[name] for name in names[: names.index("Adam")]]
+    for name in names[-3:]:
+        whole = SETTINGS[name]
+        layers = {type(layer) for layer in whole.layers()}
+        assert layers == {type(layer) for one in alone for layer in one.layers()}
+        assert {one.policy for one in alone} - {"float32"} == {whole.policy}
+        assert (whole.size, whole.penalty) == (32, "l2")
+        assert whole.weights is WEIGHTS
+        assert whole.compiled.keys() >= MORE.keys()
+        assert whole.optimizer().use_ema
+        assert whole.optimizer().clipnorm == 0.05
+        assert whole.optimizer().gradient_accumulation_steps == 2
+    compiled = {name for name, one in SETTINGS.items() if not one.compiled.get("run_eagerly")}
+    assert compiled == {"float32, SGD", "XLA", "All, SGD"}
     assert list(table("Setting | ")) == ["Setting", *SETTINGS]
 
 
 # --- on two replicas ----------------------------------------------------------------------------------------------
 
-BOTH = {"weights": WEIGHTS, "penalty": "l2"}
 ONE_BATCH = {"samples": 24, "epochs": 1}
 
 
@@ -217,16 +243,23 @@ def normalized(**options: Any) -> Callable[[], list[keras.layers.Layer]]:
 
 
 ON_TWO = {
-    "float32, Adam, all that is possible": Setting(
-        lambda: [AddsALoss()], adam(use_ema=True, ema_momentum=0.9), GRAPH, size=32, samples=40, **BOTH
+    "Adam, and all that works": Setting(
+        normalized(synchronized=True),
+        adam(use_ema=True, ema_momentum=0.9),
+        GRAPH,
+        WEIGHTS,
+        penalty="l2",
+        size=32,
+        samples=40,
     ),
-    "`mixed_float16`, custom optimizer": Setting(optimizer=custom(), policy="mixed_float16", **ONE_BATCH),
+    "`mixed_float16`, custom optimizer": Setting(
+        lambda: [AddsALoss()], custom(), penalty="l2", policy="mixed_float16", **ONE_BATCH
+    ),
     "A last batch of 7": Setting(samples=31, epochs=1),
     "A first batch of 7": Setting(samples=7, epochs=1),
     "`Dropout`": Setting(lambda: [keras.layers.Dropout(0.3)], **ONE_BATCH),
     "`BatchNormalization`": Setting(normalized(), **ONE_BATCH),
-    "`synchronized=True`": Setting(normalized(synchronized=True), **ONE_BATCH),
-    "The same, and `add_loss`": Setting(lambda: [*normalized(synchronized=True)(), AddsALoss()], **ONE_BATCH),
+    "Synchronized, and `add_loss`": Setting(lambda: [*normalized(synchronized=True)(), AddsALoss()], **ONE_BATCH),
     "`clipnorm`": Setting(optimizer=sgd(clipnorm=0.05), **ONE_BATCH),
     "Accumulation": Setting(optimizer=sgd(gradient_accumulation_steps=2), compiled=GRAPH, epochs=1),
     "XLA": Setting(compiled={"jit_compile": True}, **ONE_BATCH),
@@ -242,10 +275,21 @@ def on_two_replicas() -> dict[str, tuple[list[str], list[float]]]:
     for name, setting in ON_TWO.items():
         expected, of_fit = setting.record(), setting.record(strategy=strategy)
         own = [setting.record(SameStep, strategy=strategy), setting.record(train=train, strategy=strategy)]
-        cells = [cell(expected, of_fit), *(cell(of_fit, one) for one in own)]
+        least = 1e-3 if "float16" in setting.policy else 1e-5
+        cells = [f"`fit`: {cell(expected, of_fit, least)}", together(RIGHT, [cell(of_fit, one) for one in own])]
         rows[name] = cells, [off(of_fit, one) for one in own] + [off(expected, of_fit)]
-    halved = ON_TWO["float32, Adam, all that is possible"]
-    rows["halved"] = cell(halved.record(), replace(halved, compiled=EAGER).record(unscaled(), strategy=strategy)), []
+    odd = ON_TWO["A last batch of 7"]
+    halves = np.repeat(np.array([1, 7 / 8, 7 / 6], "float32"), [24, 4, 3])
+    (_, _, by_halves), (_, _, of_two) = replace(odd, weights=halves).record(), odd.record(strategy=strategy)
+    rows["odd"] = (bool(np.allclose(by_halves, of_two, rtol=1e-5)), [])
+    half = Setting(**ONE_BATCH)
+    rows["half"] = cell(half.record(), half.record(unscaled(), strategy=strategy)), []
+    with strategy.scope():
+        dropout = keras.layers.Dropout(0.5)
+    drawn = strategy.run(tf.function(lambda: dropout(tf.ones((1, 40)), training=True)))
+    first, second = (one.numpy().tolist() for one in strategy.experimental_local_results(drawn))
+    rows["masks"] = (first == second and 0.0 in first[0] and 2.0 in first[0]), []
+    gc.freeze()  # the iterators of a strategy take a second each to go
     return rows
 
 
@@ -272,18 +316,19 @@ def two(readers) -> Iterator[dict]:
 
 
 @pytest.mark.proves(
-    "A last batch of 7 | weights 5.1 % | = | =",
-    "A first batch of 7 | raises | raises | raises",
-    "`Dropout` | loss 13 %, weights 48 %, metrics 33 % | = | =",
-    "`BatchNormalization` | loss 2.5 %, weights 91 %, metrics 17 % | = | =",
-    "The same, and `add_loss` | loss 24 % | = | =",
-    "`clipnorm` | weights 65 % | = | =",
-    "work under a `MirroredStrategy` as well, if `make_model` makes the model in `strategy.scope()`. The first column "
-    "compares `fit` on two replicas with `fit` on one device. The other two compare with `fit` on the two replicas:",
+    "A last batch of 7 | `fit`: weights 5.1 % | `SameStep` and `train`: =",
+    "A first batch of 7 | `fit`: raises | `SameStep` and `train`: raises",
+    "`Dropout` | `fit`: loss 13 %, weights 48 %, metrics 33 % | `SameStep` and `train`: =",
+    "`BatchNormalization` | `fit`: loss 2.5 %, weights 91 %, metrics 17 % | `SameStep` and `train`: =",
+    "Synchronized, and `add_loss` | `fit`: loss 24 % | `SameStep` and `train`: =",
+    "`clipnorm` | `fit`: weights 65 % | `SameStep` and `train`: =",
+    "work under a `MirroredStrategy` as well, if `make_model` makes the model in `strategy.scope()`. It tells how far "
+    "`fit` on two replicas is from `fit` on one device, and how far the step and the loop are from `fit` on two "
+    "replicas:",
 )
 def test_the_table_of_two_replicas(two):
-    rows = table("On two replicas | ")
-    assert list(rows) == ["On two replicas", *ON_TWO]
+    rows = table("On replicas | ")
+    assert list(rows) == ["On replicas", *ON_TWO]
     for setting in ON_TWO:
         cells, shares = two[setting]
         says(rows, setting, cells)
@@ -295,12 +340,26 @@ def test_the_table_of_two_replicas(two):
     "multiplies by it. Without this, the reported loss is half."
 )
 def test_without_the_number_of_replicas_the_loss_is_half(two):
-    assert two["halved"][0] == "loss 50 %"
+    assert two["half"][0] == "loss 50 %"
 
 
-@pytest.mark.proves("The digits aren't those of one device: sums are taken in another order.")
+@pytest.mark.proves("A batch of 7 is split into 4 and 3, and each half counts the same.")
+def test_the_halves_of_an_odd_batch_count_the_same(two):
+    assert two["odd"][0]
+
+
+@pytest.mark.proves("Each replica normalizes and clips by its own half, and both draw the same dropout mask.")
+def test_two_replicas_draw_the_same_mask(two):
+    assert two["masks"][0]
+
+
+@pytest.mark.proves(
+    "The digits aren't those of one device: sums are taken in another order. Under `mixed_float16`, `=` is less than "
+    "0.1 % here."
+)
 def test_two_replicas_have_other_last_digits(two):
-    assert 0 < max(two[name][1][2] for name in ON_TWO if two[name][0][0] == "=") < 1e-5
+    assert 0 < two["Adam, and all that works"][1][2] < 1e-5
+    assert 1e-5 < two["`mixed_float16`, custom optimizer"][1][2] < 1e-3
 
 
 # --- the comparison -----------------------------------------------------------------------------------------------
@@ -367,9 +426,9 @@ def test_what_make_model_returns():
     "batch of 8 samples:",
 )
 def test_a_model_of_little_finds_little(seed):
-    assert table("Setting | ")["float32, SGD"] == ["="] * 4
+    assert table("Setting | ")["float32, SGD"] == [together(names, ["=", "="]) for names in (RIGHT, SEEN)]
     page = shown(MODULE, "program", seed=seed)
-    assert page.printed.endswith("weights: 0.0% off, equal: True\n")
+    assert page.printed.endswith("weights: 0.0% off, equal: True")
     assert [len(x) for x, _ in page["make_batches"]()] == [32, 32, 8]
 
 
@@ -405,7 +464,7 @@ def test_what_the_forms_do_instead():
     assert page.printed.count("accuracy: 0.0% off") == 3
 
 
-@pytest.mark.parametrize("gradient", [1e-3, 1e-8])
+@pytest.mark.parametrize("gradient", [1e-3, 1e-7])
 @pytest.mark.proves(
     "Under `mixed_float16` the step trains without `scale_loss`, and SGD hardly moves. The loop has an optimizer "
     "without a loss scale, and is equal until a gradient is so small that float16 makes it 0."
@@ -429,7 +488,7 @@ def test_a_loop_without_a_loss_scale(gradient):
     seen().namespace["make_optimizer"] = lambda: keras.optimizers.SGD(0.01)
     for way in (fit, seen().loop):
         found.append(record(small, batches, way, epochs=1)[2].item())
-    assert found[0] == pytest.approx(0.01 * gradient, rel=0.05 if gradient > 1e-4 else 1)
+    assert found[0] == pytest.approx(0.01 * gradient, rel=0.05 if gradient > 1e-4 else 0.6)
     assert found[1] == (pytest.approx(found[0], rel=1e-2) if gradient > 1e-4 else 0)
 
 
@@ -468,7 +527,7 @@ def test_class_weights_and_inputs_alone():
         assert off(of_fit, own) == 0
     assert off(of_fit, plain.record()) > 0.1
     model = plain.model()
-    with pytest.raises(TypeError):
+    with pytest.raises((TypeError, ValueError)):
         train(model, tf.data.Dataset.from_tensors(X), 1)
 
 
@@ -519,7 +578,8 @@ def test_what_the_optimizer_does_by_itself():
 
 
 @pytest.mark.proves(
-    "The loss of an epoch is a mean over samples, each with the weights of the model at its batch.",
+    "The loss of an epoch is a mean over samples, each with the weights of the model at its batch. A learning rate of "
+    "0 keeps the weights, and the numbers can be computed by hand:",
     "The loss with sample weights is divided by the number of samples, a metric in `weighted_metrics` by the sum of "
     "the weights. One in `metrics` ignores them.",
 )
@@ -596,12 +656,12 @@ def test_the_page_shows_both_orders():
     "the weights off, the loss equal | `finalize_variable_values`, or what happens after the last batch",
 )
 def test_what_differs_tells_the_reason():
-    rows = table("Setting | ")
-    for name in ("A smaller last batch", "`add_loss`"):
-        assert rows[name][3].startswith("loss") and "weights" not in rows[name][3]
-    assert rows["More metrics"][3] == "metrics missing"
-    assert "weights 100 %" in rows["`mixed_float16`"][2]
-    assert rows["`use_ema`"][3].startswith("weights")
+    seen_forms = {name: cells[1] for name, cells in table("Setting | ").items()}
+    assert re.fullmatch("`SeenStep` and `seen_train`: loss [0-9]+ %", seen_forms["A smaller last batch"])
+    assert re.fullmatch("`SeenStep`: =; `seen_train`: loss [0-9]+ %", seen_forms["`add_loss`"])
+    assert seen_forms["More metrics"].endswith("`seen_train`: metrics missing")
+    assert re.match("`SeenStep`: loss .* weights 100 %", seen_forms["`mixed_float16`"])
+    assert re.fullmatch("`SeenStep`: =; `seen_train`: weights [0-9]+ %", seen_forms["`use_ema`"])
 
 
 @pytest.mark.proves(
