@@ -43,6 +43,7 @@ def compare(expected, own):
 
 
 # --8<-- [start:same_step]
+@keras.saving.register_keras_serializable(package="guide")
 class SameStep(keras.Model):
     """A model with a step of its own, equal to that of ``fit``."""
 

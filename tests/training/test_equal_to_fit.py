@@ -19,14 +19,13 @@ from engine.site import sections
 from snippets.training import equal_to_fit
 from snippets.training.custom_optimizer import NormalizedMomentum
 from snippets.training.equal_to_fit import SameStep, compare, fit, record, train
-from tests import prose
+from tests import contract, prose
 from tests.shown import shown
 from tests.site import SITE
 
 MODULE = "snippets.training.equal_to_fit"
 PAGE = SITE.docs / "training/equal_to_fit.md"
 NOT_IN_CONTRACT = {
-    "SameStep": "is a functional model of Keras with another step, which is proved below",
     "SeenStep of seen_step_fails": "its training is wrong, and its outputs are right: the table says how",
 }
 
@@ -35,6 +34,23 @@ X = DATA.normal(size=(48, 4)).astype("float32")
 Y = (X[:, :1] > X[:, 1:2]).astype("float32")
 WEIGHTS = np.linspace(0, 2, 48, dtype="float32")
 OF_CLASSES = np.where(Y[:, 0] > 0, 3.0, 1.0).astype("float32")
+
+
+def four() -> SameStep:
+    inputs = keras.Input((4,))
+    return SameStep(inputs, keras.layers.Dense(1)(inputs))
+
+
+MODELS = {
+    "SameStep": contract.Model(
+        four, lambda: (X, Y), leave_out={"config_is_complete": "The config of a functional model is its graph."}
+    )
+}
+
+
+def test_the_step_passes_the_checkup():
+    contract.passes_the_checkup(MODELS["SameStep"])
+    contract.fit_lowers_the_loss(replace(MODELS["SameStep"], compile={"optimizer": "sgd", "loss": "mse"}))
 
 
 class AddsALoss(keras.layers.Layer):
