@@ -686,7 +686,8 @@ LACKS = [
     ("hyperparameter tuning", "hyperparameter tuning", "training/custom_optimizer.html"),
     ("keras tuner", "hyperparameter tuning", "training/custom_optimizer.html"),
     ("data augmentation", "data augmentation", "models/multiple_inputs_outputs.html#a-complete-program"),
-    ("run on tpu", "training on a TPU, a model in parts, and the memory of a GPU", "training/several_devices.html"),
+    ("run on tpu", "training on a TPU", "training/several_devices.html"),
+    ("GPU out of memory", "the memory of a GPU", "training/several_devices.html"),
     ("prune weights", "pruning", "models/custom_model.html#replace-a-layer"),
     ("quantization aware training", "quantization", "models/custom_model.html#replace-a-layer"),
     ("tflite conversion", "LiteRT (TFLite)", "models/custom_model.html#save-and-load-it"),
@@ -717,11 +718,7 @@ LACKS = [
     ("load PyTorch weights into Keras model", "weights from PyTorch", "models/custom_model.html#replace-a-layer"),
     ("tensorflow.keras could not be resolved", "installing TensorFlow and import errors", "releases.html"),
     ("reinforcement learning DQN replay buffer", "reinforcement learning", "training/training_loop.html"),
-    (
-        "run on TPU colab",
-        "training on a TPU, a model in parts, and the memory of a GPU",
-        "training/several_devices.html",
-    ),
+    ("run on TPU colab", "training on a TPU", "training/several_devices.html"),
     (
         "tensorboard profiler find slow op",
         "profiling and XLA",
