@@ -35,20 +35,26 @@ def make_model(*between, **options):
 
 # --8<-- [start:trail]
 class Trail(keras.callbacks.Callback):
-    """Notes where a training stands, before it and after each step."""
+    """Notes where a training stands: before it, after each step, at its end."""
 
     def on_train_begin(self, logs=None):
+        if not self.model.built:
+            raise ValueError("Build the model first: it has no weights yet.")
         self.found = {}
         self.step = 0
-        self.note_model()
+        self.note_model("step 0")
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
         for name, value in (logs or {}).items():
-            self.found[f"step {self.step}: {name}"] = f"{float(value):.9g}"
-        self.note_model()
+            number = str(ops.convert_to_numpy(value).tolist())
+            self.found[f"step {self.step}: {name}"] = number
+        self.note_model(f"step {self.step}")
 
-    def note_model(self):
+    def on_train_end(self, logs=None):
+        self.note_model("end")
+
+    def note_model(self, place):
         variables, optimizer = self.model.variables, self.model.optimizer
         states = [one for one in variables if "seed_generator" in one.path]
         parts = {
@@ -57,13 +63,13 @@ class Trail(keras.callbacks.Callback):
             "optimizer": optimizer.variables if optimizer else [],
         }
         for name, part in parts.items():
-            self.found[f"step {self.step}: {name}"] = fingerprint(part)
+            self.found[f"{place}: {name}"] = fingerprint(part)
 
 
 def first_difference(one, other):
-    """The first thing that isn't equal in two trails, or None."""
-    for name in {**one.found, **other.found}:
-        if one.found.get(name) != other.found.get(name):
+    """The first thing that isn't equal in two dictionaries, or None."""
+    for name in {**one, **other}:
+        if one.get(name) != other.get(name):
             return name
     return None
 
@@ -245,7 +251,7 @@ if __name__ == "__main__":
         model = make_model(lambda: keras.layers.Dropout(0.5, seed=dropout_seed))
         trail = Trail()
         model.fit(x, y, verbose=0, callbacks=[trail], **options)
-        return trail
+        return trail.found
 
     one = follow(1)
     print("again:", first_difference(one, follow(1)))

@@ -55,8 +55,7 @@ def program() -> Shown:
 
 @pytest.mark.proves(
     "`keras.utils.set_random_seed`, called before the first layer is made, makes two trainings equal bit for bit "
-    "on one "
-    "machine."
+    "on one machine, but for a few operations."
 )
 def test_the_program():
     assert program().printed.splitlines() == [
@@ -80,7 +79,8 @@ def test_another_model_repeats(seed):
 
 
 @pytest.mark.proves(
-    "`evaluate`, `predict` and `validation_data` draw nothing: with them or without, the weights are the same."
+    "`evaluate`, `predict` and `validation_data` draw nothing: with them or without, the weights are the same, "
+    "unless they read the `Dataset.shuffle` of `fit`."
 )
 def test_what_draws_nothing():
     def between(*calls, **options):
@@ -94,6 +94,18 @@ def test_what_draws_nothing():
 
     others = [lambda model: model.evaluate(X, Y, verbose=0), lambda model: model.predict(X, verbose=0)]
     assert between() == between(*others, validation_data=(X, Y))
+
+    def shuffled(*calls):
+        keras.utils.set_random_seed(1)
+        dataset = tf.data.Dataset.from_tensor_slices((X, Y)).shuffle(64, seed=1).batch(32)
+        model = make_model(run_eagerly=True)
+        model.fit(dataset, verbose=0, shuffle=False)
+        for call in calls:
+            call(model, dataset)
+        model.fit(dataset, verbose=0, shuffle=False)
+        return fingerprint(model.weights)
+
+    assert shuffled() != shuffled(lambda model, dataset: model.evaluate(dataset, verbose=0))
 
 
 def in_a_process(threads: int) -> tuple[dict, list, str]:
@@ -112,7 +124,6 @@ def in_a_process(threads: int) -> tuple[dict, list, str]:
 
 @pytest.mark.proves(
     "In a new process they are the same, too.",
-    "two processes on one machine | the same | the same",
     "one thread and two | the same | may differ",
     "oneDNN on and off | the same | may differ",
     "`TF_ENABLE_ONEDNN_OPTS=0` is read when TensorFlow is imported.",
@@ -198,7 +209,6 @@ DRAWS = {
 
 @pytest.mark.proves(
     "The initial weights and `Dropout` come from Python's `random`, not from TensorFlow's seed:",
-    "`np.random.seed(1)` and `tf.random.set_seed(1)` at the top | Weights and `Dropout` differ from run to run.",
     "`np.random.default_rng()` | the operating system | `default_rng(1)`; `set_random_seed` doesn't reach it",
 )
 @pytest.mark.parametrize(("draw", "by"), DRAWS.values(), ids=DRAWS)
@@ -216,8 +226,8 @@ def test_the_seed_of_tensorflow_as_the_page_shows_it():
 
 
 @pytest.mark.proves(
-    "initial weights, `Dropout`, `SeedGenerator()` | Python's `random`, when the layer is made; building it "
-    "draws nothing",
+    "initial weights, `Dropout`, `SeedGenerator()` | Python's `random`, when the layer is made. "
+    "`MultiHeadAttention`, and `add_weight` without an initializer or with its name, draw in `build`.",
     "`keras.random` without a seed | Python's `random`, at the first call | `set_random_seed`",
 )
 def test_seeds_are_drawn_when_the_layer_is_made():
@@ -241,6 +251,60 @@ def test_seeds_are_drawn_when_the_layer_is_made():
         state = random.getstate()
         draw()
         assert random.getstate() == state
+
+
+class Own(keras.layers.Layer):
+    def __init__(self, initializer=None):
+        super().__init__()
+        self.initializer = initializer
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(shape=(4, 3), initializer=self.initializer)
+
+
+@pytest.mark.parametrize(
+    ("make", "in_build"),
+    [
+        (Own, True),
+        (lambda: Own("he_normal"), True),
+        (lambda: Own("zeros"), False),
+        (lambda: Own(keras.initializers.HeNormal()), False),
+        (lambda: keras.layers.MultiHeadAttention(2, 3), True),
+        (lambda: keras.layers.LSTM(3), False),
+        (lambda: keras.layers.Conv1D(3, 2), False),
+        (lambda: keras.layers.Embedding(3, 2), False),
+    ],
+)
+def test_which_layers_draw_in_build(make, in_build):
+    layer = make()
+    state = random.getstate()
+    several = isinstance(layer, keras.layers.MultiHeadAttention)
+    layer.build(*[(None, 4, 4)] * (2 if several else 1))
+    assert (random.getstate() != state) == in_build
+
+
+class Numbered(keras.utils.PyDataset):
+    def __len__(self):
+        return 12
+
+    def __getitem__(self, index):
+        return np.full((1, 1), index, "float32"), np.zeros((1, 1), "float32")
+
+
+@pytest.mark.proves("order of a `PyDataset` | Python's `random`, anew each epoch | `set_random_seed`")
+def test_the_order_of_a_pydataset():
+    def rows(set_seed, workers=1):
+        set_seed()
+        model = keras.Sequential([Seen()])
+        model.compile("sgd", "mse", run_eagerly=True)
+        model.fit(Numbered(workers=workers), epochs=2, verbose=0)
+        return tuple(np.concatenate(model.layers[0].batches)[-24:])
+
+    found = rows(SEEDS["Keras"])
+    assert sorted(found[:12]) == sorted(found[12:]) == list(range(12))
+    assert found[:12] != found[12:]
+    assert rows(SEEDS["Python"]) == found == rows(SEEDS["Keras"], workers=4)
+    assert rows(SEEDS["TensorFlow"]) != found
 
 
 class Seen(keras.layers.Layer):
@@ -267,9 +331,8 @@ def orders(epochs: int = 2, batch_size: int = 16, **options) -> list[tuple]:
     model.compile("sgd", "mse", run_eagerly=True)
     model.fit(rows, rows, epochs=epochs, batch_size=batch_size, verbose=0, **options)
     rows = np.concatenate(model.layers[0].batches)
-    each = 64 - int(64 * options.get("validation_split", 0))
-    rows = rows[len(rows) % 64 :] if "validation_split" not in options else rows
-    return [tuple(rows[start : start + each]) for start in range(0, len(rows), each)]
+    rows = rows[len(rows) % 64 :]
+    return [tuple(rows[start : start + 64]) for start in range(0, len(rows), 64)]
 
 
 @pytest.mark.proves("order of `fit(x, y)` | TensorFlow's seed alone, so each epoch repeats it | `set_random_seed`")
@@ -285,13 +348,6 @@ def test_the_order_of_fit(seed):
     assert orders() == first
     tf.random.set_seed(seed + 100)
     assert orders()[0] != first[0]
-
-
-@pytest.mark.proves("`validation_split` | nothing: it takes the last rows")
-def test_validation_split():
-    seen = orders(epochs=1, validation_split=0.25, shuffle=False)
-    flat = [row for part in seen for row in part]
-    assert flat[-16:] == list(range(48, 64))
 
 
 def order(dataset: tf.data.Dataset) -> str:
@@ -356,9 +412,9 @@ def test_the_seed_is_an_int():
 
 
 @pytest.mark.proves(
-    "Each layer that draws a seed moves all that are made after it. A model with `Dropout` and one without start "
-    "with other "
-    "weights from one seed. A layer that has a seed of its own draws none:"
+    "Each layer that draws a seed moves all that are made after it. A layer with a seed for all that it draws moves "
+    "none:",
+    "The `seed=` of `LSTM` and `MultiHeadAttention` is of their masks alone: their weights still draw.",
 )
 def test_one_more_layer(seed):
     page = shown(MODULE, "one_more", seed=seed, dropout=dropout)
@@ -378,6 +434,10 @@ def test_one_more_layer(seed):
     }
     for make, moves in draws.items():
         assert np.array_equal(page["last_kernel"](make), without) != moves
+    for make in (lambda: keras.layers.LSTM(8, seed=3), lambda: keras.layers.MultiHeadAttention(2, 3, seed=3)):
+        state = random.getstate()
+        make()
+        assert random.getstate() != state
 
 
 @pytest.mark.proves(
@@ -433,10 +493,19 @@ def test_no_seed_repeats_it_under_xla():
 
 
 @pytest.mark.proves(
-    "XLA turns the same seed into other numbers, in `Dropout` as well. Initial weights don't change with "
-    "`jit_compile=True`."
+    "XLA turns the same seed into other `normal` and `uniform` numbers, in `Dropout` as well.",
+    "`jit_compile=True` and without | others, but the same initial weights | may differ",
 )
 def test_dropout_under_xla(seed):
+    def uniform(draw=keras.random.uniform):
+        return draw((20,), seed=seed)
+
+    def integers():
+        return keras.random.randint((20,), 0, 1000, seed=seed)
+
+    for draw, equal in ((uniform, False), (integers, True)):  # integers stay
+        by_xla = tf.function(draw, jit_compile=True)()
+        assert np.array_equal(by_xla, draw()) == equal
     masks = [
         fingerprint(
             tf.function(lambda x, layer: layer(x, training=True), jit_compile=xla)(ops.ones((99,)), dropout(seed=seed))
@@ -502,9 +571,8 @@ def test_parallel_seeds(seed):
 
 
 @pytest.mark.proves(
-    "Sums in another order round differently, in the last digit:",
+    "Sums in another order round differently:",
     "Compare such runs with a tolerance, and not by a fingerprint.",
-    "`jit_compile=True` and without | others, but the same initial weights | differs",
 )
 def test_rounding(seed):
     assert float(tf.reduce_sum([1e8, 1.0, -1e8])) != float(tf.reduce_sum([1e8, -1e8, 1.0]))
@@ -519,7 +587,7 @@ def test_rounding(seed):
 @pytest.mark.proves(
     "Rounding can become large where an optimizer divides by it. A bias before `BatchNormalization` has a "
     "gradient of 0, up "
-    "to rounding, and Adam makes full steps of it:"
+    "to rounding, and Adam still makes steps of it:"
 )
 def test_the_bias_before_batch_normalization(seed):
     keras.utils.set_random_seed(seed)
@@ -543,6 +611,28 @@ def count_bincounts() -> int:
     weights = tf.constant(drawn.normal(size=1_000_000), tf.float32)
     numbers = tf.constant(drawn.integers(0, 5, size=1_000_000), tf.int32)
     return len({fingerprint(tf.math.bincount(numbers, weights=weights)) for _ in range(60)})
+
+
+def count_embeddings(optimizer: str, runs: int) -> int:
+    """How many results some steps on an `Embedding` have; stops at two."""
+    drawn = np.random.default_rng(0)
+    layer = keras.layers.Embedding(50, 64)
+    rows = tf.constant(drawn.integers(0, 50, size=(64, 200)))
+    truth = tf.constant(drawn.normal(size=(64, 200, 64)), tf.float32)
+    layer.build()
+    start, found = layer.get_weights(), set()
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean((layer(rows) - truth) ** 2)
+    gradient = tape.gradient(loss, layer.trainable_weights[0].value)
+    assert isinstance(gradient, tf.IndexedSlices)
+    while runs and len(found) < 2:
+        layer.set_weights(start)
+        update = keras.optimizers.get({"class_name": optimizer, "config": {"learning_rate": 0.1}})
+        for _ in range(4):
+            update.apply([gradient], layer.trainable_weights)
+        found.add(fingerprint(layer.weights))
+        runs -= 1
+    return len(found)
 
 
 def under_determinism(draws: int = 300) -> dict:
@@ -572,18 +662,20 @@ def under_determinism(draws: int = 300) -> dict:
         "said": [str(one.message) for one in said],
         "raised": raised,
         "sums": count_bincounts(),
+        "embeddings": [count_embeddings(name, 8) for name in ("sgd", "rmsprop")],
     }
 
 
 @pytest.mark.proves(
     "On the CPU, `tf.config.experimental.enable_op_determinism()` changes no bit of the program above, which repeats "
-    "without it. It does three things:",
+    "without it. What it does change:",
+    "An `Embedding` trained with `SGD` or `RMSprop` repeats. Without it, several threads add up the gradients of a row "
+    "as they come: in batches of 64 x 200 integers, runs with one seed differed.",
     "A parallel `map` with random numbers gives what `map` gives one after the other.",
     "`jit_compile=True` only warns, and the model trains without XLA.",
     "Without a global seed, `fit(x, y)`, `Dataset.shuffle` and `tf.random` raise `Random ops require a seed to "
     "be set when determinism is enabled`.",
-    "With it or without, on several cores, `tf.math.bincount` with many `weights` rounds differently from "
-    "call to call.",
+    "With it too, on several cores, `tf.math.bincount` with many `weights` differs from call to call.",
 )
 def test_determinism(process):
     found = process.call(under_determinism)
@@ -593,27 +685,30 @@ def test_determinism(process):
     assert len(found["raised"]) == 3
     several = len(os.sched_getaffinity(0)) > 1
     assert (count_bincounts() > 1, found["sums"] > 1) == (several, several)
+    assert found["embeddings"] == [1, 1]
+    if several:
+        assert [count_embeddings(name, 60) for name in ("sgd", "rmsprop")] == [2, 2]
     assert all("Random ops require a seed to be set when determinism is enabled" in one for one in found["raised"])
 
 
 # --- the trail ----------------------------------------------------------------------------------------------------
 
 
-def follow(seed: int = 1, model=None, callbacks=(), between=(dropout,), data=(X, Y), fit=None, **options) -> Trail:
+def follow(seed: int = 1, model=None, callbacks=(), between=(dropout,), data=(X, Y), fit=None, **options) -> dict:
     keras.utils.set_random_seed(seed)
     model = model or make_model(*between, **{"run_eagerly": True, **options})
     trail = Trail()
     model.fit(*data, verbose=0, callbacks=[*callbacks, trail], **fit or {})
-    return trail
+    return trail.found
 
 
 @pytest.mark.proves(
-    "This callback notes a fingerprint of weights, random states and optimizer before the first step, and after "
-    "each, with "
-    "the loss. It draws nothing, and changes nothing:",
+    "This callback notes a fingerprint of weights, random states and optimizer before the first step, after each "
+    "with the loss and the metrics, and at the end. It draws nothing, and changes nothing:",
     "In a test, write `assert first_difference(follow(1), follow(1)) is None`. To compare two machines, write "
     "`trail.found` "
-    "with `json.dump`.",
+    "with `json.dump`, and give `first_difference` what `json.load` reads.",
+    "With `steps_per_execution=8`, a step here is eight.",
 )
 def test_the_trail(seed):
     page = shown(MODULE, "trails", seed=seed, x=X, y=Y)
@@ -623,16 +718,36 @@ def test_the_trail(seed):
         "other dropout: step 0: random states",
         "not shuffled: step 1: loss",
     ]
-    found = page["one"].found
+    found = page["one"]
     assert list(found)[:5] == [
         *(f"step 0: {name}" for name in ("weights", "random states", "optimizer")),
         "step 1: loss",
         "step 1: weights",
     ]
-    assert len(found) == 3 + 2 * 4
-    assert json.loads(json.dumps(found)) == found
+    assert len(found) == 3 + 2 * 4 + 3
+    assert first_difference(json.loads(json.dumps(found)), found) is None
+    eight = follow(fit={"batch_size": 4}, run_eagerly=False, steps_per_execution=8)
+    assert len(eight) == 3 + 2 * 4 + 3
     followed = trained(seed, dropout, fit={"callbacks": [Trail()]})
     assert same(trained(seed, dropout), followed)
+
+
+def test_the_trail_of_other_models():
+    subclassed = keras.Sequential([keras.layers.Dense(3, activation="softmax")])
+    subclassed.compile("sgd", "categorical_crossentropy", metrics=[keras.metrics.F1Score()], run_eagerly=True)
+    data = X, np.eye(3, dtype="float32")[np.arange(64) % 3]
+    with pytest.raises(ValueError, match="Build the model first"):  # it would have no weights at step 0
+        follow(model=subclassed, data=data)
+    subclassed.build((None, 4))
+    found = follow(model=subclassed, data=data)
+    assert len(json.loads(found["step 1: f1_score"])) == 3  # a metric with several numbers
+
+    def stopped(truth):
+        best = keras.callbacks.EarlyStopping(restore_best_weights=True, patience=9)
+        fit = {"epochs": 3, "validation_data": (X, truth)}
+        return follow(callbacks=[best], fit=fit)
+
+    assert first_difference(stopped(Y), stopped(-5 * Y)) == "end: weights"
 
 
 class Nudge(keras.callbacks.Callback):
@@ -648,11 +763,13 @@ class Nudge(keras.callbacks.Callback):
     "tells of the "
     "rows.",
     "`step 1: optimizer` or `step 1: weights` | the gradient: rounding, or another loss; the options of the optimizer",
-    "a later step | data drawn in parallel; a callback; rounding",
+    "a later step, or `end` | data drawn in parallel; a callback, as `EarlyStopping`; more steps; rounding",
+    "Put `Trail` last in `callbacks`.",
 )
 def test_what_differs_first(tmp_path):
     one = follow()
     assert first_difference(one, follow()) is None
+    assert first_difference(follow(fit={"epochs": 2}), one) == "step 3: loss"
 
     def make():
         return make_model(dropout, run_eagerly=True)
