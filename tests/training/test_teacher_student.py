@@ -142,6 +142,20 @@ def test_the_loss_under_mixed_precision_and_with_weights():
     assert student.optimizer.name == "loss_scale_optimizer"
 
 
+@pytest.mark.proves(
+    "A dataset that shuffles has another order in `fit` than in `teacher.predict`, silently. Map its batches instead: "
+    "`dataset.map(lambda x, y: (x, teacher(x)))`."
+)
+def test_a_dataset_that_shuffles():
+    teacher = dense(keras.layers.BatchNormalization(), keras.layers.Dropout(0.5))
+    dataset = tf.data.Dataset.from_tensor_slices((X, Y)).shuffle(64).batch(16)
+    predicted = teacher.predict(dataset, verbose=0)
+    mapped = list(dataset.map(lambda x, y: (x, teacher(x))))
+    x, logits = (np.concatenate(parts) for parts in zip(*mapped, strict=True))
+    np.testing.assert_allclose(logits, teacher(x), atol=1e-5)
+    assert not np.allclose(predicted, logits, atol=0.01)
+
+
 # --- the temperature ----------------------------------------------------------------------------------------------
 
 
@@ -168,9 +182,8 @@ def test_the_gradient_at_a_high_temperature(classes):
     "A high temperature shows how the teacher ranks the wrong classes.",
     "The loss doesn't reach 0. Its smallest value is the entropy of the softened teacher times T², where student and "
     "teacher agree.",
-    "`keras.losses.KLDivergence` takes the teacher first. Times T², it has the gradient of this loss, if it gets the "
-    "softened probabilities and none is below `1e-7`.",
-    "`KLDivergence()(student, teacher)` | It raises nothing, and has another gradient: the teacher comes first.",
+    "`keras.losses.KLDivergence` takes the teacher first, and raises nothing if it comes second. Times T², it has the "
+    "gradient of this loss, if it gets the softened probabilities and none is below `1e-7`.",
 )
 def test_the_divergence():
     v, z = 2 * DATA.normal(size=(2, 6, 4)).astype("float32")
@@ -500,9 +513,8 @@ def test_when_the_weights_are_averages(tmp_path):
 
 
 @pytest.mark.proves(
-    "Two combinations silently undo it. `restore_best_weights` restores the weights of a step, and a training "
-    "that stops "
-    "early ends between two swaps:",
+    "Two combinations silently undo it. `restore_best_weights` restores the weights of a step. With "
+    "`SwapEMAWeights(swap_on_epoch=True)`, a training that stops early ends with those of the last step:",
     "Together they are right, the swap first. Then the best weights are averages, stopped or not:",
 )
 @pytest.mark.parametrize("stopped", [False, True])
@@ -513,18 +525,19 @@ def test_what_undoes_it(stopped):
     def swap():
         return keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
 
-    for callbacks, averages in (
-        ([stop(restore_best_weights=True)], False),
-        ([swap(), stop()], not stopped),
-        ([swap(), stop(restore_best_weights=True)], True),
-        ([stop(restore_best_weights=True), swap()], False),
+    best = 0 if stopped else 1
+    for callbacks, kind, epoch in (
+        ([stop(restore_best_weights=True)], "step", best),
+        ([swap(), stop()], "step" if stopped else "average", 1),
+        ([swap(), stop(restore_best_weights=True)], "average", best),
+        ([stop(restore_best_weights=True), swap()], "step", best),
+        ([stop()], "average", 1),
     ):
         model, looks = averaging(*callbacks, epochs=4 if stopped else 2, validation_data=None)
         assert len(looks.epochs) == 2
-        ends = (
-            looks.averages[:1] if stopped and callbacks[-1].__dict__.get("restore_best_weights") else looks.averages[1:]
-        )
-        assert np.allclose(model.layers[0].kernel, ends[0], atol=1e-6) is averages, callbacks
+        ends = {"step": looks.steps[1::2], "average": looks.averages}[kind][epoch]
+        np.testing.assert_allclose(model.layers[0].kernel, ends, atol=1e-6, err_msg=str(callbacks))
+        assert not np.allclose(looks.averages[epoch], looks.steps[1::2][epoch], atol=1e-4)
 
 
 @pytest.mark.proves(
@@ -644,7 +657,7 @@ def test_points_without_a_label(layer, differs):
 
 
 @pytest.mark.proves(
-    "`consistency=0` trains the student alone.",
+    "`consistency=0` trains the student alone: compare with it.",
     "In a callback, the average is updated once per call of `on_train_batch_end`: with `steps_per_execution=5`, "
     "once in "
     "five steps, silently.",
