@@ -608,6 +608,18 @@ def test_the_teacher_is_the_average(options):
     assert 0 < gap < 0.9**5 * np.abs(first - of_optimizer).max() * 2
 
 
+def test_the_mean_teacher_compares_in_float32():
+    keras.config.set_dtype_policy("mixed_float16")
+    model = MeanTeacher(dense(), consistency=1000.0)
+    model.teacher.set_weights(
+        [weight + 0.003 * (1 + np.arange(weight.shape[-1])) for weight in model.get_weights()[:4]]
+    )
+    model.compile("sgd", lambda y, y_pred: 0 * ops.sum(y_pred, axis=-1), run_eagerly=True)
+    z, v = (softmax(np.array(one(X), "float32")) for one in (model.student, model.teacher))
+    loss = model.compute_loss(X, Y, model.student(X))
+    np.testing.assert_allclose(loss, 1000 * np.mean((z - v) ** 2), rtol=1e-3)
+
+
 def test_the_average_equals_that_of_the_optimizer():
     """From the same start: the teacher gets the weights after the first step."""
     model = MeanTeacher(dense(), momentum=0.9, consistency=0.0)
