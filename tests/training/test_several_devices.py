@@ -189,9 +189,8 @@ def single(strategy, *, x=4, y=1.0, between=(), loss="mse", **options) -> list[t
         with scope:
             start = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")
             line = keras.Sequential([keras.Input((1,)), start, *(layer() for layer in between)])
-            line.compile(
-                keras.optimizers.SGD(0.1, **options), loss, run_eagerly=len(x) == 4
-            )  # its loss of no sample is NaN
+            eager = len(x) == 4  # where the loss of no sample is NaN
+            line.compile(keras.optimizers.SGD(0.1, **options), loss, run_eagerly=eager)
         history = line.fit(x, y, batch_size=4, shuffle=False, verbose=0).history
         found.append((history["loss"][0], [weight.numpy().sum() for weight in line.weights]))
     return found
