@@ -103,19 +103,21 @@ if __name__ == "__main__":
 
     # --8<-- [start:loop]
     def make_train_step(model):
-        """Return a step, to call with a batch of a distributed dataset."""
+        """Return a step of a built model, for batches that are distributed."""
         optimizer, weights = model.optimizer, model.trainable_variables
         with strategy.scope():
             optimizer.build(weights)
 
         def replica_step(x, y):  # with one replica's part of the batch
             replica = tf.distribute.get_replica_context()
-            samples = replica.all_reduce("SUM", tf.shape(x)[0])
             with tf.GradientTape() as tape:
                 y_pred = model(x, training=True)
+                # Read before `all_reduce`, where the next replica runs.
+                penalty = sum(model.losses) / strategy.num_replicas_in_sync
                 losses = keras.losses.binary_crossentropy(y, y_pred)
-                loss = ops.sum(losses) / ops.cast(samples, losses.dtype)
-                loss += sum(model.losses) / strategy.num_replicas_in_sync
+                count = replica.all_reduce("SUM", tf.size(losses))
+                loss = ops.sum(losses) / ops.cast(count, losses.dtype)
+                loss += penalty
                 scaled = optimizer.scale_loss(loss)
             gradients = tape.gradient(scaled, weights)
             optimizer.apply(gradients, weights)

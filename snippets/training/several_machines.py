@@ -26,10 +26,10 @@ if __name__ == "__main__":
 
     def replica_step(x, y):  # with one worker's part of the batch
         replica = tf.distribute.get_replica_context()
-        samples = replica.all_reduce("SUM", tf.shape(x)[0])
         with tf.GradientTape() as tape:
             losses = keras.losses.mean_squared_error(y, model(x))  # (batch,)
-            loss = ops.sum(losses) / ops.cast(samples, losses.dtype)
+            count = replica.all_reduce("SUM", tf.size(losses))
+            loss = ops.sum(losses) / ops.cast(count, losses.dtype)
         optimizer.apply(tape.gradient(loss, weights), weights)
         mean_loss.update_state(losses)
 

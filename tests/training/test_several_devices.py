@@ -55,10 +55,17 @@ class AddsALoss(keras.layers.Layer):
         return inputs
 
 
-def built(*, between: tuple[Callable[[], keras.layers.Layer], ...] = (), cls=keras.Model, regularizer=None, **options):
+def built(
+    *,
+    shape=(4,),
+    between: tuple[Callable[[], keras.layers.Layer], ...] = (),
+    cls=keras.Model,
+    regularizer=None,
+    **options,
+):
     """A model of four numbers to one, with other layers in between."""
     keras.utils.set_random_seed(3)
-    outputs = inputs = keras.Input((4,))
+    outputs = inputs = keras.Input(shape)
     for layer in (lambda: keras.layers.Dense(5, "relu", kernel_regularizer=regularizer), *between):
         outputs = layer()(outputs)
     model = cls(inputs, keras.layers.Dense(1, "sigmoid", dtype="float32")(outputs))
@@ -98,6 +105,10 @@ def decaying(_rate: float) -> keras.optimizers.Optimizer:
     return keras.optimizers.Adam(schedule, use_ema=True, ema_momentum=0.5)
 
 
+def synchronized() -> keras.layers.Layer:
+    return keras.layers.BatchNormalization(momentum=0.5, synchronized=True)
+
+
 def callbacks() -> dict[str, Any]:
     kinds = keras.callbacks
     made = [
@@ -106,38 +117,47 @@ def callbacks() -> dict[str, Any]:
         kinds.ModelCheckpoint("best.keras", save_best_only=True),
         kinds.LearningRateScheduler(lambda epoch, rate: rate / 2),
     ]
-    return {"validation_data": (X[:40], Y[:40]), "epochs": 3, "callbacks": made}
+    return {"validation_data": (X[:48], Y[:48]), "epochs": 3, "callbacks": made}
 
 
 SAME = {
     "sample_weight, penalties, callbacks, metrics": {
-        "rows": 60,  # and a smaller last batch
         "regularizer": "l2",
         "between": (AddsALoss,),
-        "fit": lambda: {**callbacks(), "sample_weight": np.linspace(0, 2, 60)},
+        "fit": lambda: {**callbacks(), "sample_weight": np.linspace(0, 2, 72)},
         "metrics": ["auc", "precision", "mse"],
         "weighted_metrics": ["recall"],
     },
     "class_weight, schedule, use_ema, synchronized": {
-        "between": (lambda: keras.layers.BatchNormalization(momentum=0.5, synchronized=True),),
+        "between": (synchronized,),
         "optimizer": decaying,
         "fit": lambda: {"class_weight": {0: 1.0, 1: 5.0}},
     },
-    "eager, in order": {"run_eagerly": True, "fit": lambda: {"epochs": 1, "shuffle": False}},
+    "eager, in order, with a smaller last batch, accumulated": {
+        "rows": 60,
+        "run_eagerly": True,
+        "steps_per_execution": 2,
+        "optimizer": optimizer(keras.optimizers.SGD, gradient_accumulation_steps=2),
+        "fit": lambda: {"validation_data": (X[:40], Y[:40]), "shuffle": False},
+    },
 }
 OTHER = {
-    "odd": {"rows": 71},
+    "odd": {"rows": 47},
     "normalized": {"between": (lambda: keras.layers.BatchNormalization(momentum=0.5),)},
     "dropout": {"between": (lambda: keras.layers.Dropout(0.5),)},
-    "one number": {"loss": lambda y_true, y_pred: ops.mean(ops.square(y_true - y_pred))},
+    "added, synchronized": {"between": (AddsALoss, synchronized)},
+    "synchronized, added": {"between": (synchronized, AddsALoss)},
 }
 
 
 def ways_of_fit() -> dict[str, Any]:
     strategy = two_devices()
-    found = {name: compared(strategy, **options) for name, options in {**SAME, **OTHER}.items()}
+    found = {name: compared(strategy, **options) for name, options in SAME.items()}
+    found |= {
+        name: compared(strategy, **{"rows": 48, "run_eagerly": True, **options}) for name, options in OTHER.items()
+    }
     keras.config.set_dtype_policy("mixed_float16")
-    found["mixed_float16"] = compared(strategy, optimizer=optimizer(keras.optimizers.SGD))
+    found["mixed_float16"] = compared(strategy, rows=48, run_eagerly=True)
     return found
 
 
@@ -147,8 +167,9 @@ def ways_of_fit() -> dict[str, Any]:
     "schedules and `use_ema=True`.",
     "`fit`, `evaluate`, `predict`, `save` and the callbacks need no scope.",
     "`BatchNormalization` | Each replica takes the mean and variance of its part. With `synchronized=True`, they are "
-    "those of the whole batch.",
-    "A batch that can't be divided evenly | Each replica's mean counts as much as another's.",
+    "those of the whole batch, but losses of `add_loss` are wrong, silently.",
+    "A last batch that can't be divided evenly | Each replica's mean counts as much as another's.",
+    "They raise, unless `run_eagerly=True`.",
 )
 def test_what_is_equal_to_one_device_and_what_is_not(process):
     found = process.call(ways_of_fit)
@@ -157,57 +178,65 @@ def test_what_is_equal_to_one_device_and_what_is_not(process):
     assert {name: found[name] for name in OTHER if not found[name] > 1e-4} == {}
 
 
-def steps_of(strategy, rows: int, **options) -> list[float]:
-    """How far one step on targets of 100 moves a weight that starts at 0, on one device and on two."""
-    moved = []
-    for scope in (contextlib.nullcontext(), strategy.scope()):
-        with scope:
-            line = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
-            line.compile(keras.optimizers.SGD(0.1, **options), "mse")
-        line.train_on_batch(np.ones((4, 1)), np.ones((4, 1)))  # builds it on a batch that can be divided
-        line.set_weights([np.zeros((1, 1))])
-        line.fit(np.ones((rows, 1)), np.full((rows, 1), 100.0), batch_size=4, verbose=0)
-        moved.append(float(line.get_weights()[0].item()))
-    return moved
+def single(strategy, *, x=4, y=1.0, between=(), loss="mse", **options) -> list[tuple[float, list]]:
+    """The loss of `fit` with batches of four, and how far it moves a weight that starts at 0, on one device and on two.
 
-
-def lengths_of_steps() -> dict[str, list[float]]:
-    strategy = two_devices()
-    clipped = ("clipnorm", "clipvalue", "global_clipnorm")
-    found = {name: steps_of(strategy, 4, **{name: 0.5}) for name in clipped}
-    return found | {"": steps_of(strategy, 4)}
-
-
-def last_of_one() -> list[float]:
-    """The step of a last batch with one sample, whose target is another."""
-    strategy, moved = two_devices(), []
-    x, y = np.ones((5, 1)), np.float32([0, 0, 0, 0, 1])[:, None]
+    `x` and `y` are what the samples hold, or how many ones there are.
+    """
+    x = np.ones((x, 1)) if isinstance(x, int) else x
+    y, found = np.broadcast_to(np.float32(y), x.shape), []
     for scope in (contextlib.nullcontext(), strategy.scope()):
         with scope:
             start = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")
-            line = keras.Sequential([keras.Input((1,)), start])
-            line.compile(keras.optimizers.SGD(0.1), "mse")
-        line.fit(x, y, batch_size=4, shuffle=False, verbose=0)
-        moved.append(line.get_weights()[0].item())
-    return moved
+            line = keras.Sequential([keras.Input((1,)), start, *(layer() for layer in between)])
+            eager = len(x) == 4  # where the loss of no sample is NaN
+            line.compile(keras.optimizers.SGD(0.1, **options), loss, run_eagerly=eager)
+        history = line.fit(x, y, batch_size=4, shuffle=False, verbose=0).history
+        found.append((history["loss"][0], [weight.numpy().sum() for weight in line.weights]))
+    return found
 
 
-@pytest.mark.proves("Of a last batch with one sample, the step is half as long on two replicas.")
-def test_a_last_batch_of_one_sample(process):
-    one, two = process.call(last_of_one)
-    assert one == pytest.approx(0.2)
-    assert two == pytest.approx(0.1)
+def single_steps() -> dict[str, Any]:
+    strategy = two_devices()
+    clipped = ("clipnorm", "clipvalue", "global_clipnorm")
+    found = {name: single(strategy, y=100.0, **{name: 0.5}) for name in clipped}
+    found["whole"] = single(strategy, y=100.0)
+    found["of one"] = single(strategy, x=5, y=[[0], [0], [0], [0], [1]])
+    for name, axis in (("of rows", -1), ("one number", None)):
+        found[name] = single(strategy, loss=lambda y, p, axis=axis: ops.mean(ops.square(y - p), axis=axis))
+
+    found["normalized"] = single(strategy, x=5, between=[keras.layers.BatchNormalization])
+    found["added"] = single(strategy, x=5, between=[AddsALoss])
+    return found
 
 
 @pytest.mark.proves(
+    "A replica without a sample shortens the step, to half on two, and makes moving statistics of "
+    "`BatchNormalization` and a mean in `add_loss` NaN, silently: use `batch(64, drop_remainder=True)`.",
     "`clipnorm`, `clipvalue`, `global_clipnorm` | Each replica clips its own gradient, before they are added up: on "
-    "two, a clipped step is up to twice as long."
+    "two, a clipped step is up to twice as long.",
+    "A loss that is given to `compile` and returns one number for the batch | It isn't divided: on two replicas the "
+    "loss and the gradient are twice as large. Return one value for each sample.",
 )
-def test_each_replica_clips_its_own_gradient(process):
-    found = process.call(lengths_of_steps)
-    assert found.pop("") == pytest.approx([20.0, 20.0])
-    for name, steps in found.items():
-        assert steps == pytest.approx([0.05, 0.1]), name
+def test_single_steps(process):
+    found = process.call(single_steps)
+    losses = {name: [loss for loss, _ in both] for name, both in found.items()}
+    steps = {name: [weights[0] for _, weights in both] for name, both in found.items()}
+    assert steps["whole"] == pytest.approx([20.0, 20.0])
+    for name in ("clipnorm", "clipvalue", "global_clipnorm"):
+        assert steps[name] == pytest.approx([0.05, 0.1]), name
+    assert steps["of one"] == pytest.approx([0.2, 0.1])
+
+    assert losses["of rows"] == pytest.approx([1.0, 1.0])
+    assert steps["of rows"] == pytest.approx([0.2, 0.2])
+    assert losses["one number"] == pytest.approx([1.0, 2.0])
+    assert steps["one number"] == pytest.approx([0.2, 0.4])
+
+    finite = {name: [bool(np.isfinite(weights).all()) for _, weights in both] for name, both in found.items()}
+    assert finite.pop("normalized") == [True, False]
+    assert all(all(both) for both in finite.values()), finite
+    assert np.isfinite(losses.pop("added")).tolist() == [True, False]
+    assert np.isfinite([*losses.values()]).all()
 
 
 # --- the program ----------------------------------------------------------------------------------------------------
@@ -224,7 +253,7 @@ def as_on_one(seed: int) -> tuple[dict, dict, list, list]:
     "A model whose step does what that of `fit` does, on any replicas.",
     "`compute_loss` has divided by the number of replicas, for that sum.",
     "Adds up the gradients of all replicas.",
-    "This page was run on two logical CPUs, which any machine has.",
+    "This page was run on two logical CPUs.",
     "`batch_size` counts the samples of all replicas together: with 64, each of two gets 32.",
 )
 def test_the_program_reports_what_one_device_does(process, seed):
@@ -248,11 +277,10 @@ def shared_step() -> dict[str, Any]:
             "weighted_metrics": ["mse"],
             "optimizer": keras.optimizers.Adam,
         },
-        "eager": {"run_eagerly": True, "fit": lambda: {"epochs": 1, "validation_data": (X[:40], Y[:40])}},
     }
     found = {name: compared(strategy, of_two={"cls": SharedStep}, **options) for name, options in ways.items()}
     keras.config.set_dtype_policy("mixed_float16")
-    found["mixed_float16"] = compared(strategy, of_two={"cls": SharedStep})
+    found["mixed_float16"] = compared(strategy, rows=48, run_eagerly=True, of_two={"cls": SharedStep})
 
     sizes = []
 
@@ -288,7 +316,7 @@ def saved_and_loaded() -> dict[str, Any]:
         shared = keras.saving.load_model("half.keras")
     kinds = [type(one.layers[1].kernel.value).__name__ for one in (alone, shared)]
     losses = [one.fit(**data).history["loss"] for one in (alone, shared)]
-    rows = [model.predict(X[:60], verbose=0), model(X[:60])]
+    rows = [model.predict(X[:60], batch_size=20, verbose=0), model(X[:60])]
     return {"kinds": kinds, "apart": apart(losses, [expected] * 2), "rows": apart(*([one] for one in rows))}
 
 
@@ -310,21 +338,31 @@ def test_a_saved_model_goes_on_on_one_device_and_on_two(process):
 def loops() -> dict[Any, float]:
     """How far the weights of the page's loop on two devices are from those of `fit` on one."""
     warnings.simplefilter("ignore")
-    page = shown(MODULE, "program", "loop")
-    strategy, make_train_step = page["strategy"], page["make_train_step"]
+    strategy, x = two_devices(), np.random.default_rng(7).normal(size=(321, 4)).astype("float32")
+    page = shown(MODULE, "loop", strategy=strategy, x=x, y=np.float32(x[:, :1] > x[:, 1:2]))
+    make_train_step = page["make_train_step"]
     found = {"printed": page.printed.splitlines()[-2:]}
-    for rows, kind in ((71, "SGD"), (73, "Adam"), (25, "mixed_float16")):
-        keras.config.set_dtype_policy(kind if "mixed" in kind else "float32")
-        options = {"regularizer": "l2", "optimizer": getattr(keras.optimizers, kind, keras.optimizers.SGD)}
-        batches = tf.data.Dataset.from_tensor_slices((X[:rows], Y[:rows])).batch(24)
-        on_one = built(**options)
-        on_one.fit(batches, shuffle=False, verbose=0)
+    for name, x, y, more in (
+        (
+            "Adam, rows of five",
+            np.repeat(X[:25, None], 5, axis=1),
+            np.repeat(Y[:25, None], 5, axis=1),
+            {"shape": (5, 4)},
+        ),
+        ("mixed_float16", X[:25], Y[:25], {}),
+        ("added", X[:25], Y[:25], {"between": (AddsALoss,)}),
+    ):
+        keras.config.set_dtype_policy(name if "mixed" in name else "float32")
+        options = {"regularizer": "l2", "optimizer": getattr(keras.optimizers, name[:4], keras.optimizers.SGD), **more}
+        batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(24)
+        on_one = built(run_eagerly=True, **options)
+        on_one.fit(batches.take(1 if name == "added" else 2), shuffle=False, verbose=0)
         with strategy.scope():
             model = built(**options)
         step = make_train_step(model)
-        for batch in strategy.experimental_distribute_dataset(batches):
-            step(*batch)
-        found[rows] = apart(model.get_weights(), on_one.get_weights())
+        trained = [(float(step(*b)), model.get_weights()) for b in strategy.experimental_distribute_dataset(batches)]
+        compared_at = 0 if name == "added" else 1
+        found[name] = apart(trained[compared_at][1], on_one.get_weights()), trained[1][0]
 
     sizes = strategy.run(lambda x: tf.shape(x)[0], args=(tf.ones((8, 1)),))
     found["whole"] = [int(size) for size in strategy.experimental_local_results(sizes)]
@@ -333,12 +371,14 @@ def loops() -> dict[Any, float]:
 
 
 @pytest.mark.proves(
-    "A loop can divide by the number of samples that all replicas have together, which `fit` doesn't. Here the last "
+    "A loop can divide by the number of losses that all replicas have together, which `fit` doesn't. Here the last "
     "batch of 321 samples has one:",
-    "The penalty of a regularizer is the same on each replica, so it is divided by their number. `strategy.run` calls "
+    "The penalty of a regularizer is the same on each replica, so it is divided by their number. That is exact for a "
+    "mean in `add_loss` only if the batch can be divided evenly.",
+    "`strategy.run` calls "
     'a function on each replica, and returns what each returned: `strategy.reduce("SUM", …)` adds it up. Without '
     "`experimental_distribute_dataset`, each replica gets the whole batch.",
-    "Return a step, to call with a batch of a distributed dataset.",
+    "Return a step of a built model, for batches that are distributed.",
 )
 def test_the_loop_is_equal_for_any_batch(process):
     found = process.call(loops)
@@ -346,14 +386,15 @@ def test_the_loop_is_equal_for_any_batch(process):
     assert of_fit > 0.005 > 1e-4 > of_loop
     assert found.pop("whole") == [8, 8]
     assert found.pop("parts") == 6
-    assert found.pop(25) < 1e-3  # mixed_float16
-    assert max(found.values()) < EQUAL, found
+    assert found.pop("mixed_float16")[0] < 1e-3
+    assert np.isnan(found["added"][1])
+    assert max(apart for apart, _ in found.values()) < EQUAL, found
 
 
 def divided() -> dict[str, Any]:
     warnings.simplefilter("ignore")
-    page = shown(MODULE, "program", "who_divides")
-    strategy = page["strategy"]
+    strategy = two_devices()
+    page = shown(MODULE, "who_divides", strategy=strategy)
     found = {"printed": page.printed.splitlines()[-4:]}
     found["Adam"] = [float(page["after_a_step"](loss, keras.optimizers.Adam)) for loss in page["losses"].values()]
 
@@ -382,7 +423,7 @@ def divided() -> dict[str, Any]:
     "Since `optimizer.apply` adds up the gradients of the replicas, each has to be that of a part of the mean over the "
     "batch. The losses of Keras divide by the number of replicas, and so does `compute_loss`. A mean of your own "
     "doesn't, and nothing tells you. On one device, the weight moves by 0.2:",
-    "Adam hides the first and the last, since its steps hardly depend on the size of the gradient. Objects with "
+    "Adam hides the first and the last. Objects with "
     '`reduction="sum"` or `None`, and functions such as `keras.losses.mean_squared_error`, divide by nothing.',
 )
 def test_who_divides_the_loss(process):
@@ -395,39 +436,14 @@ def test_who_divides_the_loss(process):
     assert "ops.mean: one step to 0.2" in alone.printed
 
 
-@pytest.mark.proves(
-    "A loss that is given to `compile` and returns one number for the batch | It isn't divided: on two replicas the "
-    "loss and the gradient are twice as large. Return one value for each sample."
-)
-def test_a_loss_of_one_number_is_not_divided(process):
-    of_rows, of_one = process.call(losses_of_compile)
-    assert of_rows == pytest.approx([1.0, 1.0, 0.2, 0.2])
-    assert of_one == pytest.approx([1.0, 2.0, 0.2, 0.4])
-
-
-def losses_of_compile() -> list[list[float]]:
-    """The loss on one device and on two, and how far the step goes."""
-    strategy, found = two_devices(), []
-    for axis in (-1, None):
-        losses, moved = [], []
-        for scope in (contextlib.nullcontext(), strategy.scope()):
-            with scope:
-                start = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")
-                line = keras.Sequential([keras.Input((1,)), start])
-                line.compile(keras.optimizers.SGD(0.1), lambda y, p, axis=axis: ops.mean(ops.square(y - p), axis=axis))
-            losses += line.fit(np.ones((4, 1)), np.ones((4, 1)), verbose=0).history["loss"]
-            moved.append(line.get_weights()[0].item())
-        found.append(losses + moved)
-    return found
-
-
 # --- state, metrics and random numbers -------------------------------------------------------------------------------
 
 
 def states() -> dict[str, Any]:
     warnings.simplefilter("ignore")
-    page = shown(MODULE, "program", "states", "largest_fails", "same_noise")
-    strategy, layer = page["strategy"], page["layer"]
+    strategy = two_devices()
+    page = shown(MODULE, "states", "largest_fails", "same_noise", strategy=strategy)
+    layer = page["layer"]
     *means, largest, noise = page.printed.splitlines()[-6:]
     found = {"means": means, "largest": largest, "noise": noise}
     page["line"].save("line.keras")
@@ -536,23 +552,29 @@ def raised() -> dict[str, str]:
 def all_raised() -> dict[str, Any]:
     strategy = two_devices()
     sgd = keras.optimizers.SGD
-    overwriting = optimizer(sgd, use_ema=True, ema_overwrite_frequency=2)
-    found = {
-        "first batch": compared(strategy, rows=71, fit=lambda: {"batch_size": 23}),
-        "XLA": compared(strategy, of_two={"jit_compile": True}),
-        "steps": compared(strategy, of_two={"steps_per_execution": 2}),
-        "accumulated": compared(strategy, of_two={"optimizer": optimizer(sgd, gradient_accumulation_steps=2)}),
-        "overwritten": compared(strategy, of_two={"optimizer": overwriting}),
-    }
+
+    def fitted(batch_size=24, **options) -> str:
+        with strategy.scope():
+            model = built(**options)
+        return message(lambda: model.fit(X[:batch_size], Y[:batch_size], batch_size=batch_size, verbose=0))
 
     def message(call: Callable[[], Any]) -> str:
         with pytest.raises(Exception) as raised:  # noqa: PT011
             call()
         return f"{raised.typename}: {raised.value}"
 
+    overwriting = optimizer(sgd, use_ema=True, ema_overwrite_frequency=2)
+    found = {
+        "first batch": fitted(23),
+        "XLA": fitted(jit_compile=True),
+        "steps": fitted(steps_per_execution=2),
+        "accumulated": fitted(optimizer=optimizer(sgd, gradient_accumulation_steps=2)),
+        "overwritten": fitted(optimizer=overwriting),
+    }
     with strategy.scope():
         shared = built()
         uneven = built()
+        lazy = {name: keras.Sequential([keras.layers.Dense(1)]) for name in ("SGD", "Adam")}
 
     def compiled(model, optimizer="adam"):
         model.compile(optimizer, loss="mse")
@@ -573,14 +595,17 @@ def all_raised() -> dict[str, Any]:
         outside = built()
         under_the_scope(lambda name=name, model=outside: model.compile(name.lower(), "mse"))
         found[f"{name} and fitted"] = message(lambda model=outside: model.fit(X[:24], Y[:24], verbose=0))
+        under_the_scope(lambda name=name: lazy[name].compile(name.lower(), "mse"))
+        lazy[name](X)
+        found[f"{name} and called"] = message(lambda name=name: lazy[name].fit(X[:24], Y[:24], verbose=0))
     return found
 
 
 @pytest.mark.proves(
     "`Mixing different tf.distribute.Strategy objects` | `compile` outside of the scope, with an optimizer that keeps "
     "a state for each weight, as Adam does",
-    '`AssertionError`, without a word, or `Need to be inside "with strategy.scope()"` | The model was made outside, '
-    "and compiled or fitted under the scope.",
+    '`AssertionError` without a text, `Need to be inside "with strategy.scope()"` or `colocate_vars_with` | The '
+    "weights were made outside of the scope. A model without an `Input` makes them when it is first called.",
     "`Inputs to operation AddN of type AddN must have the same size and shape` | `fit` or `evaluate` on a first batch "
     "that can't be divided evenly. Choose another `batch_size`.",
     "`Trying to access resource … located in device` | `jit_compile=True`",
@@ -591,7 +616,7 @@ def all_raised() -> dict[str, Any]:
     "write `optimizer.learning_rate.numpy()`.",
     "`Virtual devices cannot be modified after being initialized` | Something was computed before the devices were "
     "made.",
-    "`gradient_accumulation_steps`, `jit_compile=True`, `steps_per_execution` | They raise.",
+    "`gradient_accumulation_steps`, `jit_compile=True`, `steps_per_execution` | They raise, unless `run_eagerly=True`.",
     "Make the model and compile it under `strategy.scope()`.",
 )
 def test_what_raises(process, readers):
@@ -606,7 +631,8 @@ def test_what_raises(process, readers):
     assert "float() argument must be a string or a real number, not 'MirroredVariable'" in found["float"]
     assert found["numpy"] == pytest.approx(0.1)
     assert "Mixing different tf.distribute.Strategy objects" in found["outside"]
-    assert found["fitted under it"] == found["SGD and fitted"] == "AssertionError: "
+    assert found["fitted under it"] == found["SGD and fitted"] == found["SGD and called"] == "AssertionError: "
+    assert "`colocate_vars_with` must only be passed a variable created in this" in found["Adam and called"]
     assert 'Need to be inside "with strategy.scope()"' in found["Adam and fitted"]
     assert found["SGD outside"]
     other = readers.page()

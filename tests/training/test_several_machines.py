@@ -60,7 +60,7 @@ print("seen", *np.concatenate(own))
     "Run as it is, the program is its own only worker:",
     'To try it on one machine, start this in two terminals, with `"index": 1` in the second:',
     "The first waits for the second. Then both print the lines above, and their weights are equal.",
-    "`all_reduce` adds up the samples of all workers, so that the loss is a mean over the whole batch, for any number "
+    "`all_reduce` counts the losses of all workers, so that the loss is a mean over the whole batch, for any number "
     "of samples: the last batch has one.",
     "A metric that is made under the scope is the same on each worker: `result` adds up the sums and the counts of "
     "all.",
