@@ -229,7 +229,7 @@ def untied(page: Path) -> Iterator[str]:
     test = SITE.root / "tests" / page.relative_to(SITE.docs).with_name(f"test_{page.stem}.py")
     quoted = proved(test)
     of_page = "\n".join(part.code + part.outputs for part in parts(page)).strip()
-    shown = set(FIGURE.findall(of_page or _printed_in(page.parent)))
+    shown = set(FIGURE.findall(of_page or _printed_around(page)))
     for part in parts(page):
         printed = set(FIGURE.findall(part.outputs))
         for passage in part.passages:
@@ -252,7 +252,9 @@ def untied(page: Path) -> Iterator[str]:
                     )
 
 
-def _printed_in(folder: Path) -> str:
-    """What a chapter prints: the ground of its index, which has no code of its own."""
-    modules = SITE.snippets / folder.relative_to(SITE.docs)
-    return "\n".join(record.read_text("utf-8") for record in sorted(modules.glob("*.txt")))
+def _printed_around(index: Path) -> str:
+    """What a chapter prints, and the pages that its index leads to, which has no code of its own."""
+    links = re.findall(r"\]\(\.\./([\w/]+)\.md", index.read_text("utf-8"))
+    others = {SITE.snippets / f"{link}.txt" for link in links}
+    chapter = (SITE.snippets / index.parent.relative_to(SITE.docs)).glob("*.txt")
+    return "\n".join(record.read_text("utf-8") for record in sorted({*chapter, *others}) if record.exists())

@@ -17,12 +17,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from markdown.extensions import toc
 
 from engine.site import sections
 
 ROOT = Path(__file__).parents[2]
 CHAPTER = ROOT / "docs" / "errors"
 PAGES = ("layers", "models", "saving")
+TOLD = ("Message", "What shows it", "What is printed there")
+"""The columns by which a reader of a table knows the failure: one for each table."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def tables() -> dict[str, list[Row]]:
     found = {}
     for table in page.iter("table"):
         heads = ["".join(cell.itertext()) for cell in table.iter("th")]
-        told = next(n for n, head in enumerate(heads) if head in ("Message", "What shows it"))
+        told = next(n for n, head in enumerate(heads) if head in TOLD)
         rows = [row.findall("td") for row in table.find("tbody")]
         found[heads[told]] = [
             Row(
@@ -79,16 +82,17 @@ def entries() -> dict[str, Entry]:
 
 
 TABLES, ENTRIES = tables(), entries()
-ROWS = [row for rows in TABLES.values() for row in rows]
+ROWS = [row for told in TOLD[:2] for row in TABLES[told]]
+TRAINING = TABLES[TOLD[2]]
 
 
 def squeezed(text: str) -> str:
     return " ".join(text.split())
 
 
-def test_there_are_two_tables_and_each_row_tells_something():
-    assert list(TABLES) == ["Message", "What shows it"]
-    assert all(row.told for row in ROWS)
+def test_there_are_three_tables_and_each_row_tells_something():
+    assert list(TABLES) == list(TOLD)
+    assert all(row.told for rows in TABLES.values() for row in rows)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.told[0])
@@ -97,6 +101,24 @@ def test_each_row_leads_to_one_entry_in_which_its_words_are_printed(row):
     assert link in ENTRIES
     for words in row.told:
         assert squeezed(words) in squeezed(ENTRIES[link].printed)
+
+
+@pytest.mark.proves("What the pages on training show going wrong without a message:")
+@pytest.mark.parametrize("row", TRAINING, ids=lambda row: row.links[0])
+def test_each_symptom_leads_to_the_section_that_prints_it(row):
+    (link,) = row.links
+    address, _, anchor = link.partition("#")
+    _, *parts = re.split(r"^##+ ", (CHAPTER / address).read_text("utf-8"), flags=re.MULTILINE)
+    (part,) = (part for part in parts if anchor == slug(part.partition("\n")[0]))
+    shown = re.findall(r"(snippets/training/\w+\.txt):([\w-]+)", part)
+    printed = "\n".join(sections(ROOT / path)[name].text for path, name in shown)
+    assert all(squeezed(words) in squeezed(printed) for words in row.told), printed
+
+
+def slug(heading: str) -> str:
+    """The anchor of a heading: pinned on it, or made of its words."""
+    pinned = re.search(r"\{ #([a-z-]+) \}$", heading)
+    return pinned[1] if pinned else toc.slugify(re.sub(r"[`*]", "", heading), "-")
 
 
 def test_each_entry_is_listed_once():
