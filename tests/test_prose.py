@@ -34,6 +34,7 @@ CITED = {
     "Ho, Jain and Abbeel": {"2020"},
     "Kingma and Welling": {"2013"},
     "Koenker and Bassett": {"Econometrica 46", "1978"},
+    "Loshchilov and Hutter": {"2019", "arXiv:1711.05101"},
     "Perez et al.": {"2018"},
     "Schroff et al.": {"2015", "arXiv:1503.03832"},
     "Tarvainen and Valpola": {"2017", "arXiv:1703.01780"},

@@ -121,6 +121,24 @@ class LayerwiseAdam(keras.optimizers.Adam):
 # --8<-- [end:layerwise_adam]
 
 
+# --8<-- [start:decays_kernels]
+@keras.saving.register_keras_serializable(package="guide")
+class DecaysKernels(keras.optimizers.AdamW):
+    """AdamW without decay of biases and of what normalization multiplies by.
+
+    Loshchilov and Hutter 2019, arXiv:1711.05101.
+    """
+
+    def build(self, variables):
+        if not self.built:
+            names = ["bias", "beta", "gamma", "scale"]
+            self.exclude_from_weight_decay(var_names=names)
+        super().build(variables)
+
+
+# --8<-- [end:decays_kernels]
+
+
 if __name__ == "__main__":
     # --8<-- [start:program]
     keras.utils.set_random_seed(7)
@@ -199,3 +217,21 @@ if __name__ == "__main__":
     print("on 4 batches of 8:   ", trained(8, gradient_accumulation_steps=4))
     print("steps on 8 samples:  ", trained(8))
     # --8<-- [end:accumulate]
+
+    # --8<-- [start:decayed]
+    def after_ten_steps(optimizer):
+        """Return weights that start at 1 and have no gradient."""
+        names = ("kernel", "bias", "gamma")
+        weights = [keras.Variable(1.0, name=name) for name in names]
+        optimizer.build(weights)
+        for _ in range(10):
+            optimizer.apply([ops.zeros(())] * 3, weights)
+        return [round(float(weight), 2) for weight in weights]
+
+    adamw = keras.optimizers.AdamW(0.1, weight_decay=0.1)
+    adamw.exclude_from_weight_decay(var_names=["bias", "gamma"])
+    for optimizer in (adamw, DecaysKernels(0.1, weight_decay=0.1)):
+        loaded = type(optimizer).from_config(optimizer.get_config())
+        print(f"{type(optimizer).__name__}: {after_ten_steps(optimizer)}")
+        print(f"from its config: {after_ten_steps(loaded)}")
+    # --8<-- [end:decayed]

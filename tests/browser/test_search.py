@@ -293,6 +293,8 @@ FINDS = [
     ("stochastic weight averaging", "training/teacher_student.html", "ema"),
     ("mean teacher", "training/teacher_student.html", "mean-teacher"),
     ("freeze part of a weight", "training/custom_gradient.html", "freeze-part"),
+    ("exclude_from_weight_decay", "training/custom_optimizer.html", "weight-decay"),
+    ("weight decay AdamW bias", "training/custom_optimizer.html", "weight-decay"),
     ("contrastive loss", "training/contrastive_learning.html", ""),
     ("SimCLR keras", "training/contrastive_learning.html", ""),
     ("triplet loss", "training/contrastive_learning.html", "triplets"),

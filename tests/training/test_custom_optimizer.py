@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from snippets.training.custom_optimizer import LayerwiseAdam, NormalizedMomentum, WarmupCosine
+from snippets.training.custom_optimizer import DecaysKernels, LayerwiseAdam, NormalizedMomentum, WarmupCosine
 from tests import contract
 from tests.shown import shown
 
@@ -18,6 +18,7 @@ MODULE = "snippets.training.custom_optimizer"
 OTHERS = {
     "NormalizedMomentum": contract.Other(lambda **kw: NormalizedMomentum(**kw)),
     "LayerwiseAdam": contract.Other(lambda **kw: LayerwiseAdam(**kw)),
+    "DecaysKernels": contract.Other(lambda **kw: DecaysKernels(**kw)),
     "WarmupCosine": contract.Other(lambda: WarmupCosine(0.1, 10, 100), tf.constant(3)),
 }
 
@@ -876,3 +877,84 @@ def test_the_block_trains_alike_in_four_parts(seed):
     whole, parts, alone = (np.array(re.findall(r"-?\d+\.\d*", line), float) for line in printed)
     np.testing.assert_allclose(whole, parts, atol=0.011)
     assert np.abs(whole - alone).max() > 0.01
+
+
+# --- weight decay -------------------------------------------------------------------------------------------------
+
+
+def decaying(cls: type[keras.optimizers.Optimizer]) -> list[float]:
+    """What ten steps without a gradient leave of a kernel, a bias and a gamma, beside what they leave without decay."""
+    left = []
+    for options in ({}, {"weight_decay": 0.1}):
+        weights = [keras.Variable(1.0, name=name) for name in ("kernel", "bias", "gamma")]
+        optimizer = cls(0.1, **options)
+        if cls is keras.optimizers.AdamW and not options:
+            optimizer = keras.optimizers.Adam(0.1)
+        optimizer.build(weights)
+        for _ in range(10):
+            optimizer.apply([keras.ops.zeros(())] * 3, weights)
+        left.append([float(weight) for weight in weights])
+    return [decayed / kept for kept, decayed in zip(*left, strict=True)]
+
+
+@pytest.mark.proves(
+    "With `weight_decay`, an optimizer also multiplies each trainable weight by one minus the learning rate times "
+    "`weight_decay`, biases and the `gamma` of normalization too."
+)
+def test_each_weight_decays():
+    optimizers = keras.optimizers
+    for cls in (optimizers.SGD, optimizers.Adam, optimizers.AdamW, optimizers.RMSprop, optimizers.Lion):
+        assert decaying(cls) == pytest.approx([0.99**10] * 3, rel=1e-5), cls
+
+
+@pytest.mark.proves(
+    "By `exclude_from_weight_decay`, you leave weights out whose names contain a word. That isn't saved: in a loaded "
+    "model they decay, silently, until you call it again. A class that calls it in `build` does so itself:",
+    "AdamW without decay of biases and of what normalization multiplies by.",
+    "Return weights that start at 1 and have no gradient.",
+)
+@pytest.mark.parametrize("cls", [keras.optimizers.AdamW, DecaysKernels])
+def test_what_is_left_out_is_told_again_by_the_class_alone(cls, tmp_path):
+    page = shown(MODULE, "decayed")
+    assert page.printed.splitlines() == [
+        "AdamW: [0.9, 1.0, 1.0]",
+        "from its config: [0.9, 0.9, 0.9]",
+        "DecaysKernels: [0.9, 1.0, 1.0]",
+        "from its config: [0.9, 1.0, 1.0]",
+    ]
+    keras.utils.set_random_seed(1)
+    layers = [keras.layers.Dense(3), keras.layers.BatchNormalization(), keras.layers.RMSNormalization()]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    optimizer = cls(0.1, weight_decay=0.1)
+    if cls is keras.optimizers.AdamW:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma", "scale"])
+    model.compile(optimizer, "mse")
+    optimizer.build(model.trainable_variables)
+    model.save(tmp_path / "decays.keras")
+    loaded = keras.saving.load_model(tmp_path / "decays.keras")
+    of_loaded = {"kernel"} if cls is DecaysKernels else {"kernel", "bias", "gamma", "beta", "scale"}
+    for one, expected in ((model, {"kernel"}), (loaded, of_loaded), (loaded, {"kernel"})):
+        if one is loaded and expected is not of_loaded:
+            one.optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma", "scale"])
+        for weight in one.trainable_variables:
+            weight.assign(keras.ops.ones_like(weight))
+        zeros = [keras.ops.zeros_like(weight) for weight in one.trainable_variables]
+        one.optimizer.apply(zeros, one.trainable_variables)
+        moved = {weight.name for weight in one.trainable_variables if float(weight.numpy().min()) < 1}
+        assert moved == expected
+
+
+@pytest.mark.proves(
+    "An L2 regularizer isn't the same with Adam, which divides by the size of the gradient: where the penalty is all "
+    "of it, the steps don't depend on the penalty's strength."
+)
+def test_a_penalty_alone_makes_steps_of_one_size():
+    found = []
+    for strength in (0.01, 1.0):
+        weight, adam = keras.Variable([1.0, 2.0]), keras.optimizers.Adam(0.1)
+        adam.build([weight])
+        for _ in range(3):
+            adam.apply([2 * strength * weight], [weight])
+        found.append(weight.numpy())
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-4)
+    assert found[0][0] == pytest.approx(0.7, abs=0.01)
