@@ -162,6 +162,7 @@ CASES = [
     ),
     function(custom_loss.weighted_crossentropy, call=of_two),
     layer(custom_callback.Penalty, 0.5),
+    function(contrastive_learning.unit),
     function(contrastive_learning.nt_xent, call=lambda given, inputs: given(*inputs, 0.2)),
     layer(contrastive_learning.PairEncoder, 3),
     layer(contrastive_learning.TripletEncoder, 3),

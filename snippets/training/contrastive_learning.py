@@ -7,6 +7,15 @@ import tensorflow as tf
 from keras import ops
 
 
+def unit(embeddings):
+    """Scale each to length 1, in float32 under mixed precision.
+
+    Shapes: ``(batch, size)`` to ``(batch, size)``
+    """
+    dtype = keras.backend.result_type(embeddings.dtype, "float32")
+    return ops.normalize(ops.cast(embeddings, dtype), axis=-1)
+
+
 def nt_xent(first, second, temperature):
     """Return the loss of each pair: Chen et al. 2020, arXiv:2002.05709, eq. 1.
 
@@ -14,9 +23,7 @@ def nt_xent(first, second, temperature):
 
     Shapes: ``[(batch, size), (batch, size)]`` to ``(batch,)``
     """
-    both = ops.concatenate([first, second])
-    both = ops.cast(both, keras.backend.result_type(both.dtype, "float32"))
-    both = ops.normalize(both, axis=-1)
+    both = unit(ops.concatenate([first, second]))
     logits = ops.matmul(both, ops.transpose(both)) / temperature
     batch = ops.shape(first)[0]
     logits -= 1e9 * ops.eye(2 * batch, dtype=both.dtype)  # not itself
@@ -61,8 +68,10 @@ class PairEncoder(keras.Model):
     ):
         losses = self.losses_of_pairs(*y_pred)
         if sample_weight is not None:
-            losses *= ops.cast(sample_weight, losses.dtype)
-        return ops.mean(losses) + sum(self.losses)  # with the penalties
+            weights = ops.reshape(sample_weight, (-1,))  # one for each pair
+            losses *= ops.cast(weights, losses.dtype)
+        penalties = (ops.cast(one, losses.dtype) for one in self.losses)
+        return ops.mean(losses) + sum(penalties)  # of regularizers, too
 
     def get_config(self):
         own = {"size": self.size, "temperature": self.temperature}
@@ -83,8 +92,7 @@ class TripletEncoder(PairEncoder):
     """
 
     def losses_of_pairs(self, first, second):
-        anchor = ops.normalize(first, axis=-1)
-        positive = ops.normalize(second, axis=-1)
+        anchor, positive = unit(first), unit(second)
         negative = ops.roll(positive, 1, axis=0)  # of another pair
         near = ops.sum(ops.square(anchor - positive), axis=-1)
         far = ops.sum(ops.square(anchor - negative), axis=-1)
@@ -101,11 +109,12 @@ if __name__ == "__main__":
     of_person, of_day = rng.normal(size=(2, 6, 32))
 
     def photograph(people):
-        """Return 32 numbers of each person, which the day changes, too."""
+        """Return 32 numbers of each person and a day: half are negatives."""
         days = rng.normal(size=people.shape)
-        mixed = people @ of_person + days @ of_day
+        mixed = people @ of_person + 0.5 * days @ of_day
         noise = 0.1 * rng.normal(size=mixed.shape)
-        return np.tanh(0.4 * mixed + noise).astype("float32")
+        signs = rng.choice([-1, 1], size=(len(people), 1))
+        return (signs * np.tanh(0.4 * mixed + noise)).astype("float32")
 
     people, strangers = np.split(rng.normal(size=(2200, 6)), [2000])
     pairs = photograph(people), photograph(people)
@@ -138,7 +147,7 @@ if __name__ == "__main__":
 
     # --8<-- [start:itself_fails]
     def with_itself(first, second, temperature):
-        both = ops.normalize(ops.concatenate([first, second]), axis=-1)
+        both = unit(ops.concatenate([first, second]))
         logits = ops.matmul(both, ops.transpose(both)) / temperature
         batch = ops.shape(first)[0]
         others = ops.roll(ops.arange(2 * batch), batch)

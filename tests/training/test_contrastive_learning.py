@@ -44,26 +44,38 @@ def figures(page: Shown) -> dict[str, float]:
 # --- the program ----------------------------------------------------------------------------------------------------
 
 
-def whitened(page: Shown) -> float:
-    """How many strangers a linear map recognizes: it whitens what differs within the pairs."""
-    first, second = page["pairs"]
-    differences = first - second
-    covariance = differences.T @ differences / len(differences) + 1e-3 * np.eye(32)
-    whiten = np.linalg.inv(np.linalg.cholesky(covariance)).T
-    return page["recognized"](lambda x: (x - first.mean(axis=0)) @ whiten)
+def by_lda(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Linear discriminant analysis of pairs, to as many numbers as the encoder has."""
+    within = np.cov(first - second, rowvar=False) / 2 + 1e-3 * np.eye(32)
+    between = np.cov((first + second) / 2, rowvar=False) - within / 2
+    whiten = np.linalg.inv(np.linalg.cholesky(within))
+    return whiten.T @ np.linalg.eigh(whiten @ between @ whiten.T)[1][:, -8:]
+
+
+def share(first: np.ndarray, second: np.ndarray) -> float:
+    first, second = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in (first, second))
+    return np.mean(np.argmax(first @ second.T, axis=1) == np.arange(len(first)))
+
+
+def upright(page: Shown, people: np.ndarray) -> np.ndarray:
+    """What `photograph` returns, without the negatives."""
+    days, noise = page["rng"].normal(size=people.shape), page["rng"].normal(size=(len(people), 32))
+    mixed = people @ page["of_person"] + 0.5 * days @ page["of_day"]
+    return np.tanh(0.4 * mixed + 0.1 * noise)
 
 
 @pytest.mark.chance
 @pytest.mark.proves(
-    "Each person is photographed on two days, and the day changes a picture as much as the person does. The encoder "
+    "Each person is photographed on two days. The day changes a picture, and half of all are negatives. The encoder "
     "learns from 2000 people, and is tried on 200 strangers: what share of them is nearest to their own other picture?",
-    "A linear map lies in between: one that whitens the differences within the pairs, by NumPy alone, recognizes more "
-    "than nothing does, and fewer than the encoder, on each of six seeds.",
+    "A linear map gives a negative the opposite embedding, so it can't bring the two together. The share of linear "
+    "discriminant analysis to 8 numbers is below 0.1 on each of six seeds, and above 0.9 without the negatives: try it "
+    "first.",
     "Return the share of the strangers who are nearest to their own.",
-    "Return 32 numbers of each person, which the day changes, too.",
+    "Return 32 numbers of each person and a day: half are negatives.",
     "Both losses are lower than that of the program, and the encoders are of no use:",
-    "If pairs are only brought together, all embeddings become the same. If both views are the same, nothing says what "
-    "has to be ignored: draw each view with random numbers of its own.",
+    "If pairs are only brought together, nothing keeps these embeddings apart. If both views are the same, nothing "
+    "says what has to be ignored: draw each view with random numbers of its own.",
 )
 def test_strangers_are_recognized(seed):
     page = shown(MODULE, "program", "triplets", "collapse_fails", seed=seed)
@@ -72,8 +84,8 @@ def test_strangers_are_recognized(seed):
     assert found == {
         "as they are": pytest.approx(raw, abs=0.051),
         "not trained": pytest.approx(0.05, abs=0.1),
-        "trained on pairs": pytest.approx(0.85, abs=0.15),
-        "trained on triplets": pytest.approx(0.75, abs=0.2),
+        "trained on pairs": pytest.approx(0.9, abs=0.11),
+        "trained on triplets": pytest.approx(0.6, abs=0.21),
     }
     assert raw < 0.3
     assert "reloaded, same: True" in page.printed
@@ -81,17 +93,29 @@ def test_strangers_are_recognized(seed):
 
     people = page["photograph"](page["strangers"])
     assert people.shape == (200, 32)
-    assert np.std(page["of_person"]) == pytest.approx(np.std(page["of_day"]), rel=0.2)
+    again = page["photograph"](page["strangers"])
+    assert np.mean(np.sum(people * again, axis=1) < 0) == pytest.approx(0.5, abs=0.12)
+    days = np.mean([np.square(upright(page, page["strangers"]) - upright(page, page["strangers"])) for _ in range(4)])
+    assert days > 0.1 * np.mean(np.square(people))
+
+    linear = by_lda(*page["pairs"])
+    np.testing.assert_allclose(-people @ linear, -(people @ linear))
+    assert share(*(one @ linear for one in page["on_two_days"])) < 0.1
+    assert page["recognized"](lambda x: x @ linear.astype("float32")) < 0.1
+    everyone = page["people"], page["strangers"]
+    (first, mine), (second, other) = ([upright(page, some) for some in everyone] for _ in range(2))
+    linear = by_lda(first, second)
+    assert share(mine @ linear, other @ linear) > 0.9
 
     model = PairEncoder()
     model.compile(keras.optimizers.Adam(0.005))
     model.fit(page["batches"], epochs=15, shuffle=False, verbose=0)
     of_pairs = model.evaluate(page["batches"], verbose=0)
-    assert raw + 0.2 < whitened(page) < page["recognized"](model.encoder) - 0.05
+    assert page["recognized"](model.encoder) > raw + 0.5
     for name, (trained, data) in page["trials"].items():
         assert trained.evaluate(data, verbose=0) < of_pairs, name
     spreads = [np.std(one.encoder(people), axis=0).mean() for one in (page["trials"]["no other pairs"][0], model)]
-    assert spreads[0] < 0.1 * spreads[1]
+    assert spreads[0] < 0.25 * spreads[1]
 
 
 def fit_on(data: tf.data.Dataset, model: keras.Model, **options) -> dict:
@@ -137,7 +161,7 @@ def by_loops(first: np.ndarray, second: np.ndarray, temperature: float) -> list[
     "`nt_xent` returns the mean of $\\ell_{i,j}$ and $\\ell_{j,i}$.",
     "Return the loss of each pair: Chen et al. 2020, arXiv:2002.05709, eq. 1.",
     "Each of the two has to tell the other from all that are in the batch.",
-    "It computes in float32 under mixed precision, since in float16 the 1e9 of the mask is infinite.",
+    "It computes in float32 under mixed precision: in float16, 1e9 is infinite.",
 )
 def test_the_loss_is_equation_1():
     expected = by_loops(FIRST, SECOND, 0.2)
@@ -158,10 +182,7 @@ def test_the_loss_is_equation_1():
     assert np.all(np.asarray(nt_xent(changed, SECOND, 0.2)) != np.asarray(nt_xent(FIRST, SECOND, 0.2)))
 
 
-@pytest.mark.proves(
-    "Without $k \\neq i$, an embedding is its own best match. The loss then can't fall below log 2, and nothing else "
-    "tells you:"
-)
+@pytest.mark.proves("Without $k \\neq i$, an embedding is its own best match. The loss then can't fall below log 2:")
 def test_without_the_mask_there_is_a_floor():
     page = shown(MODULE, "itself_fails")
     right, wrong = figures(page).values()
@@ -175,8 +196,8 @@ def test_without_the_mask_there_is_a_floor():
 
 
 @pytest.mark.proves(
-    "Each embedding is compared with all others of the batch. If all are alike, the loss of a batch of n pairs is "
-    "$\\log(2n - 1)$:",
+    "Each embedding is compared with all others of the batch, even those of one person. If all are alike, the "
+    "loss of a batch of n pairs is $\\log(2n - 1)$:",
     "So losses of different batch sizes can't be compared, validation included, and a smaller last batch lowers the "
     "mean: write `drop_remainder=True`. Gradients that are accumulated over two batches aren't those of one of twice "
     "the size.",
@@ -185,6 +206,8 @@ def test_the_size_of_the_batch_is_part_of_the_loss():
     found = figures(shown(MODULE, "by_size"))
     for size, loss in zip((8, 64, 512), found.values(), strict=True):
         assert loss == pytest.approx(np.log(2 * size - 1), abs=0.005)
+    twice = np.concatenate([FIRST[:1], FIRST])  # two of the same person: each is told from the other pair
+    assert np.all(nt_xent(twice, twice, 0.01)[:2] > np.log(3) - 1e-3)
 
     data = tf.data.Dataset.from_tensor_slices(((FIRST, SECOND),))
     model = PairEncoder(3)
@@ -203,7 +226,7 @@ def test_the_size_of_the_batch_is_part_of_the_loss():
     assert np.abs(one - two).max() > 0.02 * np.abs(one).max()
 
 
-@pytest.mark.proves("with the penalties")
+@pytest.mark.proves("of regularizers, too", "one for each pair")
 def test_sample_weights_and_penalties_count():
     model = PairEncoder(3)
     model.build([(None, 5), (None, 5)])
@@ -211,12 +234,47 @@ def test_sample_weights_and_penalties_count():
     plain = np.asarray(nt_xent(*outputs, 0.2))
     weights = np.linspace(0, 2, 24)
     assert float(model.compute_loss(y_pred=outputs)) == pytest.approx(plain.mean(), rel=1e-5)
-    weighted = model.compute_loss(y_pred=outputs, sample_weight=weights)
-    assert float(weighted) == pytest.approx(np.mean(plain * weights), rel=1e-5)
+    for given in (weights, weights[:, None]):
+        weighted = model.compute_loss(y_pred=outputs, sample_weight=given)
+        assert float(weighted) == pytest.approx(np.mean(plain * weights), rel=1e-5)
     model.encoder.layers[0].kernel.regularizer = PENALTY
     outputs = model([FIRST, SECOND])
     penalty = 0.1 * np.sum(np.square(model.encoder.layers[0].kernel))
     assert float(model.compute_loss(y_pred=outputs)) == pytest.approx(plain.mean() + penalty, rel=1e-5)
+
+
+@pytest.mark.proves("Keras drops a `sample_weight` that comes without a target: give zeros.")
+def test_sample_weights_need_a_target():
+    model = PairEncoder(3)
+    model.compile("sgd")
+    weights = np.linspace(0, 2, 24)
+
+    def loss(**options) -> float:
+        return model.evaluate([FIRST, SECOND], batch_size=24, verbose=0, **options)
+
+    dropped, weighted = loss(sample_weight=weights), loss(y=np.zeros(24), sample_weight=weights)
+    plain = np.asarray(nt_xent(*model([FIRST, SECOND]), 0.2))
+    assert dropped == pytest.approx(plain.mean(), rel=1e-4)
+    assert weighted == pytest.approx(np.mean(plain * weights), rel=1e-4)
+    assert abs(dropped - weighted) > 1e-3
+
+
+@pytest.mark.proves("Scale each to length 1, in float32 under mixed precision.")
+@pytest.mark.parametrize("encoder", [PairEncoder, TripletEncoder])
+def test_mixed_precision_with_penalties(encoder):
+    model = encoder(3, dtype="mixed_float16")
+    for scale in (300, 1e-5):  # whose squares float16 can't hold
+        expected = model.losses_of_pairs(scale * FIRST, scale * SECOND)
+        half = model.losses_of_pairs(*(ops.cast(scale * one, "float16") for one in (FIRST, SECOND)))
+        assert half.dtype == "float32"
+        np.testing.assert_allclose(half, expected, rtol=0.1, atol=0.1)
+    for layer, penalty in zip(model.encoder.layers, ("kernel_regularizer", "activity_regularizer"), strict=True):
+        setattr(layer, penalty, PENALTY)
+    model.build([(None, 5), (None, 5)])
+    outputs = model([FIRST, SECOND])
+    losses = ops.mean(model.losses_of_pairs(*outputs))
+    assert {str(one.dtype.name) for one in model.losses} == {"float16", "float32"}
+    assert float(model.compute_loss(y_pred=outputs)) > float(losses)
 
 
 def on_two() -> list[float]:
