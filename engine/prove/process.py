@@ -123,7 +123,7 @@ class Page:
         """Call a function of a module in the page's process."""
         try:
             self._connection.send((function, args))
-            if self._connection.poll(10 * WAITING):  # a block is stopped before, at its own limit
+            if self._connection.poll(2 * WAITING):
                 result, seconds = self._connection.recv()
                 Page.seconds += seconds
                 if isinstance(result, RuntimeError):
