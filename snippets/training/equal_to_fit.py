@@ -30,10 +30,10 @@ def compare(expected, own):
     if not np.any(end - start):
         raise ValueError("No weight moved: there is nothing to compare.")
     shares = {}
-    for name, numbers in history.items():
-        off = np.max(
-            np.abs(np.subtract(own_history.get(name, np.nan), numbers))
-        )
+    for name in history | own_history:
+        numbers = history.get(name, np.nan)
+        own_numbers = own_history.get(name, np.nan)
+        off = np.max(np.abs(np.subtract(own_numbers, numbers)))
         shares[name] = float(off and off / np.max(np.abs(numbers)))
     off = np.max(np.abs(own_end - end))
     return shares | {"weights": float(off / np.max(np.abs(end - start)))}
@@ -90,16 +90,17 @@ def train(model, batches, epochs):
     def run(batch):
         strategy.run(step, args=batch)
 
-    if not model.run_eagerly:
-        run = tf.function(run, jit_compile=model.jit_compile)
     batches = strategy.experimental_distribute_dataset(batches)
+    if not model.run_eagerly:
+        spec = [batches.element_spec]  # of batches of any size, as in fit
+        run = tf.function(run, spec, jit_compile=model.jit_compile)
     history = {}
     for _ in range(epochs):
         model.reset_metrics()
         for batch in batches:
             run(batch)
         for name, value in model.get_metrics_result().items():
-            history.setdefault(name, []).append(float(value))
+            history.setdefault(name, []).append(np.array(value).tolist())
     model.optimizer.finalize_variable_values(weights)  # for use_ema=True
     return history
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from engine.prove.process import Page
 from engine.site import sections
 from snippets.training import equal_to_fit
 from snippets.training.custom_optimizer import NormalizedMomentum
@@ -50,7 +51,6 @@ MODELS = {
 
 def test_the_step_passes_the_checkup():
     contract.passes_the_checkup(MODELS["SameStep"])
-    contract.fit_lowers_the_loss(replace(MODELS["SameStep"], compile={"optimizer": "sgd", "loss": "mse"}))
 
 
 class AddsALoss(keras.layers.Layer):
@@ -174,7 +174,7 @@ def of_all() -> list[keras.layers.Layer]:
 
 
 SETTINGS = {
-    "float32, SGD": Setting(compiled=GRAPH),
+    "float32, SGD": Setting(),
     "A smaller last batch": Setting(size=32, samples=40),
     "`sample_weight`": Setting(weights=WEIGHTS),
     "`class_weight`": Setting(weights=OF_CLASSES),
@@ -194,6 +194,16 @@ SETTINGS = {
     "All, Adam": Setting(of_all, adam(**OPTIONS), EAGER | MORE, **ALL),
     "All, custom": Setting(of_all, custom(**OPTIONS), EAGER | MORE, **ALL),
 }
+
+
+def recorded(name: str) -> str:
+    """What a section prints: the test that runs the page compares it."""
+    return sections(SITE.root / "snippets/training/equal_to_fit.txt")[name].text
+
+
+@cache
+def of_fit(name: str) -> Any:
+    return SETTINGS[name].record()
 
 
 @cache
@@ -219,7 +229,7 @@ def seen() -> SimpleNamespace:
 def test_the_table(name):
     setting = SETTINGS[name]
     seen().namespace["make_optimizer"] = setting.optimizer
-    expected, own = setting.record(), [setting.record(SameStep), setting.record(train=train)]
+    expected, own = of_fit(name), [setting.record(SameStep), setting.record(train=train)]
     wrong = [setting.record(seen().step), setting.record(train=seen().loop)]
     cells = [cell(expected, one) for one in own + wrong]
     says(table("Setting | "), name, [together(RIGHT, cells[:2]), together(SEEN, cells[2:])])
@@ -228,7 +238,7 @@ def test_the_table(name):
 
 @pytest.mark.proves(
     '"All" is all the rows before Adam at once, but `class_weight`, of which `fit` makes sample weights.',
-    'The first row, XLA, and "All, SGD" are compiled. The others run with `run_eagerly=True`.',
+    'XLA and "All, SGD" are compiled. The others run with `run_eagerly=True`.',
 )
 def test_the_table_has_no_other_rows():
     names = list(SETTINGS)
@@ -245,7 +255,7 @@ def test_the_table_has_no_other_rows():
         assert whole.optimizer().clipnorm == 0.05
         assert whole.optimizer().gradient_accumulation_steps == 2
     compiled = {name for name, one in SETTINGS.items() if not one.compiled.get("run_eagerly")}
-    assert compiled == {"float32, SGD", "XLA", "All, SGD"}
+    assert compiled == {"XLA", "All, SGD"}
     assert list(table("Setting | ")) == ["Setting", *SETTINGS]
 
 
@@ -280,33 +290,66 @@ ON_TWO = {
     "Accumulation": Setting(optimizer=sgd(gradient_accumulation_steps=2), compiled=GRAPH, epochs=1),
     "XLA": Setting(compiled={"jit_compile": True}, **ONE_BATCH),
 }
+AT_ONCE = "Six rows at once"
+IN_ONE = list(ON_TWO)[1:3] + list(ON_TWO)[4:8]
+ON_REPLICAS = ON_TWO | {
+    AT_ONCE: Setting(of_all, custom(clipnorm=0.05), penalty="l2", policy="mixed_float16", samples=31, epochs=1)
+}
 
 
-def on_two_replicas() -> dict[str, tuple[list[str], list[float]]]:
-    """Runs in a Python of its own, which has no devices yet: the cells of each row, and how far all is off."""
+@cache
+def mirrored() -> tf.distribute.MirroredStrategy:
+    """Made in a Python of its own, which has no devices yet."""
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    rows = {}
-    for name, setting in ON_TWO.items():
-        expected, of_fit = setting.record(), setting.record(strategy=strategy)
-        own = [setting.record(SameStep, strategy=strategy), setting.record(train=train, strategy=strategy)]
-        least = 1e-3 if "float16" in setting.policy else 1e-5
-        cells = [f"`fit`: {cell(expected, of_fit, least)}", together(RIGHT, [cell(of_fit, one) for one in own])]
-        rows[name] = cells, [off(of_fit, one) for one in own] + [off(expected, of_fit)]
-    odd = ON_TWO["A last batch of 7"]
-    halves = np.repeat(np.array([1, 7 / 8, 7 / 6], "float32"), [24, 4, 3])
-    (_, _, by_halves), (_, _, of_two) = replace(odd, weights=halves).record(), odd.record(strategy=strategy)
-    rows["odd"] = (bool(np.allclose(by_halves, of_two, rtol=1e-5)), [])
-    half = Setting(**ONE_BATCH)
-    rows["half"] = cell(half.record(), half.record(unscaled(), strategy=strategy)), []
-    with strategy.scope():
-        dropout = keras.layers.Dropout(0.5)
-    drawn = strategy.run(tf.function(lambda: dropout(tf.ones((1, 40)), training=True)))
-    first, second = (one.numpy().tolist() for one in strategy.experimental_local_results(drawn))
-    rows["masks"] = (first == second and 0.0 in first[0] and 2.0 in first[0]), []
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+def begin() -> None:
+    mirrored()  # before anything is trained, for then the devices are made
+
+
+@cache
+def of_two(name: str) -> Any:
+    """What `fit` gives on the two replicas."""
+    return ON_REPLICAS[name].record(strategy=mirrored())
+
+
+@cache
+def own(name: str) -> tuple[str, list[float]]:
+    """The cell of the page's step and loop, and how far they are off."""
+    setting = ON_REPLICAS[name]
+    trained = [setting.record(SameStep, strategy=mirrored()), setting.record(train=train, strategy=mirrored())]
     gc.freeze()  # the iterators of a strategy take a second each to go
-    return rows
+    told = together(RIGHT, [cell(of_two(name), one) for one in trained])
+    return told, [off(of_two(name), one) for one in trained]
+
+
+@cache
+def on_two_replicas(name: str) -> tuple[str, float]:
+    """The cell of `fit`, and how far it is off."""
+    expected = ON_REPLICAS[name].record()
+    least = 1e-3 if "float16" in ON_REPLICAS[name].policy else 1e-5
+    gc.freeze()
+    return f"`fit`: {cell(expected, of_two(name), least)}", off(expected, of_two(name))
+
+
+def halves_count_the_same() -> bool:
+    halves = np.repeat(np.array([1, 7 / 8, 7 / 6], "float32"), [24, 4, 3])
+    by_halves = replace(ON_TWO["A last batch of 7"], weights=halves).record()[2]
+    return bool(np.allclose(by_halves, of_two("A last batch of 7")[2], rtol=1e-5))
+
+
+def half() -> str:
+    setting = Setting(**ONE_BATCH)
+    return cell(setting.record(), setting.record(unscaled(), strategy=mirrored()))
+
+
+def masks() -> list[list[float]]:
+    with mirrored().scope():
+        dropout = keras.layers.Dropout(0.5)
+    drawn = mirrored().run(tf.function(lambda: dropout(tf.ones((1, 40)), training=True)))
+    return [one.numpy().ravel().tolist() for one in mirrored().experimental_local_results(drawn)]
 
 
 def off(expected: Any, own: Any) -> float:
@@ -325,9 +368,10 @@ def unscaled() -> type[keras.Model]:
 
 
 @pytest.fixture(scope="module")
-def two(readers) -> Iterator[dict]:
+def two(readers) -> Iterator[Page]:
     page = readers.page()
-    yield page.call(on_two_replicas)
+    page.call(begin)
+    yield page
     page.end()
 
 
@@ -338,17 +382,18 @@ def two(readers) -> Iterator[dict]:
     "`BatchNormalization` | `fit`: loss 2.5 %, weights 91 %, metrics 17 % | `SameStep` and `train`: =",
     "Synchronized, and `add_loss` | `fit`: loss 24 % | `SameStep` and `train`: =",
     "`clipnorm` | `fit`: weights 65 % | `SameStep` and `train`: =",
-    "work under a `MirroredStrategy` as well, if `make_model` makes the model in `strategy.scope()`. It tells how far "
-    "`fit` on two replicas is from `fit` on one device, and how far the step and the loop are from `fit` on two "
-    "replicas:",
+    "work under a `MirroredStrategy` as well, if `make_model` makes the model in `strategy.scope()`. Here `fit` on two "
+    "replicas is compared with `fit` on one device, and the step and the loop with `fit` on two replicas:",
+    "The step and the loop are compared on the rows with `mixed_float16`, a last batch of 7, `Dropout`, "
+    "`BatchNormalization`, `add_loss` and `clipnorm` at once.",
 )
-def test_the_table_of_two_replicas(two):
+@pytest.mark.parametrize("name", ON_TWO)
+def test_the_table_of_two_replicas(two, name):
     rows = table("On replicas | ")
     assert list(rows) == ["On replicas", *ON_TWO]
-    for setting in ON_TWO:
-        cells, shares = two[setting]
-        says(rows, setting, cells)
-        assert max(shares[:2]) < 1e-6, setting
+    of_step_and_loop, shares = two.call(own, AT_ONCE if name in IN_ONE else name)
+    says(rows, name, [two.call(on_two_replicas, name)[0], of_step_and_loop])
+    assert max(shares) < 1e-6
 
 
 @pytest.mark.proves(
@@ -356,17 +401,19 @@ def test_the_table_of_two_replicas(two):
     "multiplies by it. Without this, the reported loss is half."
 )
 def test_without_the_number_of_replicas_the_loss_is_half(two):
-    assert two["half"][0] == "loss 50 %"
+    assert two.call(half) == "loss 50 %"
 
 
 @pytest.mark.proves("A batch of 7 is split into 4 and 3, and each half counts the same.")
 def test_the_halves_of_an_odd_batch_count_the_same(two):
-    assert two["odd"][0]
+    assert two.call(halves_count_the_same) is True
 
 
 @pytest.mark.proves("Each replica normalizes and clips by its own half, and both draw the same dropout mask.")
 def test_two_replicas_draw_the_same_mask(two):
-    assert two["masks"][0]
+    first, second = two.call(masks)
+    assert first == second
+    assert set(first) == {0.0, 2.0}
 
 
 @pytest.mark.proves(
@@ -374,8 +421,8 @@ def test_two_replicas_draw_the_same_mask(two):
     "0.1 % here."
 )
 def test_two_replicas_have_other_last_digits(two):
-    assert 0 < two["Adam, and all that works"][1][2] < 1e-5
-    assert 1e-5 < two["`mixed_float16`, custom optimizer"][1][2] < 1e-3
+    assert 0 < two.call(on_two_replicas, "Adam, and all that works")[1] < 1e-5
+    assert 1e-5 < two.call(on_two_replicas, "`mixed_float16`, custom optimizer")[1] < 1e-3
 
 
 # --- the comparison -----------------------------------------------------------------------------------------------
@@ -397,6 +444,8 @@ def test_it_finds_one_digit():
     shares = compare(expected, own)
     assert (shares["loss"], shares["weights"]) == (0.125, 0.25)
     assert np.isnan(shares["accuracy"])
+    assert np.isnan(compare((own[0], start, end), expected)["accuracy"])
+    assert np.isnan(compare(({"loss": [np.nan]}, start, end), own)["loss"])
     with pytest.raises(ValueError, match="No weight moved"):
         compare((expected[0], start, start), own)
     still = replace(SETTINGS["`Dropout`"], optimizer=lambda: keras.optimizers.SGD(0.0))
@@ -406,7 +455,7 @@ def test_it_finds_one_digit():
 
 @pytest.mark.proves(
     "`make_model` returns a new, compiled model that has its weights: begin it with `keras.Input`, or call it once. "
-    "Make its layers and its optimizer in there."
+    'Make its layers, metrics and optimizer in there, and name the metrics: `keras.metrics.AUC(name="auc")`.',
 )
 def test_what_make_model_returns():
     def unbuilt(call: bool = False) -> keras.Model:
@@ -428,16 +477,30 @@ def test_what_make_model_returns():
         made.compile(optimizer=kept.get("optimizer") or "sgd", loss="mse", run_eagerly=True)
         return made
 
-    record(lambda: model(optimizer=optimizer), batches)
+    def measured(**options: Any) -> keras.Model:
+        made = model()
+        made.compile("sgd", "mse", metrics=[kept.pop() if kept else keras.metrics.AUC(**options)], run_eagerly=True)
+        return made
+
+    kept = []
+    first, second = (record(lambda: measured(name="auc"), batches, epochs=1) for _ in range(2))
+    assert off(first, second) == 0
+    auto = compare(*(record(measured, batches, epochs=1) for _ in range(2)))
+    assert sum(np.isnan(share) for share in auto.values()) == 2
+    kept = [keras.metrics.AUC(name="auc")] * 2
+    first, second = (record(measured, batches) for _ in range(2))  # which begins with what the first has counted
+    assert compare(first, second)["auc"] > 0
+
+    record(lambda: model(optimizer=optimizer), batches, epochs=1)
     with pytest.raises((ValueError, KeyError), match="Unknown variable"):
-        record(lambda: model(optimizer=optimizer), batches)
-    first, second = (record(lambda: model(dense=dense), batches) for _ in range(2))
+        record(lambda: model(optimizer=optimizer), batches, epochs=1)
+    first, second = (record(lambda: model(dense=dense), batches, epochs=1) for _ in range(2))
     assert compare(first, second)["weights"] > 0.1
 
 
 @pytest.mark.proves(
-    "Put in what your training uses, and a smaller last batch. On batches of one size in float32 with SGD, the wrong "
-    "forms below are equal, too.",
+    "Put in what your training uses, and a smaller last batch. With a plain model, batches of one size, float32 and "
+    "SGD, the wrong forms below are equal, too.",
     "The step of this class is that of `fit`, written out. Here it is compared with dropout, a regularizer, and a last "
     "batch of 8 samples:",
 )
@@ -476,8 +539,8 @@ def test_what_the_forms_do_instead():
     seen().namespace["make_optimizer"] = plain.optimizer
     assert off(plain.record(), penalized.record(train=seen().loop)) < 1e-6
     assert off(penalized.record(), penalized.record(train=seen().loop)) > 0.01
-    page = shown(MODULE, "program", "seen_step_fails", "seen_loop_fails")
-    assert page.printed.count("accuracy: 0.0% off") == 3
+    for name in ("seen_step_fails", "seen_loop_fails"):
+        assert recorded(name).startswith("accuracy: 0.0% off")
 
 
 @pytest.mark.parametrize("gradient", [1e-3, 1e-7])
@@ -551,28 +614,97 @@ def fit_with(model: keras.Model, batches: tf.data.Dataset, epochs: int, **option
     return model.fit(batches, epochs=epochs, shuffle=False, verbose=0, **options).history
 
 
-def test_dicts_of_inputs_and_outputs():
+@pytest.mark.proves(
+    "With several outputs, a compiled `fit` counts each batch the same in the loss of one of them, and with "
+    "`run_eagerly=True` by its samples."
+)
+@pytest.mark.parametrize("eager", [False, True])
+def test_dicts_of_inputs_and_outputs(eager):
     def model(cls: type[keras.Model] = keras.Model) -> keras.Model:
         inputs = {name: keras.Input((2,), name=name) for name in "ab"}
         both = keras.layers.Concatenate()(list(inputs.values()))
         outputs = {name: keras.layers.Dense(1, name=name)(both) for name in ("one", "two")}
         made = cls(inputs, outputs)
         losses = {"one": "mse", "two": "mae"}
-        made.compile("sgd", losses, loss_weights={"one": 1.0, "two": 3.0}, metrics={"one": "mae"}, run_eagerly=True)
+        made.compile("sgd", losses, loss_weights={"one": 1.0, "two": 3.0}, metrics={"one": "mae"}, run_eagerly=eager)
         return made
 
     def batches() -> tf.data.Dataset:
         data = {"a": X[:, :2], "b": X[:, 2:]}, {"one": Y, "two": 1 - Y}
         return tf.data.Dataset.from_tensor_slices(data).batch(32)
 
-    of_fit = record(model, batches)
+    def still() -> keras.Model:
+        model_ = model()
+        model_.optimizer.learning_rate = 0.0
+        return model_
+
+    of_fit = record(model, batches, epochs=1)
     assert len(of_fit[0]) == 4
-    assert off(of_fit, record(model, batches, train)) == off(of_fit, record(lambda: model(SameStep), batches)) == 0
+    own = [record(model, batches, train, 1), record(lambda: model(SameStep), batches, epochs=1)]
+    assert [off(of_fit, one) for one in own] == [0, 0]
+    history, *_ = record(still, batches, epochs=1)
+    keras.utils.set_random_seed(1)
+    losses = np.square(model()({"a": X[:, :2], "b": X[:, 2:]})["one"] - Y)
+    means = [np.mean([np.mean(losses[:32]), np.mean(losses[32:])]), np.mean(losses)]
+    assert history["one_loss"][0] == pytest.approx(means[eager], rel=1e-6)
+    assert means[0] != pytest.approx(means[1], rel=1e-3)
 
 
 @pytest.mark.proves(
-    "The accumulation of the optimizer is the same everywhere. So are clipping, weight decay and schedules: "
-    "`optimizer.apply` does them.",
+    "Give a `call` of your own an argument `training`. Without it, `fit` trains with dropout off, and the step and the "
+    "loop with dropout on."
+)
+def test_a_call_without_training():
+    class Takes(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dropout, self.dense = keras.layers.Dropout(0.5), keras.layers.Dense(1)
+
+        def call(self, inputs, training=None):
+            return self.dense(self.dropout(inputs, training=training))
+
+    class Without(Takes):
+        def call(self, inputs):
+            return self.dense(self.dropout(inputs))
+
+    class Step(Without):
+        train_step = SameStep.train_step
+
+    class NoDropout(Takes):
+        def call(self, inputs):
+            return self.dense(self.dropout(inputs, training=False))
+
+    def trained(cls: type[keras.Model], way: Callable = fit) -> Any:
+        def make() -> keras.Model:
+            model = cls()
+            model.compile("sgd", "mse", run_eagerly=True)
+            model(X)
+            return model
+
+        return record(make, Setting().batches, way)
+
+    assert off(trained(Takes), trained(Step)) == off(trained(Takes), trained(Without, train)) == 0
+    assert off(trained(NoDropout), trained(Without)) == 0
+    assert off(trained(Takes), trained(Without)) > 0.1
+
+
+def test_metrics_of_several_numbers():
+    def model(cls: type[keras.Model] = keras.Model) -> keras.Model:
+        inputs = keras.Input((4,))
+        made = cls(inputs, keras.layers.Dense(2, activation="sigmoid")(inputs))
+        made.compile("sgd", "mse", metrics=[keras.metrics.F1Score(threshold=0.5, name="f1")], run_eagerly=True)
+        return made
+
+    def batches() -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensor_slices((X, np.hstack([Y, 1 - Y]))).batch(32)
+
+    of_fit, own = record(model, batches), record(model, batches, train)
+    assert off(of_fit, own) == 0
+    assert np.shape(own[0]["f1"]) == (2, 2)
+
+
+@pytest.mark.proves(
+    "Accumulation, clipping, weight decay and schedules are the same everywhere: `optimizer.apply` does them.",
     "With `use_ema=True`, the loop keeps the last weights, and `fit` takes the averaged ones.",
 )
 def test_what_the_optimizer_does_by_itself():
@@ -594,10 +726,10 @@ def test_what_the_optimizer_does_by_itself():
 
 
 @pytest.mark.proves(
-    "The loss of an epoch is a mean over samples, each with the weights of the model at its batch. A learning rate of "
-    "0 keeps the weights, and the numbers can be computed by hand:",
-    "The loss with sample weights is divided by the number of samples, a metric in `weighted_metrics` by the sum of "
-    "the weights. One in `metrics` ignores them.",
+    "The loss of an epoch is the mean of those of its batches, each counted by its samples. A learning rate of 0 keeps "
+    "the weights, and the numbers can be computed by hand:",
+    "By default, the loss with sample weights is divided by the number of samples, a metric in `weighted_metrics` by "
+    "the sum of the weights. One in `metrics` ignores them.",
 )
 def test_means(seed):
     page = shown(MODULE, "program", "means", seed=seed)
@@ -608,8 +740,7 @@ def test_means(seed):
 
 
 @pytest.mark.proves(
-    "`evaluate` after `fit` gives another loss on the same data: it has the last weights for all batches, and no "
-    "dropout."
+    "`evaluate` gives another loss on the same data: it has the last weights for all batches, and no dropout."
 )
 def test_evaluate_gives_another_loss():
     found = {}
@@ -630,9 +761,9 @@ def test_evaluate_gives_another_loss():
     "Given arrays, `fit` shuffles by itself, unless you pass `shuffle=False`.",
 )
 def test_the_order(seed):
-    setting = SETTINGS["float32, SGD"]
+    setting = Setting()
     data = tf.data.Dataset.from_tensor_slices((X, Y))
-    model = replace(setting, compiled=EAGER).model
+    model = setting.model
     for kept, equal in ((True, True), (False, False)):
         made = lambda kept=kept: data.shuffle(48, seed=seed, reshuffle_each_iteration=not kept).batch(24)  # noqa: E731
         shares = compare(record(model, made), record(model, made, train))
@@ -658,16 +789,13 @@ def test_the_order(seed):
 
 
 def test_the_page_shows_both_orders():
-    assert shown(MODULE, "program", "order").printed.splitlines()[-2:] == [
-        "make_another, equal: False",
-        "make_same, equal: True",
-    ]
+    assert recorded("order").splitlines() == ["make_another, equal: False", "make_same, equal: True"]
 
 
 @pytest.mark.proves(
     "the loss off, the weights equal | how the losses of batches are averaged, or a penalty that doesn't depend on a "
     "weight",
-    "`nan` | a name that `fit` reports, and yours doesn't",
+    "`nan` | a name that only one of them reports, or a loss that is `nan` in one",
     "the weights 100 % off | `scale_loss`: the model wasn't trained",
     "the weights off, the loss equal | `finalize_variable_values`, or what happens after the last batch",
 )
@@ -693,7 +821,7 @@ def test_random_numbers():
         model(X, training=True)
         return train(model, batches, epochs)
 
-    shares = compare(setting.record(), setting.record(train=calls_first))
+    shares = compare(of_fit("`Dropout`"), setting.record(train=calls_first))
     assert min(shares["loss"], shares["weights"]) > 0.01
     plain = Setting(samples=24, epochs=1)
     history, _, _ = plain.record()
@@ -707,5 +835,5 @@ def test_random_numbers():
     "two replicas."
 )
 def test_xla_against_none():
-    eager, xla = Setting().record(), SETTINGS["XLA"].record()
+    eager, xla = of_fit("float32, SGD"), of_fit("XLA")
     assert off(eager, xla) < 1e-5
