@@ -241,7 +241,7 @@ def surface(model, points):
     return model.predict(grid.reshape(-1, 2), verbose=0).reshape(points, points)
 
 
-def show(ax, model, points=45, size=10, every=2):
+def show(ax, model, points=32, size=10, every=2):
     """Draw the surface, its boundary and the training points."""
     values = surface(model, points)
     options = {"origin": "lower", "extent": EXTENT}

@@ -29,6 +29,9 @@ def dropping(**options) -> keras.layers.Layer:
     return keras.layers.Dropout(0.5, **options)
 
 
+dropping.__name__ = "dropout"  # as the page calls and prints it
+
+
 def trained(seed: int = 1, *between, epochs: int = 1, fit=None, **options) -> keras.Model:
     keras.utils.set_random_seed(seed)
     model = make_model(*between, **options)

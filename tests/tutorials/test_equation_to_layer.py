@@ -354,10 +354,10 @@ def test_the_surfaces_before_and_after(seed):
         assert_points(axes, done, every=2)
         assert bar.get_ylabel() == "probability of the inner ring"
     before, after = (surface_of(figure.axes[0]) for figure in (figures[1], figures[3]))
-    np.testing.assert_allclose(after, done["surface"](done["model"], 45), atol=1e-6)
+    np.testing.assert_allclose(after, done["surface"](done["model"], 32), atol=1e-6)
     left, right, bottom, top = tutorial.EXTENT
     x1, x2 = np.meshgrid(
-        *(start + (end - start) * (np.arange(45) + 0.5) / 45 for start, end in ((left, right), (bottom, top)))
+        *(start + (end - start) * (np.arange(32) + 0.5) / 32 for start, end in ((left, right), (bottom, top)))
     )
     distance = np.hypot(x1 - tutorial.CENTRE[0], x2 - tutorial.CENTRE[1])
     ring = before[np.abs(distance - 1) < 0.05]
