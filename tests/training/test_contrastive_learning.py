@@ -11,6 +11,7 @@ from keras import ops
 from snippets.training.contrastive_learning import PairEncoder, TripletEncoder, nt_xent
 from tests import contract
 from tests.shown import Shown, shown
+from tests.training.replicas import two_replicas
 
 MODULE = "snippets.training.contrastive_learning"
 RNG = np.random.default_rng(1)
@@ -279,9 +280,7 @@ def test_mixed_precision_with_penalties(encoder):
 
 def on_two() -> list[float]:
     """The loss of a batch on one replica, and that of each of two that share it."""
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = two_replicas()
     with strategy.scope():
         model = PairEncoder(3)
         model.build([(None, 5), (None, 5)])

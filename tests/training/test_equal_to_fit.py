@@ -23,6 +23,7 @@ from snippets.training.equal_to_fit import SameStep, compare, fit, record, train
 from tests import contract, prose
 from tests.shown import shown
 from tests.site import SITE
+from tests.training.replicas import two_replicas
 
 MODULE = "snippets.training.equal_to_fit"
 PAGE = SITE.docs / "training/equal_to_fit.md"
@@ -297,29 +298,21 @@ ON_REPLICAS = ON_TWO | {
 }
 
 
-@cache
-def mirrored() -> tf.distribute.MirroredStrategy:
-    """Made in a Python of its own, which has no devices yet."""
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-
 def begin() -> None:
-    mirrored()  # before anything is trained, for then the devices are made
+    two_replicas()  # before anything is trained, for then the devices are made
 
 
 @cache
 def of_two(name: str) -> Any:
     """What `fit` gives on the two replicas."""
-    return ON_REPLICAS[name].record(strategy=mirrored())
+    return ON_REPLICAS[name].record(strategy=two_replicas())
 
 
 @cache
 def own(name: str) -> tuple[str, list[float]]:
     """The cell of the page's step and loop, and how far they are off."""
     setting = ON_REPLICAS[name]
-    trained = [setting.record(SameStep, strategy=mirrored()), setting.record(train=train, strategy=mirrored())]
+    trained = [setting.record(SameStep, strategy=two_replicas()), setting.record(train=train, strategy=two_replicas())]
     gc.freeze()  # the iterators of a strategy take a second each to go
     told = together(RIGHT, [cell(of_two(name), one) for one in trained])
     return told, [off(of_two(name), one) for one in trained]
@@ -342,14 +335,14 @@ def halves_count_the_same() -> bool:
 
 def half() -> str:
     setting = Setting(**ONE_BATCH)
-    return cell(setting.record(), setting.record(unscaled(), strategy=mirrored()))
+    return cell(setting.record(), setting.record(unscaled(), strategy=two_replicas()))
 
 
 def masks() -> list[list[float]]:
-    with mirrored().scope():
+    with two_replicas().scope():
         dropout = keras.layers.Dropout(0.5)
-    drawn = mirrored().run(tf.function(lambda: dropout(tf.ones((1, 40)), training=True)))
-    return [one.numpy().ravel().tolist() for one in mirrored().experimental_local_results(drawn)]
+    drawn = two_replicas().run(tf.function(lambda: dropout(tf.ones((1, 40)), training=True)))
+    return [one.numpy().ravel().tolist() for one in two_replicas().experimental_local_results(drawn)]
 
 
 def off(expected: Any, own: Any) -> float:

@@ -19,6 +19,7 @@ from keras import ops
 from snippets.training.several_devices import LastMean, SharedStep, make_model
 from tests import contract
 from tests.shown import shown
+from tests.training.replicas import make_two_devices, two_replicas
 
 MODULE = "snippets.training.several_devices"
 RNG = np.random.default_rng(1)
@@ -40,13 +41,6 @@ def test_layer_contract(case, check):
 
 
 # --- in a process of its own ----------------------------------------------------------------------------------------
-
-
-def two_devices() -> tf.distribute.MirroredStrategy:
-    warnings.simplefilter("ignore")
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
 class AddsALoss(keras.layers.Layer):
@@ -151,7 +145,7 @@ OTHER = {
 
 
 def ways_of_fit() -> dict[str, Any]:
-    strategy = two_devices()
+    strategy = two_replicas()
     found = {name: compared(strategy, **options) for name, options in SAME.items()}
     found |= {
         name: compared(strategy, **{"rows": 48, "run_eagerly": True, **options}) for name, options in OTHER.items()
@@ -197,7 +191,7 @@ def single(strategy, *, x=4, y=1.0, between=(), loss="mse", **options) -> list[t
 
 
 def single_steps() -> dict[str, Any]:
-    strategy = two_devices()
+    strategy = two_replicas()
     clipped = ("clipnorm", "clipvalue", "global_clipnorm")
     found = {name: single(strategy, y=100.0, **{name: 0.5}) for name in clipped}
     found["whole"] = single(strategy, y=100.0)
@@ -268,7 +262,7 @@ def test_the_program_reports_what_one_device_does(process, seed):
 
 def shared_step() -> dict[str, Any]:
     """The step of the page on two devices, and `fit` on one."""
-    strategy = two_devices()
+    strategy = two_replicas()
     ways = {
         "busy": {
             "fit": lambda: {"sample_weight": np.linspace(0, 2, 72)},
@@ -304,7 +298,7 @@ def test_the_step_is_that_of_fit(process):
 
 
 def saved_and_loaded() -> dict[str, Any]:
-    strategy = two_devices()
+    strategy = two_replicas()
     with strategy.scope():
         model = built(cls=SharedStep)
     data = {"x": X[:48], "y": Y[:48], "batch_size": 24, "shuffle": False, "verbose": 0}
@@ -338,7 +332,7 @@ def test_a_saved_model_goes_on_on_one_device_and_on_two(process):
 def loops() -> dict[Any, float]:
     """How far the weights of the page's loop on two devices are from those of `fit` on one."""
     warnings.simplefilter("ignore")
-    strategy, x = two_devices(), np.random.default_rng(7).normal(size=(321, 4)).astype("float32")
+    strategy, x = two_replicas(), np.random.default_rng(7).normal(size=(321, 4)).astype("float32")
     page = shown(MODULE, "loop", strategy=strategy, x=x, y=np.float32(x[:, :1] > x[:, 1:2]))
     make_train_step = page["make_train_step"]
     found = {"printed": page.printed.splitlines()[-2:]}
@@ -393,7 +387,7 @@ def test_the_loop_is_equal_for_any_batch(process):
 
 def divided() -> dict[str, Any]:
     warnings.simplefilter("ignore")
-    strategy = two_devices()
+    strategy = two_replicas()
     page = shown(MODULE, "who_divides", strategy=strategy)
     found = {"printed": page.printed.splitlines()[-4:]}
     found["Adam"] = [float(page["after_a_step"](loss, keras.optimizers.Adam)) for loss in page["losses"].values()]
@@ -441,7 +435,7 @@ def test_who_divides_the_loss(process):
 
 def states() -> dict[str, Any]:
     warnings.simplefilter("ignore")
-    strategy = two_devices()
+    strategy = two_replicas()
     page = shown(MODULE, "states", "largest_fails", "same_noise", strategy=strategy)
     layer = page["layer"]
     *means, largest, noise = page.printed.splitlines()[-6:]
@@ -514,7 +508,7 @@ def test_on_one_device_the_four_are_one():
 
 
 def sums() -> list[float]:
-    strategy = two_devices()
+    strategy = two_replicas()
     with strategy.scope():
         mean, total = keras.metrics.Mean(), keras.metrics.Sum()
 
@@ -542,15 +536,14 @@ def test_the_states_of_a_metric_are_added_up(process):
 
 def raised() -> dict[str, str]:
     tf.constant(1.0)
-    cpu = tf.config.list_physical_devices("CPU")[0]
     try:
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        make_two_devices()
     except RuntimeError as error:
         return {"late": str(error)}
 
 
 def all_raised() -> dict[str, Any]:
-    strategy = two_devices()
+    strategy = two_replicas()
     sgd = keras.optimizers.SGD
 
     def fitted(batch_size=24, **options) -> str:

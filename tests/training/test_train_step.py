@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -19,6 +16,7 @@ from snippets.training.train_step import AdversarialClassifier, JudgedMoved, Own
 from tests import contract
 from tests.shown import shown
 from tests.site import SITE
+from tests.training.replicas import two_replicas
 
 MODULE = "snippets.training.train_step"
 COMPILE = {"optimizer": "sgd", "loss": keras.losses.BinaryCrossentropy(from_logits=True)}
@@ -563,18 +561,17 @@ def test_the_python_of_a_step_runs_when_it_is_traced():
     assert traced == [0.2] * 4
 
 
-def on_two_replicas() -> None:
-    """Runs in a Python of its own, which has no devices yet."""
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    divided = without(("loss *= self.distribute_strategy.num_replicas_in_sync", ""))
+def on_two_replicas() -> list[list[float]]:
+    """Loss and weights of `fit`, of the page's step, and of one that doesn't multiply by the number of replicas."""
+    divided, found = without(("loss *= self.distribute_strategy.num_replicas_in_sync", "")), []
     for model_class in (keras.Model, OwnStep, divided):
-        with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        with two_replicas().scope():
             inputs = keras.Input((4,))
             model = model_class(inputs, keras.layers.Dense(1, kernel_initializer="ones")(inputs))
             model.compile("sgd", "mse")
         loss = model.fit(X[:64], Y[:64], shuffle=False, verbose=0).history["loss"][0]
-        print("found", loss, *model.get_weights()[0].ravel())
+        found.append([loss, *model.get_weights()[0].ravel().tolist()])
+    return found
 
 
 @pytest.mark.proves(
@@ -582,14 +579,8 @@ def on_two_replicas() -> None:
     "The weights are the same.",
     "Under a strategy, `compute_loss` divides by the number of replicas.",
 )
-def test_two_replicas():
-    code = "from tests.training.test_train_step import on_two_replicas; on_two_replicas()"
-    env = os.environ | {"PYTHONPATH": f"{SITE.root}:{SITE.tools}"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=SITE.root, env=env, capture_output=True, text=True, check=True
-    )
-    lines = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("found")]
-    of_fit, own, divided = ([float(number) for number in line] for line in lines)
+def test_two_replicas(process):
+    of_fit, own, divided = process.call(on_two_replicas)
     assert own == pytest.approx(of_fit, rel=1e-5)
     assert divided[0] == pytest.approx(of_fit[0] / 2, rel=1e-5)
     assert divided[1:] == pytest.approx(of_fit[1:], rel=1e-5)
