@@ -75,6 +75,7 @@ several_devices = Read("training/several_devices")
 two_networks = Read("training/two_networks")
 teacher_student = Read("training/teacher_student")
 save_and_reload = Read("saving/save_and_reload")
+what_comes_back = Read("saving/what_comes_back")
 (diffusion, equation, image, transformer, autoencoder) = (
     Read(f"tutorials/{name}")
     for name in ("diffusion", "equation_to_layer", "image_and_table", "transformer", "variational_autoencoder")
@@ -182,6 +183,11 @@ CASES = [
     Case(teacher_student.Distiller, distiller, sizes={"features": 10, "classes": 3}),
     Case(teacher_student.MeanTeacher, mean_teacher, sizes={"features": 10, "classes": 3}),
     layer(save_and_reload.Shift),
+    Case(
+        what_comes_back.WeightedError,
+        what_comes_back.WeightedError,
+        call=lambda loss, inputs: loss.call(*map(keras.ops.convert_to_tensor, inputs)),
+    ),
     layer(when_to_use.SkipBlock, 3),
     layer(when_to_use.Snake),
     layer(train_step.AdversarialClassifier, 0.1),
