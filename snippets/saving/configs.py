@@ -6,7 +6,6 @@ import json
 
 import keras
 import numpy as np
-from keras import ops
 
 
 @keras.saving.register_keras_serializable(package="guide")
@@ -61,8 +60,7 @@ class ScaledError(keras.losses.Loss):
         self.factor = factor
 
     def call(self, y_true, y_pred):
-        errors = ops.abs(y_true - y_pred)
-        return self.factor * ops.mean(errors, axis=-1)
+        return self.factor * keras.losses.mean_absolute_error(y_true, y_pred)
 
     def get_config(self):
         return {**super().get_config(), "factor": self.factor}
@@ -149,8 +147,8 @@ if __name__ == "__main__":
             self.factor = factor
 
         def call(self, y_true, y_pred):
-            errors = ops.abs(y_true - y_pred)
-            return self.factor * ops.mean(errors, axis=-1)
+            error = keras.losses.mean_absolute_error(y_true, y_pred)
+            return self.factor * error
 
     loss = ForgetsError(factor=10.0)
     again = ForgetsError.from_config(loss.get_config())
@@ -191,12 +189,6 @@ if __name__ == "__main__":
     thawed.layers[-1].trainable = False  # and sets nothing if set alone
     print("frozen again:", len(thawed.trainable_weights))
     # --8<-- [end:frozen_fails]
-
-    # --8<-- [start:names]
-    print(keras.saving.get_registered_name(Residual))
-    found = keras.saving.get_registered_object("guide>Residual")
-    print("found:", found is Residual)
-    # --8<-- [end:names]
 
     # --8<-- [start:twice_fails]
     @keras.saving.register_keras_serializable()

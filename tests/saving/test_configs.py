@@ -15,7 +15,6 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from checkup import checkup
 from keras import ops
 
 from snippets.saving import configs
@@ -37,7 +36,8 @@ LAYERS = {
     "Residual": contract.Layer(residual, inputs=[(5, 4)]),
     "Affine": contract.Layer(lambda **kw: Affine(2.0, 0.5, **kw), inputs=[(4,)]),
 }
-PAIR = (X[:, :2], X[:, 2:])
+PAIR = (X[:, :1], X[:, 1:2])
+LOSSES = {"ScaledError": contract.Other(lambda: ScaledError(10.0), PAIR)}
 CAUGHT = {
     "ForgetsError of forgets_fails": contract.Wrong(
         maker("ForgetsError", configs, "forgets_fails", arguments=(10.0,)), PAIR, by="config_is_complete", says="factor"
@@ -61,8 +61,9 @@ def test_a_wrong_form_is_caught(case):
     contract.is_caught(case)
 
 
-def test_the_loss_passes_the_checkup():
-    checkup(lambda: ScaledError(10.0), PAIR).assert_clean()
+@pytest.mark.parametrize("case", LOSSES.values(), ids=LOSSES)
+def test_the_loss_passes_the_checkup(case):
+    contract.passes_the_checkup(case)
 
 
 def of(*layers: keras.layers.Layer) -> keras.Sequential:
@@ -260,7 +261,7 @@ def loaded(text):
 
 @pytest.mark.proves(
     "`Layer` | `name`, `trainable`, `dtype`, `activity_regularizer` | Recorded, if it is plain",
-    "`Model` | The same | Its default comes back, silently. A required one can't be saved",
+    "`Model`, with a `call` of its own | The same | Its default comes back, silently. A required one can't be saved",
     "A layer with a `get_config`, such as `Dense` | That layer's arguments too | Its default comes back, "
     "silently. A required one can't be loaded",
     "`Loss` | `name`, `reduction`; not `dtype` | Its default comes back, silently. A required one can't be loaded",
@@ -702,7 +703,15 @@ class Two(keras.layers.Layer):
         return cls(**{**config, "left": deserialize(config["left"]), "right": deserialize(config["right"])})
 
 
+@register("configs_test")
+class AsItIs(Residual):
+    def get_config(self):
+        return {**super().get_config(), "inner": self.inner}
+
+
 @pytest.mark.proves(
+    "A shared layer stays one if `get_config` returns `self.inner` as it is. Then `load_model` ties both, and "
+    "`from_config` raises `Could not parse config`.",
     "Twice to one object | One layer | Two layers, silently: 4 weights in place of 2",
     "To two objects of a model | `expected 2 variables, but received 0` | Two layers, silently",
 )
@@ -726,6 +735,14 @@ def test_a_layer_that_is_passed_twice(tmp_path, process):
     model.save(path)
     with pytest.raises(ValueError, match="expected 2 variables, but received 0"):
         keras.saving.load_model(path)
+    raw = of(AsItIs(dense), AsItIs(dense))
+    raw.save(path)
+    outputs, weights, _ = process.call(loads, path)
+    assert (len(raw.weights), weights) == (2 + 2, 2 + 2)
+    np.testing.assert_array_equal(outputs, raw(X))
+    for make in (keras.models.clone_model, lambda model: AsItIs.from_config(model.layers[0].get_config())):
+        with pytest.raises(TypeError, match="Could not parse config"):
+            make(raw)
     for copy in (keras.models.clone_model(model), type(model).from_config(model.get_config())):
         assert len(copy.weights) == 4 + 2
 
@@ -753,8 +770,9 @@ def frozen_and_loaded(process, model: keras.Model, path: Path) -> list[int]:
 
 
 @pytest.mark.proves(
-    "If an outer layer is frozen, the layers inside are loaded trainable, silently. So it is with Keras's own "
-    "`MultiHeadAttention`:",
+    "If a layer is frozen, the layers that its constructor or its `build` makes are loaded trainable, silently. "
+    "`trainable=False` is passed to the constructor, and reaches no layer that is made after that. So it is with "
+    "Keras's own `MultiHeadAttention`:",
     "In a layer of your own, pass `trainable=self.trainable` to each layer that the constructor makes. A layer "
     "that is frozen inside, by `block.inner.trainable = False`, comes back trainable all the same, unless it is "
     "an argument, as in `Residual`.",
@@ -777,6 +795,36 @@ def test_frozen_layers_inside(tmp_path, process):
         block.trainable = True
         block.inner.trainable = False
         assert frozen_and_loaded(process, model, path) == [0, 2]
+
+    assert len(of(Block(trainable=False)).trainable_weights) == 2  # before there is a file
+    assert not of(Block(("trainable",), trainable=False)).trainable_weights
+
+    class MakesInBuild(Block):
+        def build(self, input_shape):
+            self.inner = keras.layers.Dense(4)
+            self.inner.build(input_shape)
+
+    @register("configs_test")
+    class Whole(keras.Model):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.inner = keras.layers.Dense(4)
+
+        def call(self, inputs):
+            return self.inner(inputs)
+
+    register("configs_test")(MakesInBuild)
+    for layer in (MakesInBuild(), Whole()):
+        model = of(layer)
+        layer.trainable = False
+        model.save(path)
+        loaded = keras.saving.load_model(path)
+        assert (len(model.trainable_weights), len(loaded.trainable_weights)) == (0, 2)
+    for layer in (keras.layers.TimeDistributed(keras.layers.Dense(4)), of(keras.layers.Dense(4))):  # as arguments
+        model = keras.Sequential([keras.Input((4, 4) if hasattr(layer, "layer") else (4,)), layer])
+        layer.trainable = False
+        model.save(path)
+        assert not keras.saving.load_model(path).trainable_weights
 
     own = residual()
     model = of(own)
@@ -831,9 +879,9 @@ READ = "print(float(keras.saving.load_model(PATH)(np.ones((1, 4)))[0, 0]))"
 
 
 @pytest.mark.proves(
-    "A file holds the registered name, `package>Name`, and not the module that is imported. So you can move a "
-    "class to another module:",
-    "Without a package it is `Custom>Name`. A second class under the same name replaces the first one, silently:",
+    "A file holds the registered name, here `guide>Residual`, which `keras.saving.get_registered_name` tells. "
+    "The module isn't imported, so you can move a class to another one. Without a package it is `Custom>Name`. A "
+    "second class under the same name replaces the first one, silently:",
 )
 def test_the_registered_name_is_what_counts(process, tmp_path):
     first = types.ModuleType("first_module")
@@ -850,7 +898,8 @@ def test_the_registered_name_is_what_counts(process, tmp_path):
         told(process, "triples('configs_moved').call = lambda self, x: 7 * x", READ.replace("PATH", repr(path))) == 7.0
     )
 
-    assert shown(configs, "names").printed.splitlines() == ["guide>Residual", "found: True"]
+    assert keras.saving.get_registered_name(Residual) == "guide>Residual"
+    assert keras.saving.get_registered_object("guide>Residual") is Residual
     assert shown(configs, "twice_fails").printed == "saved: 2.0, loaded: 3.0"
     custom = register()(type("Plain", (Same,), {}))
     assert keras.saving.get_registered_name(custom) == "Custom>Plain"
@@ -1009,7 +1058,8 @@ class Gain(keras.layers.Layer):
 
 
 @pytest.mark.proves(
-    "`Affine` was `Gain`, and its `scale` was `gain`. Of two names, the upper one is written, and both are read:",
+    "`Affine` was `Gain`, and its `scale` was `gain`. Of two names, the upper one is written, and both are read. "
+    "A config without a `version` is of the first one:",
 )
 def test_an_old_file_under_a_new_name(tmp_path, process):
     path = tmp_path / "old.keras"
