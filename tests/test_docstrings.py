@@ -75,6 +75,7 @@ several_devices = Read("training/several_devices")
 two_networks = Read("training/two_networks")
 teacher_student = Read("training/teacher_student")
 save_and_reload = Read("saving/save_and_reload")
+configs = Read("saving/configs")
 (diffusion, equation, image, transformer, autoencoder) = (
     Read(f"tutorials/{name}")
     for name in ("diffusion", "equation_to_layer", "image_and_table", "transformer", "variational_autoencoder")
@@ -182,6 +183,13 @@ CASES = [
     Case(teacher_student.Distiller, distiller, sizes={"features": 10, "classes": 3}),
     Case(teacher_student.MeanTeacher, mean_teacher, sizes={"features": 10, "classes": 3}),
     layer(save_and_reload.Shift),
+    Case(configs.Residual, lambda: configs.Residual(keras.layers.Dense(4)), sizes={"features": 4}),
+    layer(configs.Affine, 2.0, 0.5),
+    Case(
+        configs.ScaledError,
+        lambda: configs.ScaledError(10.0),
+        call=lambda loss, inputs: loss.call(*map(keras.ops.convert_to_tensor, inputs)),
+    ),
     layer(when_to_use.SkipBlock, 3),
     layer(when_to_use.Snake),
     layer(train_step.AdversarialClassifier, 0.1),
