@@ -76,6 +76,7 @@ two_networks = Read("training/two_networks")
 teacher_student = Read("training/teacher_student")
 save_and_reload = Read("saving/save_and_reload")
 what_comes_back = Read("saving/what_comes_back")
+configs = Read("saving/configs")
 (diffusion, equation, image, transformer, autoencoder) = (
     Read(f"tutorials/{name}")
     for name in ("diffusion", "equation_to_layer", "image_and_table", "transformer", "variational_autoencoder")
@@ -186,6 +187,13 @@ CASES = [
     Case(
         what_comes_back.WeightedError,
         what_comes_back.WeightedError,
+        call=lambda loss, inputs: loss.call(*map(keras.ops.convert_to_tensor, inputs)),
+    ),
+    Case(configs.Residual, lambda: configs.Residual(keras.layers.Dense(4)), sizes={"features": 4}),
+    layer(configs.Affine, 2.0, 0.5),
+    Case(
+        configs.ScaledError,
+        lambda: configs.ScaledError(10.0),
         call=lambda loss, inputs: loss.call(*map(keras.ops.convert_to_tensor, inputs)),
     ),
     layer(when_to_use.SkipBlock, 3),

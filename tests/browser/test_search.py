@@ -263,6 +263,16 @@ FINDS = [
     ("learning rate after loading", "saving/what_comes_back.html", "model"),
     ("mixed precision after loading", "saving/what_comes_back.html", "policy"),
     ("Skipping variable loading for optimizer 'adam'", "saving/what_comes_back.html", "policy"),
+    ("what to return from get_config", "saving/configs.html", ""),
+    ("get_config and from_config", "saving/configs.html", ""),
+    ("my layer's argument isn't saved", "saving/configs.html", "by-itself"),
+    ("tuple becomes list in config", "saving/configs.html", "values"),
+    ("list of layers in get_config", "saving/configs.html", "objects"),
+    ("unfrozen after load_model", "saving/configs.html", "objects"),
+    ("register_keras_serializable package", "saving/configs.html", "register"),
+    ("same class name registered twice", "saving/configs.html", "register"),
+    ("new argument and my old file doesn't load", "saving/configs.html", "changed"),
+    ("model_from_json", "saving/configs.html", "round-trip"),
     ("custom metric class", "training/custom_metric.html", ""),
     ("How can I add own metric?", "training/custom_metric.html", ""),
     ("F1 score metric wrong over batches", "training/custom_metric.html", "sums"),
@@ -448,7 +458,7 @@ FINDS = [
     ("custom_objects load_model", "errors/saving.html", "could-not-locate-class"),
     ("Loading a model with a custom layer: ValueError: Unknown layer", "errors/saving.html", "could-not-locate-class"),
     ("copy a layer deepcopy custom", "errors/saving.html", "could-not-locate-class"),
-    ("keras.saving.register_keras_serializable", "errors/saving.html", "non-serializable-arguments"),
+    ("keras.saving.register_keras_serializable", "saving/configs.html", "register"),
     ("get_config not implemented", "errors/saving.html", "non-serializable-arguments"),
     ("Custom Model Save with NotImplementedError Error", "errors/saving.html", "non-serializable-arguments"),
     ("model.save() returning a 'NotImplementedError'", "errors/saving.html", "non-serializable-arguments"),
@@ -1041,7 +1051,7 @@ def test_the_index_is_fetched_once_and_not_before_search_is_touched(page, touch)
     assert not fetched
     with page.expect_request("**/search_index.json"):
         touch(page)
-    page.locator(INPUT).press_sequentially("get_config")
+    page.locator(INPUT).press_sequentially("could not locate class")
     page.locator(LINKS).first.wait_for()
     page.locator(LINKS).first.click()
     page.wait_for_url("**/*#*")

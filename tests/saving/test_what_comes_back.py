@@ -212,6 +212,22 @@ def layer_in_a_wrapper() -> Made:
     )
 
 
+@in_row("A layer that extends one with a `get_config`, such as `Dense`")
+def extended() -> Made:
+    class Thing(layers.Dense):
+        def __init__(self, units, factor=1.0, **kwargs):
+            super().__init__(units, **kwargs)
+            self.factor = factor
+
+        def call(self, inputs):
+            return self.factor * super().call(inputs)
+
+        def of_config(self):
+            return {**super().get_config(), "factor": self.factor}
+
+    return Thing, lambda: sequential(Thing(2, 3.0))
+
+
 @in_row("A model")
 def model() -> Made:
     class Thing(Keeps, keras.Model):
@@ -595,6 +611,9 @@ def whole() -> keras.Model:
     normalization.adapt(X)
     hidden = twice(twice(normalization(inputs)))
     hidden = layers.BatchNormalization(name="b")(layers.Dense(3, name="frozen", trainable=False)(hidden))
+    within = layers.MultiHeadAttention(1, 2, name="within")
+    hidden = layers.Flatten()(within(*[layers.Reshape((3, 1))(hidden)] * 2))
+    within.trainable = False
     outputs = {
         "p": layers.Dense(1, name="p")(layers.Dropout(0.5, seed=3)(hidden)),
         "q": layers.Dense(1, name="q")(hidden),
@@ -618,7 +637,7 @@ def facts(model: keras.Model) -> dict[str, Any]:
         "of optimizer": {name: value for name, value in optimizer.get_config().items() if value is not None},
         "learning rate": float(optimizer.learning_rate),
         "names": [one.name for one in (model, *model.layers)],
-        "trainable": [one.trainable for one in model.layers],
+        "trainable": [one.trainable for one in model.layers if one.name != "within"],
         "policies": [one.dtype_policy.name for one in model.layers],
         "reported": model.evaluate(X, {"p": Y, "q": Y}, sample_weight={"p": Y[:, 0], "q": Y[:, 0] + 1}, verbose=0),
         "compiled": [model.run_eagerly, model.steps_per_execution, model.jit_compile],
@@ -627,6 +646,7 @@ def facts(model: keras.Model) -> dict[str, Any]:
     lost = {
         "attributes": [hasattr(one, "note") for one in (model, model.layers[1])],
         "history": hasattr(model, "history"),
+        "frozen within": len(model.get_layer("within").trainable_weights) == 0,
     }
     return {"kept": kept, "lost": lost}
 
@@ -653,13 +673,13 @@ def before_and_after(readers):
 
 @pytest.mark.proves(
     "weights, moving statistics, vocabularies, what `adapt` has found",
-    "`trainable` and `name` of each layer, dtype policies, one layer used twice",
+    "`trainable` and `name` of a layer, dtype policies, one layer used twice",
     "the optimizer: its arguments, steps, moments, averages of `use_ema`, gradients that were accumulated",
     "a learning rate that was set later",
     "of `compile`: losses, `loss_weights`, `metrics`, `weighted_metrics`, `run_eagerly`, `steps_per_execution`, "
     "`jit_compile`",
     "`seed` of a `Dropout`",
-    "attributes set after construction, of the model or of a layer",
+    "`trainable=False` of a layer with layers inside; attributes set after construction, of the model or of a layer",
     "`history`; a distribution strategy",
 )
 def test_what_is_in_the_file(before_and_after):
@@ -669,8 +689,8 @@ def test_what_is_in_the_file(before_and_after):
         assert same(value, after["kept"][name]) if numeric else value == after["kept"][name], name
     assert after["kept"]["learning rate"] == pytest.approx(0.5)
     assert len(before["kept"]["weights"]) == len(whole().weights)
-    assert before["lost"] == {"attributes": [True, True], "history": True}
-    assert after["lost"] == {"attributes": [False, False], "history": False}
+    assert before["lost"] == {"attributes": [True, True], "history": True, "frozen within": True}
+    assert after["lost"] == {"attributes": [False, False], "history": False, "frozen within": False}
 
 
 def words(file: bytes | None = None) -> tuple[bytes, list[list[int]]]:
