@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ NOT_IN_CONTRACT = {
 X = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
 Y = X[:, :1] * X[:, 1:2] + np.random.default_rng(1).normal(size=(40, 1)).astype("float32")
 TRAIN, UNSEEN = (X[:24], Y[:24]), (X[24:], Y[24:])
-STEPS, EPOCHS = 3, 4  # of batches of 10, 10 and 4
+STEPS, EPOCHS = 3, 3  # of batches of 10, 10 and 4
 
 filterwarnings = pytest.mark.filterwarnings
 pytestmark = filterwarnings("ignore:.*Skipping variable loading:UserWarning")
@@ -112,7 +113,7 @@ def made(kind=sequential, optimizer: Callable = adam, seed: int = 1, **compiled)
 MODELS: dict[Any, tuple[keras.Model, list[np.ndarray]]] = {}
 
 
-def reused(kind=sequential, optimizer: Callable = adam, seed: int = 1, **compiled) -> keras.Model:
+def reused(kind=small, optimizer: Callable = adam, seed: int = 1, **compiled) -> keras.Model:
     """A model as new, in a graph that is traced once: all that it holds is what it began with."""
     key = (kind, optimizer, *compiled)
     if key not in MODELS:
@@ -122,10 +123,14 @@ def reused(kind=sequential, optimizer: Callable = adam, seed: int = 1, **compile
     model, values = MODELS[key]
     for variable, value in zip(variables_of(model), values, strict=True):
         variable.assign(value)
-    vars(model).pop("_eval_epoch_iterator", None)  # of a training that was interrupted
     model._initial_epoch = None  # of BackupAndRestore
     keras.utils.set_random_seed(seed)
     return model
+
+
+@cache
+def unseen() -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensors(UNSEEN).cache()
 
 
 class At(keras.callbacks.Callback):
@@ -153,20 +158,22 @@ def raises(error: type[BaseException]) -> Callable[[], None]:
 def train(path, *, first=(), last=(), kept=None, model: Callable = reused, epochs=EPOCHS, data=None, **options):
     """A training as the page's, on fewer rows. What ends it differs, and its weights, optimizer, seeds and history."""
     model = model()
-    if kept is None:
-        kept = [
-            keras.callbacks.ReduceLROnPlateau(patience=1, factor=0.5),
-            keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True),
-            keras.callbacks.ModelCheckpoint(f"{path}.weights.h5", save_best_only=True, save_weights_only=True),
-        ]
+    kept = plateau_and_stop() if kept is None else kept
     resume = Resume(path, kept)
     data = data or (lambda first: ordered(TRAIN, 10, seed=1, first_step=first))
-    options = {"steps_per_epoch": STEPS, "validation_data": UNSEEN, "shuffle": False, **options}
+    options = {"steps_per_epoch": STEPS, "validation_data": unseen(), "shuffle": False, **options}
     callbacks = [*first, *kept, resume, *last]
     model.fit(
         data(resume.epoch * STEPS), epochs=epochs, initial_epoch=resume.epoch, callbacks=callbacks, verbose=0, **options
     )
     return result_of(model, resume)
+
+
+def plateau_and_stop() -> list[keras.callbacks.Callback]:
+    return [
+        keras.callbacks.ReduceLROnPlateau(patience=1, factor=0.5, mode="max"),  # it falls, which is worse
+        keras.callbacks.EarlyStopping(patience=9, restore_best_weights=True),
+    ]
 
 
 def result_of(model, resume) -> dict[str, Any]:
@@ -222,20 +229,22 @@ def test_program(seed):
 
 
 PLACES = [
-    ("on_train_begin", 1),
-    ("on_epoch_begin", 1),
-    ("on_epoch_begin", 3),
-    ("on_train_batch_begin", 1),
-    ("on_train_batch_end", 4),
-    ("on_train_batch_end", 6),
-    ("on_test_begin", 2),
-    ("on_test_batch_end", 3),
-    ("on_test_end", 1),
-    ("on_epoch_end", 1),
-    ("on_epoch_end", 3),
-    ("on_epoch_end", 4),
-    ("on_train_end", 1),
+    ("on_train_begin", 1, "last"),
+    ("on_epoch_begin", 3, "first"),
+    ("on_train_batch_begin", 1, "last"),
+    ("on_train_batch_end", 5, "first"),
+    ("on_train_batch_end", 6, "last"),  # the last batch
+    ("on_test_begin", 2, "last"),
+    ("on_test_batch_end", 2, "first"),
+    ("on_test_end", 1, "last"),
+    ("on_epoch_end", 2, "first"),
+    ("on_epoch_end", 2, "last"),
+    ("on_epoch_end", 3, "first"),
+    ("on_epoch_end", 3, "last"),
+    ("on_train_end", 1, "first"),
 ]
+SAVED = [0, 2, 0, 1, 1, 1, 1, 0, 1, 2, 2, 3, 3]
+"""Epochs that are in the file then."""
 ERRORS = [RuntimeError, KeyboardInterrupt, SystemExit]
 
 
@@ -244,31 +253,35 @@ ERRORS = [RuntimeError, KeyboardInterrupt, SystemExit]
     "in the validation, in a callback, or while the file was being written.",
     "Run once more after the last epoch, the program trains nothing, and ends with the same model.",
 )
-@pytest.mark.parametrize("side", ["first", "last"])
-@pytest.mark.parametrize(("method", "nth"), PLACES)
-def test_any_place(method, nth, side, tmp_path, uninterrupted):
-    """Twice in a row, the second time in the first batch that follows, and once more when it has ended."""
-    path = tmp_path / "training"
-    error = ERRORS[nth % 3]
-    with pytest.raises(error):
-        train(path, **{side: [At(method, nth, raises(error))]})
-    saved = Resume(path).epoch
-    if saved < EPOCHS:
-        with pytest.raises(error):
-            train(path, **{side: [At("on_train_batch_end", 1, raises(error))]})
-        assert Resume(path).epoch == saved, "the epoch is repeated from its beginning"
+def test_any_place(tmp_path):
+    """Twice in a row, the second time in the first batch that follows; and some once more when it has ended."""
+    expected = train(tmp_path / "whole")
     begun = []
     count = keras.callbacks.LambdaCallback(on_train_batch_begin=lambda batch, logs=None: begun.append(batch))
-    for batches in ((EPOCHS - saved) * STEPS, 0):
-        assert_equal(train(path, last=[count]), uninterrupted)
-        assert len(begun) == batches
-        begun.clear()
+    for number, (method, nth, side) in enumerate(PLACES):
+        path, error = tmp_path / str(number), ERRORS[number % 3]
+        with pytest.raises(error):
+            train(path, **{side: [At(method, nth, raises(error))]})
+        saved = Resume(path).epoch
+        assert saved == SAVED[number], (method, nth, side)
+        if method in ("on_test_batch_end", "on_train_batch_end"):
+            with pytest.raises(error):
+                train(path, last=[At("on_train_batch_end", 1, raises(error))])
+            assert Resume(path).epoch == saved, "the epoch is repeated from its beginning"
+        for batches in ((EPOCHS - saved) * STEPS, 0)[: 2 if saved > 1 else 1]:
+            begun.clear()
+            assert_equal(train(path, last=[count]), expected)
+            assert len(begun) == batches
 
 
 @pytest.mark.proves("while the file was being written.")
-@pytest.mark.parametrize("part", ["dump", "fsync", "replace"])
-def test_while_the_file_is_written(part, tmp_path, uninterrupted):
-    path, calls = tmp_path / "training", []
+def test_while_the_file_is_written(tmp_path, uninterrupted):
+    for part in ("dump", "fsync", "replace"):
+        stopped_while_written(part, tmp_path / part, uninterrupted)
+
+
+def stopped_while_written(part, path, uninterrupted):
+    calls = []
     owner = pickle if part == "dump" else os
     its = getattr(owner, part)
 
@@ -305,14 +318,14 @@ def dies(how: str, files: dict[str, bytes]) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with mock.patch("pickle.dump", half):
-        goes_on(files, At("on_train_batch_end", 8, kill))
+        goes_on(files, At("on_train_batch_end", 5, kill))
 
 
 def goes_on(files: dict[str, bytes], *last) -> dict[str, Any]:
     for name, content in files.items():
         Path(name).write_bytes(content)
     keras.utils.set_random_seed(len(files))  # what it draws before its own seed is set
-    return train("training", last=last)
+    return train("training", last=last, model=lambda: reused(small))
 
 
 @pytest.mark.proves(
@@ -325,7 +338,7 @@ def test_in_new_processes(readers):
     expected = whole.call(goes_on, {})
     whole.end()
     files: dict[str, bytes] = {}
-    for page, how, saved in zip(others, ("SIGTERM", "os._exit", ""), (2, 3, EPOCHS), strict=True):
+    for page, how, saved in zip(others, ("SIGTERM", "os._exit", ""), (1, 2, EPOCHS), strict=True):
         if not how:
             assert_equal(page.call(goes_on, files), expected)
             page.end()
@@ -417,8 +430,11 @@ def several() -> keras.optimizers.Optimizer:
 
 @pytest.mark.parametrize(
     ("optimizer", "compiled"),
-    [(decaying, {}), (several, {}), (adam, {"jit_compile": True}), (adam, {"steps_per_execution": STEPS})],
-    ids=["schedule", "several", "XLA", "steps_per_execution"],
+    [(decaying, {"jit_compile": True}), (several, {}), (adam, {"steps_per_execution": STEPS})],
+    ids=["schedule and XLA", "several", "steps_per_execution"],
+)
+@pytest.mark.proves(
+    "`steps_per_execution` has to divide `steps_per_epoch`: `fit` otherwise reads more batches than it says."
 )
 def test_optimizers(optimizer, compiled, tmp_path):
     given = {"model": lambda: reused(small, optimizer, **compiled), "kept": [], "epochs": 3, "validation_data": None}
@@ -427,6 +443,16 @@ def test_optimizers(optimizer, compiled, tmp_path):
         train(tmp_path / "training", last=[At("on_train_batch_end", 2, raises(RuntimeError))], **given)
     assert Resume(tmp_path / "training").epoch == (1 if "steps_per_execution" in compiled else 0)
     assert_equal(train(tmp_path / "training", **given), expected)
+
+
+@pytest.mark.proves("`fit` otherwise reads more batches than it says.")
+@pytest.mark.parametrize(("execution", "read"), [(1, 6), (3, 6), (2, 8)])
+def test_steps_that_do_not_divide(execution, read):
+    model = reused(dense, steps_per_execution=1)
+    model.steps_per_execution = execution
+    model.train_function = None
+    model.fit(ordered(TRAIN, 2, seed=1), steps_per_epoch=3, epochs=2, shuffle=False, verbose=0)
+    assert int(model.optimizer.iterations) == read
 
 
 class ListsOptimizer(keras.Model):
@@ -539,10 +565,8 @@ def looked(model, kept, its, until: int, resume=None, first: int = 0) -> dict[st
     return looks.found
 
 
-@pytest.fixture(scope="module")
-def saved_by_each(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
+def saved_by_each(path: Path) -> tuple[Path, dict[str, Any]]:
     """Two epochs, after which each way has saved, and what there is then."""
-    path = tmp_path_factory.mktemp("each")
     model, kept = everything(path, seed=1)
     model.optimizer.build(model.trainable_variables)
     model.optimizer.dynamic_scale.assign(64.0)
@@ -592,9 +616,13 @@ def restored_by(way: str, path: Path) -> dict[str, Any]:
     "A saved model holds its weights and its optimizer; the `Resume` below holds the seeds, the callbacks and the "
     "epoch too.",
 )
-@pytest.mark.parametrize("way", WAYS)
-def test_what_comes_back(way, saved_by_each):
-    path, expected = saved_by_each
+def test_what_comes_back(tmp_path):
+    path, expected = saved_by_each(tmp_path)
+    for way in WAYS:
+        comes_back(way, path, expected)
+
+
+def comes_back(way: str, path: Path, expected: dict[str, Any]) -> None:
     found = restored_by(way, path)
     assert expected["rate"] == pytest.approx(0.005), "the callback has set it"
     assert expected["optimizer"][3] == 64.0, "the loss scale"
@@ -680,11 +708,15 @@ def numbers(first: int, count: int, size=10, batch=4, seed=1) -> list[list[int]]
     "The order of `ordered` depends on the seed and the number of the step alone, so it can begin at any step:",
     "the batch size of `ordered` | each epoch has the same order of rows; the number of steps changes",
 )
-@pytest.mark.parametrize(("size", "batch"), [(10, 4), (8, 4), (3, 5), (1, 1)])
-def test_ordered(size, batch, seed):
+def test_ordered(seed):
+    for size, batch in ((10, 4), (8, 4), (3, 5)):
+        begins_anywhere(size, batch, seed)
+
+
+def begins_anywhere(size: int, batch: int, seed: int) -> None:
     steps = -(-size // batch)
     whole = numbers(0, 4 * steps, size, batch, seed)
-    for step in range(3 * steps):
+    for step in range(2 * steps + 1):
         tf.random.set_seed(step)
         assert numbers(step, steps, size, batch, seed) == whole[step : step + steps]
     for epoch in range(4):
@@ -746,7 +778,7 @@ def test_within_an_epoch(tmp_path):
     (expected, batches, validations), (result, again, after) = counts
     assert_equal(result, expected)
     assert batches == again
-    assert (validations, after) == (EPOCHS, EPOCHS - 2)
+    assert (validations, after) == (EPOCHS, EPOCHS - 2)  # of three batches
 
 
 class Batches(keras.utils.PyDataset):
@@ -768,7 +800,6 @@ DATA = {
     "`fit(x, y)`, with `set_random_seed`": (lambda: {"x": TRAIN[0], "y": TRAIN[1], "batch_size": 10}, 1, True),
     "`fit(x, y)`, without": (lambda: {"x": TRAIN[0], "y": TRAIN[1], "batch_size": 10}, 2, False),
     "a `PyDataset`": (lambda: {"x": Batches()}, 2, True),
-    "a `PyDataset` with workers": (lambda: {"x": Batches(workers=2)}, 2, True),
     "`Dataset.shuffle(n)`": (
         lambda: {"x": tf.data.Dataset.from_tensor_slices(TRAIN).shuffle(24).batch(10), "shuffle": False},
         1,
@@ -790,12 +821,15 @@ DATA = {
     "`Dataset.shuffle(n)`, with a seed too | another: the first epoch's again",
     "a generator | its first batches again",
 )
-@pytest.mark.parametrize("name", DATA)
-def test_data_after_resume(name, tmp_path):
-    data, its_seed, same = DATA[name]
+def test_data_after_resume(tmp_path):
+    for number, (data, its_seed, same) in enumerate(DATA.values()):
+        (tmp_path / str(number)).mkdir()
+        data_after_resume(data, its_seed, same, tmp_path / str(number))
 
+
+def data_after_resume(data: Callable, its_seed: int, same: bool, tmp_path: Path) -> None:
     def run(path: str, seed: int, *more) -> list[np.ndarray]:
-        model = reused(seed=seed)
+        model = reused(dense, seed=seed)
         resume = Resume(tmp_path / path)
         given = data()
         model.fit(**given, epochs=3, initial_epoch=resume.epoch, callbacks=[*more, resume], verbose=0)
@@ -870,13 +904,13 @@ def test_backup_within_an_epoch(tmp_path):
 
 
 @pytest.mark.proves('Without `Dropout`, callbacks with a state and shuffling, `save_freq="epoch"` is digit for digit.')
-@pytest.mark.parametrize(
-    ("options", "same"),
-    [({}, True), ({"dropout": 0.5}, False), ({"shuffle": True}, False), ({"plateau": True}, False)],
-    ids=str,
-)
-def test_backup_at_the_end_of_epochs(options, same, tmp_path):
-    options = dict(options)
+def test_backup_at_the_end_of_epochs(tmp_path):
+    cases = (({}, True), ({"dropout": 0.5}, False), ({"shuffle": True}, False), ({"plateau": True}, False))
+    for number, (options, same) in enumerate(cases):
+        backed_up_at_the_end(options, same, tmp_path / str(number))
+
+
+def backed_up_at_the_end(options: dict[str, Any], same: bool, tmp_path: Path) -> None:
     plateau = options.pop("plateau", False)
 
     def callbacks() -> list[keras.callbacks.Callback]:
@@ -884,7 +918,7 @@ def test_backup_at_the_end_of_epochs(options, same, tmp_path):
 
     model, _ = backed_up(tmp_path / "whole", first=callbacks(), **options)
     expected, rate = model.get_weights(), float(model.optimizer.learning_rate)
-    for batches in (8, 2):
+    for batches in (8, 2)[: 1 if options else 2]:
         with pytest.raises(InterruptedError):
             backed_up(tmp_path / "backup", Interrupts(batches), first=callbacks(), **options)
     seed = 2 if options.get("shuffle") else 1
@@ -901,9 +935,12 @@ def test_backup_at_the_end_of_epochs(options, same, tmp_path):
     "you delete the folder. With `double_checkpoint=True`, it takes the file before.",
     "The weights and the epoch are two files. Stopped between them, it trains an epoch too many.",
 )
-@pytest.mark.parametrize("double", [False, True])
-def test_backup_files(double, tmp_path):
-    path = tmp_path / "backup"
+def test_backup_files(tmp_path):
+    for double in (False, True):
+        half_written(double, tmp_path / f"backup_{double}")
+
+
+def half_written(double: bool, path: Path) -> None:
     with pytest.raises(InterruptedError):
         backed_up(path, Interrupts(8), double_checkpoint=double)
     names = {one.name for one in path.iterdir()}
@@ -966,8 +1003,13 @@ class Reports(keras.callbacks.Callback):
     "`EarlyStopping` forgets its best and how long it has waited; with `restore_best_weights=True` it then returns the "
     "best since the break. Kept, it holds the best weights.",
 )
-@pytest.mark.parametrize("kept", [False, True])
-def test_the_best_so_far(kept, tmp_path):
+def test_the_best_so_far(tmp_path):
+    for kept in (False, True):
+        (tmp_path / f"kept_{kept}").mkdir()
+        best_so_far(kept, tmp_path / f"kept_{kept}")
+
+
+def best_so_far(kept: bool, tmp_path: Path) -> None:
     told = [3.0, 1.0, 2.0, 2.5, 2.2, 2.3, 2.4]  # the best is the second epoch, the best of the last three the fifth
     weights = []
 
@@ -977,7 +1019,7 @@ def test_the_best_so_far(kept, tmp_path):
         )
         stop = keras.callbacks.EarlyStopping("told", mode="min", patience=5, restore_best_weights=True)
         resume = Resume(tmp_path / "training", [best, stop] if kept else [])
-        model = reused()
+        model = reused(small)
         note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: weights.append(model.get_weights()))
         first = resume.epoch
         callbacks = [Reports(told), note, best, stop, resume]
@@ -986,7 +1028,7 @@ def test_the_best_so_far(kept, tmp_path):
 
     run(4)
     model, stop = run(7)
-    in_file = made()
+    in_file = small()
     in_file.load_weights(tmp_path / "best.weights.h5")
     expected = weights[1] if kept else weights[4]
     assert_equal(in_file.get_weights(), expected)
@@ -1025,7 +1067,7 @@ def loop_of(seed: int = 1) -> dict[str, Any]:
         return function if function and not options else its(function, **options)
 
     def make_model() -> keras.Model:
-        return made(small, seed=seed)
+        return reused(small, seed=seed)
 
     given = {"make_model": make_model, "train": TRAIN, "unseen": UNSEEN, "difference": difference}
     with mock.patch("tensorflow.function", eager):
@@ -1039,17 +1081,16 @@ def difference(one, other) -> float:
 
 
 def test_loop_at_any_step(tmp_path, monkeypatch, seed):
-    """Before anything was saved, twice in a row, in the step after a saving, in the last, and once it has ended."""
+    """Before anything was saved, and then again."""
     monkeypatch.chdir(tmp_path)
     page = loop_of(seed)
     loop, expected = page["loop"], [one.numpy() for one in variables_of(page["expected"])]
-    for number in (0, 4, 5, 19, 19, 39):
+    for number in (4, 19):
         with pytest.raises(InterruptedError):
             loop("loop", number)
-    for _ in range(2):
-        model, best = loop("loop")
-        assert_equal([one.numpy() for one in variables_of(model)], expected)
-        assert best == page["lowest"]
+    model, best = loop("loop")
+    assert_equal([one.numpy() for one in variables_of(model)], expected)
+    assert best == page["lowest"]
 
 
 @pytest.mark.proves("`CheckpointManager` names a checkpoint as the latest only after its files are written.")
@@ -1120,8 +1161,17 @@ def test_built_before_it_is_restored(kind, tmp_path):
     "The iterator of a `Dataset.shuffle` comes back with `Checkpoint(iterator=iterator)` if the global seed is the "
     "same, and that of `from_generator` raises `PyFunc is stateful`."
 )
-@pytest.mark.parametrize("its_seed", [None, 3])
-def test_iterators(its_seed, tmp_path):
+def test_iterators(tmp_path):
+    for its_seed in (None, 3):
+        comes_back_if_seeded(its_seed, tmp_path)
+    signature = tf.TensorSpec((), tf.int32)
+    iterator = iter(tf.data.Dataset.from_generator(lambda: iter(range(9)), output_signature=signature))
+    next(iterator)
+    with pytest.raises(tf.errors.FailedPreconditionError, match="PyFunc is stateful"):
+        tf.train.Checkpoint(iterator=iterator).save(tmp_path / "generator")
+
+
+def comes_back_if_seeded(its_seed: int | None, tmp_path: Path) -> None:
     def begun(global_seed: int) -> Iterator:
         tf.random.set_seed(global_seed)
         return iter(tf.data.Dataset.range(10).shuffle(10, seed=its_seed).repeat(3).batch(4))
@@ -1134,11 +1184,6 @@ def test_iterators(its_seed, tmp_path):
         other = begun(global_seed)
         tf.train.Checkpoint(iterator=other).restore(path)
         assert ([one.numpy().tolist() for one in other] == rest) == (global_seed == 1)
-    signature = tf.TensorSpec((), tf.int32)
-    iterator = iter(tf.data.Dataset.from_generator(lambda: iter(range(9)), output_signature=signature))
-    next(iterator)
-    with pytest.raises(tf.errors.FailedPreconditionError, match="PyFunc is stateful"):
-        tf.train.Checkpoint(iterator=iterator).save(tmp_path / "generator")
 
 
 # --- other settings -----------------------------------------------------------------------------------------------
@@ -1165,7 +1210,7 @@ def settled(path, model, *, epochs=4, kept=(), more=()) -> tuple[Resume, list[fl
 def test_other_settings(tmp_path):
     path = tmp_path / "training"
     stop = keras.callbacks.EarlyStopping("loss", patience=3)
-    first = reused()
+    first = reused(sequential)
     settled(path, first, epochs=2, kept=[stop])
     first.save_weights(tmp_path / "first.weights.h5")
     weights = first.get_weights()
@@ -1232,7 +1277,7 @@ def test_a_fresh_start(tmp_path):
     first = reused()
     settled(tmp_path / "training", first, epochs=2)
     first.save_weights(tmp_path / "first.weights.h5")
-    model = sequential()
+    model = small()
     model.load_weights(tmp_path / "first.weights.h5")
     model.compile(keras.optimizers.Adam(0.5), "mse", run_eagerly=True)
     resume, rates = settled(tmp_path / "other", model, epochs=1)
@@ -1248,8 +1293,14 @@ def test_a_fresh_start(tmp_path):
     "the same training.",
     '`save_weights("ckpt")`, `tf.train.latest_checkpoint` | `save_weights` raises: the name ends in `.weights.h5`.',
 )
-@pytest.mark.parametrize(("dropout", "plateau", "same"), [(0.0, False, True), (0.5, False, False), (0.0, True, False)])
-def test_saved_and_numbered(dropout, plateau, same, tmp_path):
+def test_saved_and_numbered(tmp_path):
+    for dropout, plateau, same in ((0.0, False, True), (0.5, False, False), (0.0, True, False)):
+        saved_and_numbered(dropout, plateau, same, tmp_path)
+    with pytest.raises(ValueError, match=re.escape("must end in `.weights.h5`")):
+        dense().save_weights("ckpt")
+
+
+def saved_and_numbered(dropout: float, plateau: bool, same: bool, tmp_path: Path) -> None:
     def run(model, first: int, last: int) -> list[int]:
         callbacks = [keras.callbacks.ReduceLROnPlateau("loss", mode="max", patience=3)] if plateau else []
         options = {"initial_epoch": first, "epochs": last, "shuffle": False, "verbose": 0, "callbacks": callbacks}
@@ -1267,8 +1318,6 @@ def test_saved_and_numbered(dropout, plateau, same, tmp_path):
     equal = not differ(loaded.get_weights(), expected)
     equal &= float(loaded.optimizer.learning_rate) == rate
     assert equal == same
-    with pytest.raises(ValueError, match=re.escape("must end in `.weights.h5`")):
-        model.save_weights("ckpt")
 
 
 def test_write_whole_keeps_the_file(tmp_path):
