@@ -5,7 +5,7 @@ FILE = $(if $(filter tutorials/%,$(PAGE)),$(wildcard snippets/$(PAGE).py),$(wild
 PROOF = $(dir tests/$(PAGE))test_$(notdir $(PAGE)).py
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: help serve test page seeds releases builtins bench build outputs lock
+.PHONY: help serve test page seeds releases builtins ratios bench build outputs lock
 help:
 	@echo "make serve    show the site on 127.0.0.1:$(PORT), rebuilt at each save (PORT=8001 for another port)"
 	@echo "make test     run every block and prove every claim"
@@ -13,6 +13,7 @@ help:
 	@echo "make seeds    prove what depends on chance with five other seeds, and print what held"
 	@echo "make releases run every block on other releases of Keras, and record what differs (KERAS=3.14.1 for one)"
 	@echo "make builtins run the checkup on what Keras exports and on the right forms, and record what it finds"
+	@echo "make ratios   time custom code against built-in code, and record the ratios (minutes; best on an idle machine)"
 	@echo "make bench    time a build, a save until it shows, a search and a first visit"
 	@echo "make build    build the site into site/, strictly"
 	@echo "make outputs  run every block and record what it prints (PAGE=layers/custom_layer for those of one page)"
@@ -44,6 +45,9 @@ releases: .venv/ready
 
 builtins: .venv/ready
 	@.venv/bin/python -m tests.tools.builtin
+
+ratios: .venv/ready
+	@.venv/bin/python -m tests.tools.ratios
 
 bench: .venv/ready
 	@echo "Timing a build, a save until it shows, a search and a first visit (minutes; best on an idle machine)"

@@ -70,6 +70,7 @@ custom_callback = Read("training/custom_callback")
 contrastive_learning = Read("training/contrastive_learning")
 custom_gradient = Read("training/custom_gradient")
 custom_loss = Read("training/custom_loss")
+fast_and_small = Read("training/fast_and_small")
 train_step = Read("training/train_step")
 several_devices = Read("training/several_devices")
 two_networks = Read("training/two_networks")
@@ -172,6 +173,7 @@ CASES = [
     layer(custom_gradient.ReverseGradient),
     layer(custom_gradient.PartlyFrozenDense, 3, 2),
     layer(custom_gradient.SolvesDecay),
+    layer(fast_and_small.RMSNorm),
     layer(custom_loss.Rebuilding, 3),
     layer(several_devices.LastMean),
     layer(two_networks.GAN, sizes={"noise": 2}),
