@@ -611,9 +611,6 @@ def whole() -> keras.Model:
     normalization.adapt(X)
     hidden = twice(twice(normalization(inputs)))
     hidden = layers.BatchNormalization(name="b")(layers.Dense(3, name="frozen", trainable=False)(hidden))
-    within = layers.MultiHeadAttention(1, 2, name="within")
-    hidden = layers.Flatten()(within(*[layers.Reshape((3, 1))(hidden)] * 2))
-    within.trainable = False
     outputs = {
         "p": layers.Dense(1, name="p")(layers.Dropout(0.5, seed=3)(hidden)),
         "q": layers.Dense(1, name="q")(hidden),
@@ -637,7 +634,7 @@ def facts(model: keras.Model) -> dict[str, Any]:
         "of optimizer": {name: value for name, value in optimizer.get_config().items() if value is not None},
         "learning rate": float(optimizer.learning_rate),
         "names": [one.name for one in (model, *model.layers)],
-        "trainable": [one.trainable for one in model.layers if one.name != "within"],
+        "trainable": [one.trainable for one in model.layers],
         "policies": [one.dtype_policy.name for one in model.layers],
         "reported": model.evaluate(X, {"p": Y, "q": Y}, sample_weight={"p": Y[:, 0], "q": Y[:, 0] + 1}, verbose=0),
         "compiled": [model.run_eagerly, model.steps_per_execution, model.jit_compile],
@@ -646,7 +643,6 @@ def facts(model: keras.Model) -> dict[str, Any]:
     lost = {
         "attributes": [hasattr(one, "note") for one in (model, model.layers[1])],
         "history": hasattr(model, "history"),
-        "frozen within": len(model.get_layer("within").trainable_weights) == 0,
     }
     return {"kept": kept, "lost": lost}
 
@@ -679,7 +675,7 @@ def before_and_after(readers):
     "of `compile`: losses, `loss_weights`, `metrics`, `weighted_metrics`, `run_eagerly`, `steps_per_execution`, "
     "`jit_compile`",
     "`seed` of a `Dropout`",
-    "`trainable=False` of a layer with layers inside; attributes set after construction, of the model or of a layer",
+    "attributes set after construction, of the model or of a layer",
     "`history`; a distribution strategy",
 )
 def test_what_is_in_the_file(before_and_after):
@@ -689,8 +685,8 @@ def test_what_is_in_the_file(before_and_after):
         assert same(value, after["kept"][name]) if numeric else value == after["kept"][name], name
     assert after["kept"]["learning rate"] == pytest.approx(0.5)
     assert len(before["kept"]["weights"]) == len(whole().weights)
-    assert before["lost"] == {"attributes": [True, True], "history": True, "frozen within": True}
-    assert after["lost"] == {"attributes": [False, False], "history": False, "frozen within": False}
+    assert before["lost"] == {"attributes": [True, True], "history": True}
+    assert after["lost"] == {"attributes": [False, False], "history": False}
 
 
 def words(file: bytes | None = None) -> tuple[bytes, list[list[int]]]:
@@ -730,6 +726,17 @@ def test_what_is_left_out_decays(tmp_path):
     config = json.loads(zipfile.ZipFile(tmp_path / "model.keras").read("config.json"))
     assert "patience" not in str(config)
     assert "callback" not in str(config)
+
+
+@pytest.mark.proves("`trainable=False` of a layer with layers inside;")
+def test_a_frozen_layer_with_layers_inside_comes_back_trainable(tmp_path):
+    within = layers.MultiHeadAttention(1, 2)
+    inputs = keras.Input((3, 1))
+    model = keras.Model(inputs, within(inputs, inputs))
+    within.trainable = False
+    model.save(tmp_path / "model.keras")
+    assert not model.trainable_weights
+    assert len(keras.saving.load_model(tmp_path / "model.keras").trainable_weights) == 8
 
 
 @pytest.mark.proves("weights that Keras doesn't see: of a layer in a `deque`")
