@@ -103,14 +103,14 @@ def test_each_row_leads_to_one_entry_in_which_its_words_are_printed(row):
         assert squeezed(words) in squeezed(ENTRIES[link].printed)
 
 
-@pytest.mark.proves("What the pages on training show going wrong without a message:")
+@pytest.mark.proves("What the pages on training and on saving show going wrong without a message:")
 @pytest.mark.parametrize("row", TRAINING, ids=lambda row: row.links[0])
 def test_each_symptom_leads_to_the_section_that_prints_it(row):
     (link,) = row.links
     address, _, anchor = link.partition("#")
     _, *parts = re.split(r"^##+ ", (CHAPTER / address).read_text("utf-8"), flags=re.MULTILINE)
     (part,) = (part for part in parts if anchor == slug(part.partition("\n")[0]))
-    shown = re.findall(r"(snippets/training/\w+\.txt):([\w-]+)", part)
+    shown = re.findall(r"(snippets/\w+/\w+\.txt):([\w-]+)", part)
     printed = "\n".join(sections(ROOT / path)[name].text for path, name in shown)
     assert all(squeezed(words) in squeezed(printed) for words in row.told), printed
 

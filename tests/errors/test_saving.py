@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import collections
 import copy
+import datetime
+import enum
 import re
 import types
 import warnings
@@ -504,6 +506,179 @@ def test_what_is_compiled_has_other_words_in_an_h5_file(options, message, path):
     if options["loss"] != "mse":
         known = {one.__name__: one for one in (OwnLoss, OwnOptimizer, own_function)}
         assert loaded(path, custom_objects=known).compiled
+
+
+class AsGiven(keras.layers.Layer):
+    """Returns what it was given, as it is."""
+
+    def __init__(self, value=None, **kwargs):
+        super().__init__(**kwargs)
+        self.value = value
+
+    def call(self, inputs):
+        return inputs
+
+    def get_config(self):
+        return {**super().get_config(), "value": self.value}
+
+
+class Sizes(keras.layers.Layer):
+    def __init__(self, *sizes, **kwargs):
+        super().__init__(**kwargs)
+        self.sizes = sizes
+
+    def call(self, inputs):
+        return inputs
+
+
+class Size(Sizes):
+    def __init__(self, size, /, **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+
+
+class Penalty(keras.regularizers.Regularizer):
+    def __call__(self, w):
+        return ops.sum(ops.abs(w))
+
+
+class Constant(keras.optimizers.schedules.LearningRateSchedule):
+    def __call__(self, step):
+        return 0.1
+
+
+class OfNothing:
+    pass
+
+
+class Color(enum.Enum):
+    RED = 1
+
+
+Identity = keras.layers.Identity
+
+
+def with_penalty(penalty) -> keras.Model:
+    return sequential(keras.layers.Dense(1, kernel_regularizer=penalty))
+
+
+def with_schedule(schedule) -> keras.Model:
+    model = sequential(keras.layers.Dense(1))
+    model.compile(keras.optimizers.SGD(schedule), "mse")
+    return model
+
+
+@pytest.mark.proves(
+    "`does not implement get_config()`, `in order to be serializable` | A regularizer or a learning rate schedule "
+    "without one | Return its arguments in `get_config`",
+    "`positional only or variadic positional arguments` | A layer was given one by `*sizes`, or before a `/` | Take a "
+    "list instead",
+    "`Cannot serialize object` | `get_config` returns an `Enum`, a set, a `Path` or a date | Return its name, a list "
+    "or a string, and convert that in the constructor",
+    "`get_config() missing 1 required positional argument: 'self'` | `get_config` returns a class | Return an instance",
+    "`'numpy.ufunc' object has no attribute 'item'` | `get_config` returns a function of NumPy, such as `np.sin` | "
+    "Return that of Keras, `ops.sin`",
+)
+@pytest.mark.parametrize(
+    ("wrong", "message", "right"),
+    [
+        (
+            lambda: sequential(keras.layers.Dense(1, kernel_regularizer=Penalty())),
+            "does not implement get_config()",
+            None,
+        ),
+        (lambda: with_schedule(Constant()), "in order to be serializable", None),
+        (lambda: sequential(Sizes(1, 2)), "positional only or variadic positional arguments", AsGiven([1, 2])),
+        (lambda: sequential(Size(1)), "positional only or variadic positional arguments", AsGiven([1])),
+        (lambda: sequential(AsGiven(Color.RED)), "Cannot serialize object", AsGiven(Color.RED.name)),
+        (lambda: sequential(AsGiven({1, 2})), "Cannot serialize object", AsGiven([1, 2])),
+        (lambda: sequential(AsGiven(Path("a"))), "Cannot serialize object", AsGiven("a")),
+        (lambda: sequential(AsGiven(datetime.date(2026, 1, 1))), "Cannot serialize object", AsGiven("2026-01-01")),
+        (
+            lambda: sequential(AsGiven(keras.layers.ReLU)),
+            "get_config() missing 1 required",
+            AsGiven(keras.layers.ReLU()),
+        ),
+        (lambda: sequential(AsGiven(np.sin)), "'numpy.ufunc' object has no attribute 'item'", AsGiven(ops.sin)),
+    ],
+)
+def test_other_messages_of_a_config(wrong, message, right, path):
+    with pytest.raises((NotImplementedError, TypeError, AttributeError), match=re.escape(message)):
+        saved(wrong(), path)
+    if right:
+        expected = saved(sequential(right), path)
+        contract.assert_same(loaded(path, custom_objects={"AsGiven": AsGiven})(X), expected)
+
+
+@pytest.mark.parametrize(
+    ("cls", "give"),
+    [
+        (Penalty, with_penalty),
+        (Constant, with_schedule),
+    ],
+)
+def test_a_get_config_is_all_that_it_lacks(cls, give, path):
+    told = type(cls.__name__, (cls,), {"get_config": lambda self: {}})
+    expected = saved(give(told()), path)
+    contract.assert_same(loaded(path, custom_objects={cls.__name__: told})(X), expected)
+
+
+@pytest.mark.proves(
+    "`Cannot register a class that does not have a get_config() method` | The class extends none of Keras's that have "
+    "one | Write `get_config` and `from_config`",
+    "`decorator() missing 1 required positional argument` | `@register_keras_serializable` without parentheses | Write "
+    "`@register_keras_serializable()`",
+)
+def test_registering_in_the_wrong_way():
+    with pytest.raises(ValueError, match=re.escape("that does not have a get_config() method")):
+        registered(OfNothing)
+    methods = {"get_config": lambda self: {}, "from_config": classmethod(lambda cls, config: cls())}
+    told = registered(type("OfNothing", (), methods))
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(told()))
+    assert isinstance(again, told)
+    bare = keras.saving.register_keras_serializable(AsGiven)
+    with pytest.raises(TypeError, match=re.escape("decorator() missing 1 required positional argument")):
+        bare()
+
+
+class Around(keras.layers.Layer):
+    """AsGiven a layer, and returns it as it is."""
+
+    def __init__(self, inner, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = inner
+
+    def build(self, input_shape):
+        if not self.inner.built:
+            self.inner.build(input_shape)
+
+    def call(self, inputs):
+        return self.inner(inputs)
+
+    def get_config(self):
+        return {**super().get_config(), "inner": self.inner}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "inner": keras.saving.deserialize_keras_object(config["inner"])})
+
+
+class Serialized(Around):
+    def get_config(self):
+        return {**super().get_config(), "inner": keras.saving.serialize_keras_object(self.inner)}
+
+
+@pytest.mark.proves("One layer was passed to two layers of the model | Return it as it is in both configs")
+def test_one_layer_in_two_others(path):
+    dense = keras.layers.Dense(3)
+    saved(keras.Sequential([Serialized(dense), Serialized(dense)]), path)
+    with pytest.raises(ValueError, match="expected 2 variables, but received 0"):
+        loaded(path, custom_objects={"Serialized": Serialized})
+    model = keras.Sequential([Around(dense), Around(dense)])
+    expected = saved(model, path)
+    again = loaded(path, custom_objects={"Around": Around})
+    contract.assert_same(again(X), expected)
+    assert len(again.weights) == len(model.weights) == 2
 
 
 def tripled(package: str | None) -> type[keras.layers.Layer]:
