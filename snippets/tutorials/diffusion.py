@@ -402,19 +402,19 @@ print("an untrained model ends farther than 100 away:", bool(far))
 # would be near the data, and most of the data far from them. An untrained model takes
 # no noise out, and a hundred divisions by $\sqrt{1 - \beta_t}$ blow up what is left.
 
-# %% alt="Four panels of 75 points each on their way back, at t = 100, 20, 4 and 0. A round cloud at 100 and 20 becomes a thick spiral at 4, and at 0 nearly all points lie on a thin one."
+# %% alt="Four panels of 60 points each on their way back, at t = 100, 20, 4 and 0. A round cloud at 100 and 20 becomes a thick spiral at 4, and at 0 nearly all points lie on a thin one."
 fig, axes = plt.subplots(1, 4, figsize=(7, 2.2), sharex=True, sharey=True)
 for ax, t in zip(axes, (100, 20, 4, 0), strict=True):
-    ax.scatter(*path[t, :75].T, s=6)
+    ax.scatter(*path[t, :60].T, s=6)
     ax.set(xlim=(-3, 3), ylim=(-3, 3), aspect="equal", xlabel="first axis")
     ax.set_title(f"t = {t}")
 axes[0].set_ylabel("second axis")
 plt.show()
 
-# %% alt="Samples, drawn as crosses, over held-out data, drawn as dots, 150 of each. Both trace the same spiral along its whole length; a few crosses lie between its arms." tags=["cover"]
+# %% alt="Samples, drawn as crosses, over held-out data, drawn as dots, 120 of each. Both trace the same spiral along its whole length; a few crosses lie between its arms." tags=["cover"]
 fig, ax = plt.subplots(figsize=(4.5, 4))
-ax.scatter(*held_out[:150].T, s=12, label="held-out data")
-ax.scatter(*path[0, :150].T, s=18, marker="x", linewidths=1, label="samples")
+ax.scatter(*held_out[:120].T, s=12, label="held-out data")
+ax.scatter(*path[0, :120].T, s=18, marker="x", linewidths=1, label="samples")
 ax.set(xlim=(-3, 3), ylim=(-3, 3), aspect="equal")
 ax.set_xlabel("first axis")
 ax.set_ylabel("second axis")
