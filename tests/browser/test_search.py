@@ -485,7 +485,11 @@ FINDS = [
     ("keras.saving.register_keras_serializable", "saving/configs.html", "register"),
     ("get_config not implemented", "errors/saving.html", "non-serializable-arguments"),
     ("positional only or variadic positional arguments", "errors/saving.html", "non-serializable-arguments"),
-    ("AttributeError: 'numpy.ufunc' object has no attribute 'item'", "errors/saving.html", "non-serializable-arguments"),
+    (
+        "AttributeError: 'numpy.ufunc' object has no attribute 'item'",
+        "errors/saving.html",
+        "non-serializable-arguments",
+    ),
     ("decorator() missing 1 required positional argument: 'arg'", "errors/saving.html", "non-serializable-arguments"),
     ("Custom Model Save with NotImplementedError Error", "errors/saving.html", "non-serializable-arguments"),
     ("model.save() returning a 'NotImplementedError'", "errors/saving.html", "non-serializable-arguments"),

@@ -16,6 +16,7 @@ from snippets.training import two_networks
 from snippets.training.two_networks import GAN, WGANGP, HalveRates, check_owned_once
 from tests import contract
 from tests.shown import shown
+from tests.training.replicas import two_replicas
 
 MODULE = "snippets.training.two_networks"
 X = np.random.default_rng(0).normal(size=(64, 2)).astype("float32") + 2
@@ -932,3 +933,59 @@ def test_each_weight_has_one_owner():
 
 def test_the_module_defines_what_the_page_shows():
     assert two_networks.network(3, 1, keras.DTypePolicy("float32"))(np.ones((4, 3))).shape == (4, 1)
+
+
+# --- several devices --------------------------------------------------------------------------------------------------
+
+
+class SameNoise(GAN):
+    """Made points that don't depend on chance, and losses that are divided by the number of devices if it says so."""
+
+    parts = 1
+
+    def draw_noise(self, size):
+        return tf.fill((size, self.noise_size), 0.3)
+
+    def compute_discriminator_loss(self, real, fake):
+        return super().compute_discriminator_loss(real, fake) / self.parts
+
+    def compute_generator_loss(self, fake):
+        return super().compute_generator_loss(fake) / self.parts
+
+
+def first_step(strategy: tf.distribute.Strategy, parts: int) -> tuple[np.ndarray, ...]:
+    """How far a step of both networks moves the weights of each."""
+    keras.utils.set_random_seed(1)
+    with strategy.scope():
+        gan = SameNoise()
+        gan.parts = parts
+        gan.compile(keras.optimizers.SGD(0.01), keras.optimizers.SGD(0.01))
+    before = [flat(gan.discriminator), flat(gan.generator)]
+    gan.fit(X, batch_size=len(X), shuffle=False, verbose=0)
+    return flat(gan.discriminator) - before[0], flat(gan.generator) - before[1]
+
+
+def flat(network: keras.Model) -> np.ndarray:
+    return np.concatenate([one.ravel() for one in network.get_weights()])
+
+
+def on_two_devices() -> tuple[list[tuple[np.ndarray, ...]], list[np.ndarray]]:
+    two = two_replicas()
+    with two.scope():
+        gan = GAN()
+    drawn = two.run(tf.function(lambda: gan.draw_noise(5)))
+    noise = [one.numpy() for one in two.experimental_local_results(drawn)]
+    return [first_step(two, 1), first_step(two, 2), first_step(tf.distribute.get_strategy(), 1)], noise
+
+
+@pytest.mark.proves(
+    "On two devices of a `MirroredStrategy`, the steps are twice as long, silently, until each loss is divided by "
+    "their number. Both draw the same noise."
+)
+def test_two_devices(process):
+    (undivided, divided, alone), (noise, other_noise) = process.call(on_two_devices)
+    np.testing.assert_array_equal(noise, other_noise)
+    assert np.linalg.norm(undivided[0]) / np.linalg.norm(alone[0]) == pytest.approx(2, rel=1e-3)
+    assert np.linalg.norm(undivided[1]) / np.linalg.norm(alone[1]) > 1.8  # against a discriminator that moved farther
+    for right, expected in zip(divided, alone, strict=True):
+        np.testing.assert_allclose(right, expected, rtol=1e-3, atol=1e-6)
