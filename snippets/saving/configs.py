@@ -114,7 +114,7 @@ def round_trip(thing):
     missing = [
         argument.name
         for argument in arguments
-        if argument.kind is not argument.VAR_KEYWORD
+        if argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD)
         and argument.name not in config
     ]
     assert not missing, f"not in the config: {', '.join(missing)}"
@@ -222,7 +222,7 @@ if __name__ == "__main__":
 
     # --8<-- [start:trips]
     for thing in (
-        Residual(keras.layers.Dense(4), "ones", dtype="mixed_float16"),
+        Residual(keras.layers.Dense(4), "ones", dtype="float64"),
         ScaledError(factor=10.0, reduction="sum"),
         Affine(scale=3.0, name="scaled"),
     ):
