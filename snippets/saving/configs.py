@@ -71,12 +71,8 @@ class ScaledError(keras.losses.Loss):
 
 # --8<-- [start:affine]
 @keras.saving.register_keras_serializable(package="guide")
-@keras.saving.register_keras_serializable(package="guide", name="Gain")
 class Affine(keras.layers.Layer):
-    """Was ``Gain(gain)`` once, and loads the files of that time.
-
-    Shapes: ``(batch, ...)`` to ``(batch, ...)``.
-    """
+    """Shapes: ``(batch, ...)`` to ``(batch, ...)``."""
 
     def __init__(self, scale=1.0, shift=0.0, **kwargs):
         super().__init__(**kwargs)
@@ -99,6 +95,11 @@ class Affine(keras.layers.Layer):
         if config.pop("version", 1) < 2:
             config["scale"] = config.pop("gain")
         return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="guide")
+class Gain(Affine):
+    """For old files. Shapes: ``(batch, ...)`` to ``(batch, ...)``."""
 
 
 # --8<-- [end:affine]
@@ -217,7 +218,7 @@ if __name__ == "__main__":
     }
     layer = keras.saving.deserialize_keras_object(in_old_files)
     print(f"{type(layer).__name__}: {layer(np.ones((1, 1)))[0, 0]:.1f}")
-    print("new files:", keras.saving.get_registered_name(Affine))
+    print("is an Affine:", isinstance(layer, Affine))
     # --8<-- [end:old_file]
 
     # --8<-- [start:trips]
