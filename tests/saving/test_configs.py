@@ -136,8 +136,8 @@ class Same(keras.layers.Layer):
 
 @pytest.mark.proves(
     "`super().get_config()` holds `name`, `trainable`, `dtype` and, if there is one, `activity_regularizer`. "
-    "Without it they come back with their defaults. What is in it is passed to the constructor: without `**kwargs` there, loading raises `unexpected keyword "
-    "argument`.",
+    "Without it they come back with their defaults. What is in it is passed to the constructor: without `**kwargs` "
+    "there, loading raises `unexpected keyword argument`.",
 )
 def test_what_the_base_config_of_a_layer_holds():
     assert set(Same().get_config()) == {"name", "trainable", "dtype"}
@@ -338,6 +338,24 @@ def test_what_the_base_configs_hold():
     assert (exact(y, 0 * y).dtype, again(y, 0 * y).dtype) == ("float64", "float32")
     builtin = keras.losses.MeanSquaredError(dtype="float64")
     assert deserialize(serialize(builtin))(y, 0 * y).dtype == "float32"
+
+
+@pytest.mark.proves("Where the argument decides the shape of a weight, loading raises.")
+def test_a_default_that_decides_a_shape(tmp_path):
+    @register("configs_test")
+    class Sized(keras.Model):
+        def __init__(self, units=3, **kwargs):
+            super().__init__(**kwargs)
+            self.dense = keras.layers.Dense(units)
+
+        def call(self, inputs):
+            return self.dense(inputs)
+
+    model = Sized(5)
+    model(X)
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="objects could not be loaded"):
+        keras.saving.load_model(tmp_path / "model.keras")
 
 
 def trained(loss, path: Path) -> keras.Model:
@@ -828,9 +846,9 @@ def frozen_and_loaded(process, model: keras.Model, path: Path) -> list[int]:
     "If a layer is frozen, the layers that its constructor or its `build` makes are loaded trainable, silently. "
     "`trainable=False` is passed to the constructor, and reaches no layer that is made after that. So it is with "
     "Keras's own `MultiHeadAttention`:",
-    "In a layer of your own, pass `trainable=self.trainable` to each layer that the constructor makes. A layer "
-    "that is frozen inside, by `block.inner.trainable = False`, comes back trainable all the same, unless it is "
-    "an argument, as in `Residual`.",
+    "In a layer of your own, write `self.inner.trainable = self.trainable` behind `self.inner.build(...)`. "
+    "A layer that is frozen inside, by `block.inner.trainable = False`, comes back trainable all the same, unless it "
+    "is an argument, as in `Residual`.",
 )
 def test_frozen_layers_inside(tmp_path, process):
     page = shown(configs, "frozen_fails")
@@ -853,6 +871,42 @@ def test_frozen_layers_inside(tmp_path, process):
 
     assert len(of(Block(trainable=False)).trainable_weights) == 2  # before there is a file
     assert not of(Block(("trainable",), trainable=False)).trainable_weights
+
+    @register("configs_test")
+    class Follows(Block):
+        def __init__(self, kind="Dense", **kwargs):
+            super().__init__(**kwargs)
+            self.kind = kind
+            made = {
+                "Dense": lambda: keras.layers.Dense(4),
+                "Sequential": lambda: keras.Sequential([keras.layers.Dense(4), keras.layers.Dense(4)]),
+                "MultiHeadAttention": lambda: keras.layers.MultiHeadAttention(1, 2),
+                "argument": lambda: keras.layers.MultiHeadAttention(1, 2, trainable=self.trainable),
+            }
+            self.inner = made[kind]()
+
+        def build(self, input_shape):
+            self.inner.build(*[input_shape] * self.times())
+            if self.kind != "argument":
+                self.inner.trainable = self.trainable
+
+        def call(self, inputs):
+            return self.inner(*[inputs] * self.times())
+
+        def times(self):
+            return 2 if isinstance(self.inner, keras.layers.MultiHeadAttention) else 1
+
+    blocks = [Follows(kind) for kind in ("Dense", "Sequential", "MultiHeadAttention", "argument")]
+    model = keras.Sequential([keras.Input((3, 4)), *blocks])
+    for block in blocks:
+        block.trainable = False
+    model.save(path)
+    loaded = keras.saving.load_model(path)
+    found = [sum(weight.trainable for weight in block.weights) for block in loaded.layers]
+    assert found == [0, 0, 0, 8]  # an argument doesn't reach what `MultiHeadAttention` makes
+    for block in loaded.layers:
+        block.trainable = True
+    assert len(loaded.trainable_weights) == len(model.weights)
 
     class MakesInBuild(Block):
         def build(self, input_shape):
