@@ -71,12 +71,8 @@ class ScaledError(keras.losses.Loss):
 
 # --8<-- [start:affine]
 @keras.saving.register_keras_serializable(package="guide")
-@keras.saving.register_keras_serializable(package="guide", name="Gain")
 class Affine(keras.layers.Layer):
-    """Was ``Gain(gain)`` once, and loads the files of that time.
-
-    Shapes: ``(batch, ...)`` to ``(batch, ...)``.
-    """
+    """Shapes: ``(batch, ...)`` to ``(batch, ...)``."""
 
     def __init__(self, scale=1.0, shift=0.0, **kwargs):
         super().__init__(**kwargs)
@@ -101,6 +97,11 @@ class Affine(keras.layers.Layer):
         return cls(**config)
 
 
+@keras.saving.register_keras_serializable(package="guide")
+class Gain(Affine):
+    """For old files. Shapes: ``(batch, ...)`` to ``(batch, ...)``."""
+
+
 # --8<-- [end:affine]
 
 
@@ -114,7 +115,7 @@ def round_trip(thing):
     missing = [
         argument.name
         for argument in arguments
-        if argument.kind is not argument.VAR_KEYWORD
+        if argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD)
         and argument.name not in config
     ]
     assert not missing, f"not in the config: {', '.join(missing)}"
@@ -217,12 +218,12 @@ if __name__ == "__main__":
     }
     layer = keras.saving.deserialize_keras_object(in_old_files)
     print(f"{type(layer).__name__}: {layer(np.ones((1, 1)))[0, 0]:.1f}")
-    print("new files:", keras.saving.get_registered_name(Affine))
+    print("is an Affine:", isinstance(layer, Affine))
     # --8<-- [end:old_file]
 
     # --8<-- [start:trips]
     for thing in (
-        Residual(keras.layers.Dense(4), "ones", dtype="mixed_float16"),
+        Residual(keras.layers.Dense(4), "ones", dtype="float64"),
         ScaledError(factor=10.0, reduction="sum"),
         Affine(scale=3.0, name="scaled"),
     ):
