@@ -54,7 +54,7 @@ def same(one, other) -> bool:
 class WeightedError(keras.losses.Loss):
     """The absolute error, times ``weight``.
 
-    Shapes: ``(batch, ..., features)`` to ``(batch, ...)``.
+    Shapes: ``[(batch, features), (batch, features)]`` to ``(batch,)``
     """
 
     def __init__(self, weight: float = 1.0, **kwargs):
