@@ -649,7 +649,7 @@ def test_the_graph_stays():
 @pytest.mark.proves(
     "Reset one model, then set its rate, as above, instead of compiling again.",
     "`model.optimizer.build(model.trainable_variables)` halves what an Adam leaves, without `metrics`.",
-    "`run_eagerly=True` leaves nothing; nor do `predict` and `evaluate`, without a `custom_gradient`.",
+    "`run_eagerly=True` leaves nothing. Without a `custom_gradient`, `predict` and `evaluate` leave nothing.",
 )
 def test_what_leaves_operations():
     run("adam", "predict")  # what only the first leaves
