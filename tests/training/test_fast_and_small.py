@@ -146,7 +146,7 @@ def test_a_function_made_in_the_loop():
 
 
 @pytest.mark.proves(
-    "If five traces come within about ten calls, TensorFlow warns `5 out of the last 5 calls to …`, at most twice."
+    "At five traces in about ten calls, TensorFlow warns `5 out of the last 5 calls to …`, at most twice."
 )
 def test_the_warning_comes_with_five_traces_in_ten_calls(monkeypatch):
     from tensorflow.python.platform import tf_logging
@@ -169,7 +169,7 @@ def test_the_warning_comes_with_five_traces_in_ten_calls(monkeypatch):
 
 @pytest.mark.proves(
     "Traces for tensors of thirty lengths:",
-    "`reduce_retracing=True` makes the second trace with an unknown length. It doesn't help with Python numbers.",
+    "`reduce_retracing=True` makes the second trace with an unknown length.",
 )
 def test_lengths():
     assert printed("by default", "input_signature") == [
