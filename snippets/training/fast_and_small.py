@@ -53,6 +53,8 @@ class RMSNorm(keras.layers.Layer):
 # --8<-- [start:size]
 def size(model):
     """Bytes of a compiled model's weights and of what its optimizer keeps."""
+    if not model.built:
+        raise ValueError("call the model on data first")
 
     def count(variables):
         widths = [tf.as_dtype(v.dtype).size for v in variables]
@@ -60,7 +62,7 @@ def size(model):
         return int(np.dot(widths, numbers))
 
     model.optimizer.build(model.trainable_variables)
-    return count(model.variables), count(model.optimizer.variables)
+    return count(model.weights), count(model.optimizer.variables)
 
 
 # --8<-- [end:size]
@@ -214,14 +216,14 @@ if __name__ == "__main__":
         make("sgd").fit(x, x[:, :1], verbose=0)
 
     model = make("sgd")
-    start = model.get_weights()
     model.optimizer.build(model.trainable_variables)
-    state = [one.numpy() for one in model.optimizer.variables]
+    variables = [*model.variables, *model.optimizer.variables]
+    start = [one.numpy() for one in variables]
 
-    def same_model():
-        model.set_weights(start)
-        for one, value in zip(model.optimizer.variables, state, strict=True):
+    def same_model(rate=0.1):
+        for one, value in zip(variables, start, strict=True):
             one.assign(value)
+        model.optimizer.learning_rate = rate
         model.fit(x, x[:, :1], verbose=0)
 
     print("a new model each time:", left_by(new_model), "operations")
