@@ -11,11 +11,15 @@ import numpy as np
 import tensorflow as tf
 
 
+def parts_of(model):
+    """List the model and the optimizers that are its attributes."""
+    its, optimizer = vars(model).values(), keras.optimizers.Optimizer
+    return [model, *(one for one in its if isinstance(one, optimizer))]
+
+
 def variables_of(model):
     """List all that a step changes: weights, random states, optimizers."""
-    optimizer = keras.optimizers.Optimizer
-    parts = [one for one in vars(model).values() if isinstance(one, optimizer)]
-    return [one for part in (model, *parts) for one in part.variables]
+    return [one for part in parts_of(model) for one in part.variables]
 
 
 def write_whole(path, state):
@@ -53,10 +57,10 @@ class Resume(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         model, optimizer = self.model, self.model.optimizer
-        if not model.built:
-            raise ValueError("Call the model on a batch before `fit`.")
-        if optimizer is not None and not optimizer.built:
+        if model.built and optimizer is not None and not optimizer.built:
             optimizer.build(model.trainable_variables)
+        if not all(part.built for part in parts_of(model)):
+            raise ValueError("Build model and optimizers before `fit`.")
         if "values" not in self.state:
             return
         if self.state["kinds"] != self.kinds():
@@ -68,6 +72,10 @@ class Resume(keras.callbacks.Callback):
             vars(one).update(its)
         random.setstate(self.state["random"])
         np.random.set_state(self.state["numpy"])
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch != self.epoch:
+            raise ValueError("Pass `initial_epoch=resume.epoch` to `fit`.")
 
     def on_epoch_end(self, epoch, logs=None):
         history = dict(self.history)
@@ -88,9 +96,12 @@ class Resume(keras.callbacks.Callback):
         self.state = state
 
     def kinds(self):
-        variables = variables_of(self.model)
-        shapes = [(tuple(one.shape), str(one.dtype)) for one in variables]
-        return shapes, [type(one).__name__ for one in self.kept]
+        parts = [*parts_of(self.model), *self.kept]
+        inner = [getattr(one, "inner_optimizer", one) for one in parts]
+        return [type(one).__name__ for one in inner], [
+            (tuple(one.shape), str(one.dtype), one.trainable)
+            for one in variables_of(self.model)
+        ]
 
     def state_of(self, callback):
         left_out = ("_model", "params")
@@ -257,7 +268,7 @@ if __name__ == "__main__":
         first = int(step)
         batches = ordered(train, 32, seed=1, first_step=first)
         for number, batch in enumerate(batches, start=first):
-            if number == 40:
+            if number >= 40:
                 break
             if number == breaks_at:
                 raise InterruptedError

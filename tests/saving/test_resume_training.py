@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
@@ -9,6 +10,7 @@ import random
 import re
 import shutil
 import signal
+import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import chain
@@ -131,6 +133,12 @@ def reused(kind=small, optimizer: Callable = adam, seed: int = 1, **compiled) ->
 @cache
 def unseen() -> tf.data.Dataset:
     return tf.data.Dataset.from_tensors(UNSEEN).cache()
+
+
+@cache
+def batched() -> tf.data.Dataset:
+    """The rows in one order, for what doesn't depend on it: `fit` of arrays builds more."""
+    return tf.data.Dataset.from_tensor_slices(TRAIN).batch(10).cache()
 
 
 class At(keras.callbacks.Callback):
@@ -352,8 +360,8 @@ def test_in_new_processes(readers):
 
 
 @pytest.mark.proves(
-    "Don't set `stop_training` in one: `fit` then ends the epoch early, `Resume` takes it for whole, and the training "
-    "for finished."
+    "Don't set `stop_training` in a batch, as `TerminateOnNaN` does without `raise_error=True`: `fit` then ends the "
+    "epoch early, `Resume` takes it for whole, and the training for finished."
 )
 def test_a_handler_that_stops_training(tmp_path):
     def stop() -> None:
@@ -365,21 +373,46 @@ def test_a_handler_that_stops_training(tmp_path):
     assert resume.epoch == EPOCHS
     assert len(resume.history["loss"]) == 2, "one of them of a single batch"
 
+    for raised in (False, True):
+        path = tmp_path / f"raised_{raised}"
+        train(path, epochs=1)
+        given = {"data": lambda first: ordered((TRAIN[0] * np.nan, TRAIN[1]), 10, 1, first)}
+        given["first"] = [keras.callbacks.TerminateOnNaN(raise_error=raised)]
+        with pytest.raises(RuntimeError, match="NaN") if raised else contextlib.nullcontext():
+            train(path, **given)
+        resume = Resume(path)
+        assert resume.epoch == (1 if raised else EPOCHS)
+        assert np.isfinite(resume.history["loss"][-1]) == raised
+
 
 @pytest.mark.proves(
-    "Build the model before `fit`, as `Input` does. `Resume` raises for a model without weights.",
-    "Put `Resume` last in `callbacks`, and those that count epochs into `kept` too. What stands after it is saved one "
-    "epoch late, silently.",
+    "Build the model before `fit`, as `Input` does; one without `call` sets `self.built = True`. `Resume` otherwise "
+    "raises.",
+    "Put `Resume` last in `callbacks`, and those that count epochs or swap weights into `kept` too. What stands after "
+    "it is saved one epoch late, silently.",
     "Make model and callbacks anew, as a new process does. After a break in the first epoch nothing is saved, and a "
     "model that is used again goes on from there.",
     "The file is a pickle: load only what you wrote.",
 )
 def test_rules(tmp_path, uninterrupted):
-    unbuilt = Subclassed()
-    unbuilt.compile("adam", "mse")
-    with pytest.raises(ValueError, match="Call the model on a batch before"):
-        unbuilt.fit(X, Y, callbacks=[Resume(tmp_path / "unbuilt")], verbose=0)
+    for unbuilt in (Subclassed(), Pair(built=False)):
+        unbuilt.compile("adam", "mse")
+        with pytest.raises(ValueError, match="Build model and optimizers before `fit`"):
+            unbuilt.fit(X, Y, callbacks=[Resume(tmp_path / "unbuilt")], verbose=0)
+        assert not unbuilt.optimizer.built
     assert not (tmp_path / "unbuilt").exists()
+
+    def swapped(path, kept: bool, *last) -> list[np.ndarray]:
+        swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+        its = {"kept": [swap]} if kept else {"kept": [], "first": [swap]}
+        its |= {"model": lambda: made(small, lambda: adam(use_ema=True)), "epochs": 2, "validation_data": None}
+        return train(path, last=last, **its)["weights"]
+
+    expected = swapped(tmp_path / "swapped", kept=False)
+    for kept in (False, True):
+        with pytest.raises(RuntimeError):
+            swapped(tmp_path / f"swap_{kept}", kept, At("on_train_batch_end", 5, raises(RuntimeError)))
+        assert differ(swapped(tmp_path / f"swap_{kept}", kept), expected) != kept
 
     waits = []
     for late in (False, True):
@@ -398,6 +431,9 @@ def test_rules(tmp_path, uninterrupted):
     again = train(tmp_path / "first", model=lambda: model)
     assert differ(again["weights"], uninterrupted["weights"])
     assert isinstance(pickle.loads((tmp_path / "first").read_bytes()), dict)
+    kept = plateau_and_stop()
+    with pytest.raises(ValueError, match=r"Pass `initial_epoch=resume\.epoch` to `fit`"):
+        model.fit(*TRAIN, epochs=5, callbacks=[*kept, Resume(tmp_path / "first", kept)], verbose=0)
 
 
 @pytest.mark.parametrize(
@@ -461,9 +497,42 @@ class ListsOptimizer(keras.Model):
         self.optimizers = [keras.optimizers.Adam()]
 
 
+class Pair(keras.Model):
+    """Two networks and two optimizers, without `call`."""
+
+    def __init__(self, built: bool = True):
+        super().__init__()
+        self.own, self.other = dense(), dense()
+        self.built = built
+
+    def compile(self, *args, **options):
+        super().compile(*args, **options)
+        self.own_optimizer, self.other_optimizer = adam(), adam()
+
+    def train_step(self, data):
+        x, y = data
+        for part, optimizer in ((self.own, self.own_optimizer), (self.other, self.other_optimizer)):
+            with tf.GradientTape() as tape:
+                loss = keras.ops.mean((part(x) - y) ** 2)
+            optimizer.apply(tape.gradient(loss, part.trainable_variables), part.trainable_variables)
+        return {"loss": loss}
+
+
+class OwnState(keras.layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.count = tf.Variable(0.0)
+        self.generator = tf.random.Generator.from_seed(1)
+
+    def call(self, x):
+        return x
+
+
 @pytest.mark.proves(
-    "`Resume` finds the optimizers that are attributes of the model, as those of a GAN, and not those in a list. It "
-    "doesn't hold variables of a loss, or random numbers that are drawn in `map`."
+    "`Resume` finds the optimizers that are attributes of the model, as those of a GAN, and not those in a list. Build "
+    "them before `fit`.",
+    "It doesn't hold variables of a loss, a `tf.Variable` or a `tf.random.Generator` of a layer, the states of a "
+    "`stateful` RNN, or random numbers that are drawn in `map`.",
 )
 def test_what_it_finds(tmp_path):
     def gan() -> keras.Model:
@@ -478,6 +547,23 @@ def test_what_it_finds(tmp_path):
     with pytest.raises(RuntimeError):
         train(tmp_path / "training", last=[At("on_train_batch_end", 2, raises(RuntimeError))], **given)
     assert_equal(train(tmp_path / "training", **given), expected)
+
+    pair = Pair()
+    pair.compile("adam", run_eagerly=True)
+    with pytest.raises(ValueError, match="Build model and optimizers before `fit`"):
+        pair.fit(*TRAIN, callbacks=[Resume(tmp_path / "pair")], verbose=0)
+    for part, optimizer in ((pair.own, pair.own_optimizer), (pair.other, pair.other_optimizer)):
+        optimizer.build(part.trainable_variables)
+    pair.fit(*TRAIN, callbacks=[Resume(tmp_path / "pair")], verbose=0)
+    assert {id(one) for one in pair.other_optimizer.variables} <= {id(one) for one in variables_of(pair)}
+
+    recurrent = keras.layers.SimpleRNN(2, stateful=True)
+    own = keras.Sequential([keras.Input(batch_shape=(4, 3, 1)), OwnState(), recurrent])
+    assert [one.path.split("/")[-1] for one in variables_of(own)] == [
+        *("kernel", "recurrent_kernel", "bias"),
+        "seed_generator_state",
+    ]
+    assert len(recurrent.states) == 1
 
     listed = ListsOptimizer()
     listed.optimizers[0].build([keras.Variable([1.0])])
@@ -505,7 +591,7 @@ ROWS = {
     "epoch": "Number of the epoch",
     "kept": "`EarlyStopping`, `ReduceLROnPlateau`, `ModelCheckpoint`",
     "history": "History of the epochs before",
-    "random": "Random numbers of Python and NumPy",
+    "random": "Random numbers of `random` and `np.random`, not of a `default_rng`",
     "keras": "`keras.random` without a seed",
 }
 
@@ -609,9 +695,9 @@ def restored_by(way: str, path: Path) -> dict[str, Any]:
     "Number of the epoch | no | yes | yes",
     "`EarlyStopping`, `ReduceLROnPlateau`, `ModelCheckpoint` | no | no | yes",
     "History of the epochs before | no | no | yes",
-    "Random numbers of Python and NumPy | no | no | yes",
+    "Random numbers of `random` and `np.random`, not of a `default_rng` | no | no | yes",
     "`keras.random` without a seed | no | no | no",
-    "Each way saves after two epochs, and restores into a new model that was made with another seed. A file is "
+    "Saved after two epochs, and restored into a new model that was made with another seed. A file is "
     "`.keras`, `.weights.h5` or a `tf.train.Checkpoint(model=model)`:",
     "A saved model holds its weights and its optimizer; the `Resume` below holds the seeds, the callbacks and the "
     "epoch too.",
@@ -643,8 +729,8 @@ def comes_back(way: str, path: Path, expected: dict[str, Any]) -> None:
 
 
 @pytest.mark.proves(
-    "`load_weights` gives the optimizer its state after `optimizer.build(model.trainable_variables)`, and otherwise "
-    "warns `Skipping variable loading`.",
+    "`load_weights` gives an optimizer with moments its state after `optimizer.build(model.trainable_variables)`, and "
+    "otherwise warns `Skipping variable loading`.",
     "`load_weights` and then `compile` | The optimizer starts anew; compile before.",
 )
 def test_weights_if_built(tmp_path):
@@ -705,12 +791,15 @@ def numbers(first: int, count: int, size=10, batch=4, seed=1) -> list[list[int]]
 
 
 @pytest.mark.proves(
-    "The order of `ordered` depends on the seed and the number of the step alone, so it can begin at any step:",
+    "The order of `ordered` depends on the seed and the number of the step alone, so it can begin at any step. Give it "
+    "arrays in a tuple or a dict: it makes one tensor of a list.",
     "the batch size of `ordered` | each epoch has the same order of rows; the number of steps changes",
 )
 def test_ordered(seed):
     for size, batch in ((10, 4), (8, 4), (3, 5)):
         begins_anywhere(size, batch, seed)
+    (stacked, _), (left, _) = (ordered((kind((X, X)), Y), 4, seed).element_spec for kind in (list, tuple))
+    assert (stacked.shape.rank, left[0].shape.rank) == (3, 2)
 
 
 def begins_anywhere(size: int, batch: int, seed: int) -> None:
@@ -790,6 +879,21 @@ class Batches(keras.utils.PyDataset):
         return TRAIN[0][rows], TRAIN[1][rows]
 
 
+class OwnOrder(Batches):
+    """A generator of NumPy's shuffles it, and what it has drawn isn't saved."""
+
+    def __init__(self):
+        super().__init__()
+        self.random, self.order = np.random.default_rng(1), np.arange(24)
+
+    def __getitem__(self, index):
+        rows = self.order[index * 10 : index * 10 + 10]
+        return TRAIN[0][rows], TRAIN[1][rows]
+
+    def on_epoch_end(self):
+        self.random.shuffle(self.order)
+
+
 def yielded() -> Iterator:
     for step in range(1000):
         rows = np.random.default_rng(step).integers(24, size=10)
@@ -800,6 +904,7 @@ DATA = {
     "`fit(x, y)`, with `set_random_seed`": (lambda: {"x": TRAIN[0], "y": TRAIN[1], "batch_size": 10}, 1, True),
     "`fit(x, y)`, without": (lambda: {"x": TRAIN[0], "y": TRAIN[1], "batch_size": 10}, 2, False),
     "a `PyDataset`": (lambda: {"x": Batches()}, 2, True),
+    "a `PyDataset`, shuffled in its `on_epoch_end`": (lambda: {"x": OwnOrder(), "shuffle": False}, 1, False),
     "`Dataset.shuffle(n)`": (
         lambda: {"x": tf.data.Dataset.from_tensor_slices(TRAIN).shuffle(24).batch(10), "shuffle": False},
         1,
@@ -815,8 +920,9 @@ DATA = {
 
 
 @pytest.mark.proves(
-    "`fit(x, y)`, with `set_random_seed` | the same order, if the seed is the same",
-    "`fit(x, y)`, without | another",
+    "`fit(x, y)` | the same order after `set_random_seed` with the same seed, another without",
+    "a `PyDataset`, shuffled in its `on_epoch_end` | another",
+    "not of a `default_rng`",
     "a `PyDataset`, shuffled by `fit` | the same: its order comes from Python's random numbers",
     "`Dataset.shuffle(n)`, with a seed too | another: the first epoch's again",
     "a generator | its first batches again",
@@ -875,15 +981,16 @@ def backed_up(path, *more, dropout=0.0, first=(), shuffle=False, seed=1, epochs=
     begun = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs=None: begun.epochs.append(epoch))
     begun.epochs = []
     callbacks = [*first, backup, begun, *more]
-    model.fit(*TRAIN, batch_size=10, epochs=epochs, shuffle=shuffle, callbacks=callbacks, verbose=0)
+    data = {"x": TRAIN[0], "y": TRAIN[1], "batch_size": 10} if shuffle else {"x": batched()}
+    model.fit(**data, epochs=epochs, shuffle=shuffle, callbacks=callbacks, verbose=0)
     return model, begun.epochs
 
 
 @pytest.mark.proves(
     "The built-in callback holds weights, optimizer and epoch. With a number as `save_freq` it saves within the epoch, "
     "which is then begun anew. This one is interrupted twice:",
-    "The batches before the first break are trained on twice. The second break comes before an epoch of the new "
-    "process has ended, and the file then says epoch 0: all four are trained again, silently.",
+    "The second break comes before an epoch of the new process has ended, and the file then says epoch 0: all four "
+    "are trained again, silently.",
 )
 def test_backup_within_an_epoch(tmp_path):
     path = tmp_path / "backup"
@@ -903,11 +1010,24 @@ def test_backup_within_an_epoch(tmp_path):
     assert int(model.optimizer.iterations) == 8 + 2 + 12
 
 
-@pytest.mark.proves('Without `Dropout`, callbacks with a state and shuffling, `save_freq="epoch"` is digit for digit.')
+@pytest.mark.proves(
+    '`save_freq="epoch"` is digit for digit without random layers, callbacks with a state, shuffling and '
+    "`Dataset.repeat`."
+)
 def test_backup_at_the_end_of_epochs(tmp_path):
     cases = (({}, True), ({"dropout": 0.5}, False), ({"shuffle": True}, False), ({"plateau": True}, False))
     for number, (options, same) in enumerate(cases):
         backed_up_at_the_end(options, same, tmp_path / str(number))
+
+    def repeated(path, *more) -> list[np.ndarray]:
+        data, model = tf.data.Dataset.from_tensor_slices(TRAIN).batch(10).repeat(), plain()
+        its = {"steps_per_epoch": 2, "epochs": 3, "shuffle": False, "verbose": 0}
+        model.fit(data, callbacks=[keras.callbacks.BackupAndRestore(path), *more], **its)
+        return model.get_weights()
+
+    with pytest.raises(InterruptedError):
+        repeated(tmp_path / "repeated", Interrupts(3))
+    assert differ(repeated(tmp_path / "repeated"), repeated(tmp_path / "not interrupted"))
 
 
 def backed_up_at_the_end(options: dict[str, Any], same: bool, tmp_path: Path) -> None:
@@ -1023,7 +1143,8 @@ def best_so_far(kept: bool, tmp_path: Path) -> None:
         note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: weights.append(model.get_weights()))
         first = resume.epoch
         callbacks = [Reports(told), note, best, stop, resume]
-        model.fit(*TRAIN, epochs=epochs, initial_epoch=first, callbacks=callbacks, verbose=0)
+        options = {"epochs": epochs, "initial_epoch": first, "shuffle": False, "verbose": 0}
+        model.fit(batched(), callbacks=callbacks, **options)
         return model, stop
 
     run(4)
@@ -1069,8 +1190,11 @@ def loop_of(seed: int = 1) -> dict[str, Any]:
     def make_model() -> keras.Model:
         return reused(small, seed=seed)
 
+    def evaluate(self, x, y, verbose):
+        return float(keras.ops.mean((self(x) - y) ** 2))
+
     given = {"make_model": make_model, "train": TRAIN, "unseen": UNSEEN, "difference": difference}
-    with mock.patch("tensorflow.function", eager):
+    with mock.patch("tensorflow.function", eager), mock.patch.object(keras.Sequential, "evaluate", evaluate):
         page = shown(resume_training, "loop", seed=seed, **given)
     assert page.printed == "difference: 0.0\nthe same best loss: True"
     return page.namespace
@@ -1194,23 +1318,23 @@ def settled(path, model, *, epochs=4, kept=(), more=()) -> tuple[Resume, list[fl
     note = keras.callbacks.LambdaCallback(
         on_train_batch_begin=lambda batch, logs=None: rates.append(float(model.optimizer.learning_rate))
     )
-    options = {"initial_epoch": resume.epoch, "epochs": epochs, "batch_size": 10, "verbose": 0}
-    model.fit(*TRAIN, callbacks=[*kept, note, resume, *more], **options)
+    options = {"initial_epoch": resume.epoch, "epochs": epochs, "shuffle": False, "verbose": 0}
+    model.fit(batched(), callbacks=[*kept, note, resume, *more], **options)
     return resume, rates
 
 
 @pytest.mark.proves(
     "A learning rate is part of the state. The saved one replaces that of `compile`, silently:",
     "the learning rate | the saved one holds; assign to it in the `on_train_begin` of a callback after `Resume`",
-    "`patience`, or another setting of a callback in `kept` | the saved one holds",
-    "a schedule instead of a number | `Resume` raises",
+    "`patience`, a path or another setting of a callback in `kept` | the saved one holds",
+    "`AdamW` instead of `Adam`, a schedule instead of a number | `Resume` raises",
     "the layers that are trainable | `Resume` raises; `load_weights` warns `Skipping variable loading`, and the "
-    "moments stay new",
+    "moments stay new, or takes those of other layers, silently, if the shapes are the same",
 )
 def test_other_settings(tmp_path):
     path = tmp_path / "training"
     stop = keras.callbacks.EarlyStopping("loss", patience=3)
-    first = reused(sequential)
+    first = made(sequential)
     settled(path, first, epochs=2, kept=[stop])
     first.save_weights(tmp_path / "first.weights.h5")
     weights = first.get_weights()
@@ -1232,7 +1356,8 @@ def test_other_settings(tmp_path):
     schedule = other(keras.optimizers.schedules.CosineDecay(0.5, 10))
     frozen = other()
     frozen.layers[0].trainable = False
-    for wrong, kept in ((schedule, [stop]), (frozen, [stop]), (other(), [])):
+    decayed = made(sequential, lambda: keras.optimizers.AdamW(0.05), seed=2)
+    for wrong, kept in ((schedule, [stop]), (frozen, [stop]), (other(), []), (decayed, [stop])):
         before = wrong.get_weights()
         with pytest.raises(ValueError, match="Saved with another model or other callbacks"):
             settled(path, wrong, kept=kept)
@@ -1242,6 +1367,38 @@ def test_other_settings(tmp_path):
         frozen.load_weights(tmp_path / "first.weights.h5")
     assert_equal(frozen.get_weights(), weights)
     assert all(not np.any(one) for one in frozen.optimizer.variables if "momentum" in one.path)
+
+
+def test_other_layers_of_the_same_shape(tmp_path):
+    """All variables have the shapes that were saved, and the moments are of another layer."""
+
+    def frozen(number: int, optimizer: Callable = adam) -> keras.Model:
+        its = keras.layers.Dense
+        model = made(lambda: keras.Sequential([keras.Input((3,)), its(3), its(3), its(1)]), optimizer)
+        model.layers[number].trainable = False
+        model.optimizer.build(model.trainable_variables)
+        return model
+
+    first = frozen(0)
+    settled(tmp_path / "training", first, epochs=1)
+    first.save_weights(tmp_path / "first.weights.h5")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*Skipping variable loading")
+        (other := frozen(1)).load_weights(tmp_path / "first.weights.h5")
+    assert_equal(*([one.numpy() for one in model.optimizer.variables] for model in (first, other)))
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    settled(tmp_path / "scaled", made(small), epochs=1)
+    decayed = made(small, lambda: keras.optimizers.AdamW(0.05))
+    keras.config.set_dtype_policy(policy)
+    for path, wrong in (("training", frozen(1)), ("scaled", decayed)):
+        with pytest.raises(ValueError, match="Saved with another model or other callbacks"):
+            settled(tmp_path / path, wrong)
+
+    for name in ("one", "two"):
+        best = keras.callbacks.ModelCheckpoint(tmp_path / f"{name}.weights.h5", save_weights_only=True)
+        settled(tmp_path / "kept", reused(), epochs=1 if name == "one" else 2, kept=[best])
+    assert [one.name for one in tmp_path.glob("*.weights.h5")].count("two.weights.h5") == 0
 
 
 @pytest.mark.proves("a schedule, as `decay_steps` | the new one holds, at the saved step: the rate may jump")
@@ -1289,8 +1446,7 @@ def test_a_fresh_start(tmp_path):
 
 
 @pytest.mark.proves(
-    "`model.save` and `fit(initial_epoch=…)` | Numbers the epochs. With `Dropout`, or callbacks with a state, it isn't "
-    "the same training.",
+    "`model.save` and `fit(initial_epoch=…)` | With `Dropout`, or callbacks with a state, it isn't the same training.",
     '`save_weights("ckpt")`, `tf.train.latest_checkpoint` | `save_weights` raises: the name ends in `.weights.h5`.',
 )
 def test_saved_and_numbered(tmp_path):
