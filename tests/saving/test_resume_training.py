@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import pickle
@@ -198,18 +199,17 @@ def result_of(model, resume) -> dict[str, Any]:
 
 def assert_equal(one: Any, other: Any) -> None:
     """Digit for digit."""
+    assert equal(one, other), f"{one}\n{other}"
+
+
+def equal(one: Any, other: Any) -> bool:
     if isinstance(one, dict):
-        assert list(one) == list(other)
-        for name in one:
-            assert_equal(one[name], other[name])
-    elif isinstance(one, list | tuple):
-        assert len(one) == len(other)
-        for pair in zip(one, other, strict=True):
-            assert_equal(*pair)
-    elif isinstance(one, np.ndarray):
-        np.testing.assert_array_equal(one, other)
-    else:
-        assert one == other or one is other
+        return list(one) == list(other) and all(equal(one[name], other[name]) for name in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(itertools.starmap(equal, zip(one, other, strict=True)))
+    if isinstance(one, np.ndarray):
+        return np.array_equal(one, other)
+    return one is other or bool(one == other)
 
 
 def differ(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
@@ -228,8 +228,15 @@ def uninterrupted(tmp_path_factory) -> dict[str, Any]:
     "A training that was interrupted and resumed can equal one that wasn't, digit for digit, if all that changes comes "
     "back."
 )
-def test_program(seed):
-    page = shown(resume_training, "program", seed=seed)
+def test_program(seed, tmp_path, monkeypatch):
+    page = shown(resume_training, "program", "backup_fails", "best_fails", "settings", seed=seed)
+    monkeypatch.chdir(tmp_path)
+    assert page["backed_up"]() == 4 * page["steps"], "without an interruption"
+    rates = [page["resumed_with"](keras.optimizers.Adam(rate)) for rate in (0.02, 0.005)]
+    assert rates == pytest.approx([0.02, 0.02])
+    page["go_on"](page["make_model"](), epochs=2)
+    page["go_on"](model := page["make_model"](), epochs=1)
+    assert equal(keras.saving.load_model("best.keras").get_weights(), model.get_weights()), "the last is taken for best"
     assert "difference: 0.0\nthe same history: True" in page.printed
     assert_equal(page["resumed"].get_weights(), page["whole"].get_weights())
     assert_equal([v.numpy() for v in variables_of(page["resumed"])], [v.numpy() for v in variables_of(page["whole"])])
@@ -715,11 +722,7 @@ def comes_back(way: str, path: Path, expected: dict[str, Any]) -> None:
     assert expected["kept"][1] >= 0
     cells = {}
     for row in ROWS:
-        try:
-            assert_equal(found[row], expected[row])
-            cells[row] = "yes"
-        except AssertionError:
-            cells[row] = "no"
+        cells[row] = "yes" if equal(found[row], expected[row]) else "no"
     page = (SITE.root / "docs/saving/resume_training.md").read_text("utf-8")
     said, column = {}, {"`BackupAndRestore`": 2, "`Resume`": 3}.get(way, 1)
     for row, words in ROWS.items():
@@ -975,7 +978,7 @@ def plain(seed: int = 1, dropout: float = 0.0) -> keras.Model:
     return reused(small if dropout else dense, seed=seed)
 
 
-def backed_up(path, *more, dropout=0.0, first=(), shuffle=False, seed=1, epochs=4, model=None, **options):
+def with_backup(path, *more, dropout=0.0, first=(), shuffle=False, seed=1, epochs=4, model=None, **options):
     model = model or plain(seed, dropout)
     backup = keras.callbacks.BackupAndRestore(path, **options)
     begun = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs=None: begun.epochs.append(epoch))
@@ -995,17 +998,17 @@ def backed_up(path, *more, dropout=0.0, first=(), shuffle=False, seed=1, epochs=
 def test_backup_within_an_epoch(tmp_path):
     path = tmp_path / "backup"
     with pytest.raises(InterruptedError):
-        backed_up(path, Interrupts(8), save_freq=2)  # in the third epoch, its second batch
+        with_backup(path, Interrupts(8), save_freq=2)  # in the third epoch, its second batch
     said = json.loads((path / "training_metadata.json").read_text())
     assert said["epoch"] == 2
     once = shutil.copytree(path, tmp_path / "once")
-    model, epochs = backed_up(once, save_freq=2)
+    model, epochs = with_backup(once, save_freq=2)
     assert epochs == [2, 3]
     assert int(model.optimizer.iterations) == 12 + 2, "two were trained on twice"
     with pytest.raises(InterruptedError):
-        backed_up(path, Interrupts(2), save_freq=2)
+        with_backup(path, Interrupts(2), save_freq=2)
     assert json.loads((path / "training_metadata.json").read_text())["epoch"] == 0
-    model, epochs = backed_up(path, save_freq=2)
+    model, epochs = with_backup(path, save_freq=2)
     assert epochs == [0, 1, 2, 3]
     assert int(model.optimizer.iterations) == 8 + 2 + 12
 
@@ -1036,13 +1039,13 @@ def backed_up_at_the_end(options: dict[str, Any], same: bool, tmp_path: Path) ->
     def callbacks() -> list[keras.callbacks.Callback]:
         return [keras.callbacks.ReduceLROnPlateau("loss", mode="max", patience=3)] if plateau else []
 
-    model, _ = backed_up(tmp_path / "whole", first=callbacks(), **options)
+    model, _ = with_backup(tmp_path / "whole", first=callbacks(), **options)
     expected, rate = model.get_weights(), float(model.optimizer.learning_rate)
     for batches in (8, 2)[: 1 if options else 2]:
         with pytest.raises(InterruptedError):
-            backed_up(tmp_path / "backup", Interrupts(batches), first=callbacks(), **options)
+            with_backup(tmp_path / "backup", Interrupts(batches), first=callbacks(), **options)
     seed = 2 if options.get("shuffle") else 1
-    model, epochs = backed_up(tmp_path / "backup", first=callbacks(), seed=seed, **options)
+    model, epochs = with_backup(tmp_path / "backup", first=callbacks(), seed=seed, **options)
     assert epochs == [2, 3]
     assert int(model.optimizer.iterations) == 12
     equal = not differ(model.get_weights(), expected)
@@ -1062,21 +1065,21 @@ def test_backup_files(tmp_path):
 
 def half_written(double: bool, path: Path) -> None:
     with pytest.raises(InterruptedError):
-        backed_up(path, Interrupts(8), double_checkpoint=double)
+        with_backup(path, Interrupts(8), double_checkpoint=double)
     names = {one.name for one in path.iterdir()}
     assert len(names) == (4 if double else 2)
     file = path / "latest.weights.h5"
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
     if double:
-        _, epochs = backed_up(path, double_checkpoint=True)
+        _, epochs = with_backup(path, double_checkpoint=True)
         assert epochs == [1, 2, 3]
     else:
         for _ in range(2):
             with pytest.raises(OSError, match="Unable to synchronously open file"):
-                backed_up(path)
+                with_backup(path)
         shutil.rmtree(path)
-        assert backed_up(path)[1] == [0, 1, 2, 3]
+        assert with_backup(path)[1] == [0, 1, 2, 3]
 
         its, opened = keras.src.utils.file_utils.File, []  # the file of the epoch, after the weights
 
@@ -1087,8 +1090,8 @@ def half_written(double: bool, path: Path) -> None:
             return its(name, mode)
 
         with mock.patch("keras.src.utils.file_utils.File", stops), pytest.raises(InterruptedError):
-            backed_up(path)
-        model, epochs = backed_up(path)
+            with_backup(path)
+        model, epochs = with_backup(path)
         assert epochs == [1, 2, 3]
         assert int(model.optimizer.iterations) == 12 + STEPS
 
@@ -1096,8 +1099,8 @@ def half_written(double: bool, path: Path) -> None:
 @pytest.mark.proves("After a resume, the next `fit` of that model begins with the same epoch, and may train nothing.")
 def test_backup_and_the_next_fit(tmp_path):
     with pytest.raises(InterruptedError):
-        backed_up(tmp_path / "backup", Interrupts(8))
-    model, epochs = backed_up(tmp_path / "backup")
+        with_backup(tmp_path / "backup", Interrupts(8))
+    model, epochs = with_backup(tmp_path / "backup")
     assert epochs == [2, 3]
     assert model.fit(*TRAIN, epochs=3, verbose=0).epoch == [2]
     assert model.fit(*TRAIN, epochs=2, verbose=0).epoch == []
@@ -1193,14 +1196,14 @@ def loop_of(seed: int = 1) -> dict[str, Any]:
     def evaluate(self, x, y, verbose):
         return float(keras.ops.mean((self(x) - y) ** 2))
 
-    given = {"make_model": make_model, "train": TRAIN, "unseen": UNSEEN, "difference": difference}
+    given = {"make_model": make_model, "train": TRAIN, "unseen": UNSEEN, "difference": largest_difference}
     with mock.patch("tensorflow.function", eager), mock.patch.object(keras.Sequential, "evaluate", evaluate):
         page = shown(resume_training, "loop", seed=seed, **given)
     assert page.printed == "difference: 0.0\nthe same best loss: True"
     return page.namespace
 
 
-def difference(one, other) -> float:
+def largest_difference(one, other) -> float:
     return max(np.max(np.abs(a - b)) for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
 
 
