@@ -79,7 +79,8 @@ if __name__ == "__main__":
 
     def trained(loss):
         model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
-        model.compile(optimizer="adam", loss=loss)
+        optimizer = keras.optimizers.Adam(name="adam")
+        model.compile(optimizer=optimizer, loss=loss)
         model.fit(x, y, verbose=0)
         return model
 
