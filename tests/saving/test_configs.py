@@ -1283,6 +1283,43 @@ def test_an_old_file_under_a_new_name(tmp_path, process):
     assert shown(configs, "old_file").printed.splitlines() == ["Gain: 3.0", "is an Affine: True"]
 
 
+@pytest.mark.proves(
+    "A file of Keras 3.6 with a registered loss function holds its name without the package. Keras 3.7 doesn't "
+    "find it, `Could not locate function`. Keras 3.15 takes the first registered function of that name, of "
+    "whichever package.",
+)
+def test_a_file_of_keras_3_6(tmp_path):
+    """Its form was read from a file that 3.6.0 wrote; 3.7.0 doesn't load that, and 3.13.2 and 3.15.1 do."""
+
+    def gap(y_true, y_pred):
+        return ops.mean(ops.abs(y_true - y_pred), axis=-1)
+
+    def other(y_true, y_pred):
+        return 7 * ops.mean(ops.abs(y_true - y_pred), axis=-1)
+
+    ours = register("configs_gap", "gap")(gap)
+    model = trained(ours, tmp_path / "new.keras")
+    with zipfile.ZipFile(tmp_path / "new.keras") as new, zipfile.ZipFile(tmp_path / "old.keras", "w") as old:
+        for name in new.namelist():
+            content = new.read(name)
+            if name == "config.json":
+                held = json.loads(content)
+                assert held["compile_config"]["loss"]["config"] == "configs_gap>gap"
+                loss = {"module": "builtins", "class_name": "function", "config": "gap", "registered_name": "function"}
+                held["compile_config"]["loss"] = loss
+                content = json.dumps(held).encode()
+            old.writestr(name, content)
+    loaded = keras.saving.load_model(tmp_path / "old.keras")
+    assert loaded.loss is ours
+    expected = model.evaluate(X, X[:, :1], verbose=0)
+    assert loaded.evaluate(X, X[:, :1], verbose=0) == pytest.approx(expected)
+    del keras.saving.get_custom_objects()["configs_gap>gap"]
+    register("configs_other", "gap")(other)
+    register("configs_gap", "gap")(gap)
+    loaded = keras.saving.load_model(tmp_path / "old.keras")
+    assert loaded.evaluate(X, X[:, :1], verbose=0) == pytest.approx(7 * expected)
+
+
 # --- JSON -------------------------------------------------------------------------------------------------------------
 
 
