@@ -266,7 +266,7 @@ def main(*arguments: str) -> int:
         print(f"No such release is listed in pyproject.toml: {', '.join(unknown)}")
         return 2
     print(f"Running every block on Keras {', '.join(release.keras for release in chosen)}: minutes for each")
-    start, before, versions = time.monotonic(), Tried.read(site), {}
+    start, before, versions, texts = time.monotonic(), Tried.read(site), {}, digests(site)
     for release in chosen:
         try:
             versions[release] = release.install(ROOT)
@@ -274,7 +274,7 @@ def main(*arguments: str) -> int:
             print(f"Keras {release.keras} is left out: {why}")
     with ThreadPoolExecutor(os.cpu_count()) as workers:
         results = list(workers.map(lambda release: compare(site, release, versions[release]), versions))
-    tried = merged(site, before, results)
+    tried = merged(site, before, results, texts)
     print(f"{time.monotonic() - start:.0f} s")
     for result in results:
         print(f"Keras {result.keras}, TensorFlow {result.tensorflow}: {result.about['same']} of {result.ran} the same")
@@ -303,8 +303,19 @@ def _flat(found: Found) -> dict[tuple[str, str], dict[str, str]]:
     return {(module, name): what for module, names in found.items() for name, what in names.items()}
 
 
-def merged(site: Site, before: Tried, results: list[Result]) -> Tried:
-    """The file with new results, in the order of the releases; of those that weren't tried now, what it held."""
+def digests(site: Site) -> dict[str, dict[str, str]]:
+    """The text of each piece of each module, in short."""
+    return {
+        key(site, module): {piece.name: digest(site, piece) for piece in pieces(module) if piece.is_code}
+        for module in site.modules()
+    }
+
+
+def merged(site: Site, before: Tried, results: list[Result], texts: dict[str, dict[str, str]]) -> Tried:
+    """The file with new results, in the order of the releases; of those that weren't tried now, what it held.
+
+    `texts` are those of before the run: what was changed in the meantime isn't tried.
+    """
     anew = {result.keras: (result.about, result.found) for result in results}
     known = {release.keras for release in listed(site.root)}
     if any(map(_is_nightly, anew)):
@@ -316,13 +327,12 @@ def merged(site: Site, before: Tried, results: list[Result]) -> Tried:
     }
     every = kept | anew
     tried = Tried(releases={version: every[version][0] for version in sorted(every, key=_order)})
-    for module in site.modules():
-        code = [piece for piece in pieces(module) if piece.is_code]
-        tried.pieces[key(site, module)] = {piece.name: digest(site, piece) for piece in code}
-        there = {version: every[version][1].get(key(site, module), {}) for version in tried.releases}
-        for piece in code:
-            if what := {version: found[piece.name] for version, found in there.items() if piece.name in found}:
-                tried.differs.setdefault(key(site, module), {})[piece.name] = what
+    for module, names in digests(site).items():
+        tried.pieces[module] = {name: texts[module][name] for name in names if name in texts.get(module, {})}
+        there = {version: every[version][1].get(module, {}) for version in tried.releases}
+        for name in names:
+            if what := {version: found[name] for version, found in there.items() if name in found}:
+                tried.differs.setdefault(module, {})[name] = what
     if kept:  # a piece that changed since wasn't tried on these
         for module, names in tried.pieces.items():
             known_before = before.pieces.get(module, {})

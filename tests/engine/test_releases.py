@@ -70,6 +70,11 @@ def test_a_plot_counts_by_what_a_reader_sees_and_on_a_nightly_by_being_there(wit
 # --- the file --------------------------------------------------------------------------------------------------------
 
 
+def merged(site: Site, before: Tried, results: list[Result]) -> Tried:
+    """The file after a run in which nothing was changed."""
+    return releases.merged(site, before, results, releases.digests(site))
+
+
 def result(version: str, what: dict[str, str]) -> Result:
     """What one block does on a release."""
     return Result(version, "2.21.0", ran=2, found={"add": {"use": what}} if what else {})
@@ -77,9 +82,7 @@ def result(version: str, what: dict[str, str]) -> Result:
 
 def tried(site: Site, **differs: dict) -> Tried:
     """The file, with what one block does on each release."""
-    return releases.merged(
-        site, Tried(), [result(version.replace("_", "."), what) for version, what in differs.items()]
-    )
+    return merged(site, Tried(), [result(version.replace("_", "."), what) for version, what in differs.items()])
 
 
 def test_the_file_is_read_as_it_was_written_and_readable(site):
@@ -95,7 +98,7 @@ def test_the_file_is_read_as_it_was_written_and_readable(site):
 
 def test_one_release_alone_leaves_what_is_known_of_the_others(site):
     before = tried(site, **{"3_13_2": RAISES, "3_14_1": PRINTS})
-    after = releases.merged(site, before, [result(OLD, {})])
+    after = merged(site, before, [result(OLD, {})])
     assert list(after.releases) == [OLDER, OLD]
     assert after.differs == {"add": {"use": {OLDER: RAISES}}}
 
@@ -103,17 +106,17 @@ def test_one_release_alone_leaves_what_is_known_of_the_others(site):
 def test_a_release_that_is_no_longer_listed_is_forgotten(project, site):
     before = tried(site, **{"3_13_2": RAISES, "3_14_1": PRINTS})
     project.replace("pyproject.toml", OLDER, "3.13.1")
-    after = releases.merged(site, before, [result(OLD, {})])
+    after = merged(site, before, [result(OLD, {})])
     assert list(after.releases) == [OLD]
     assert after.differs == {}
 
 
 def test_a_new_nightly_takes_the_place_of_the_one_before(site):
-    before = releases.merged(site, Tried(), [result("3.16.0.dev1", RAISES)])
-    after = releases.merged(site, before, [result("3.16.0.dev2", {})])
+    before = merged(site, Tried(), [result("3.16.0.dev1", RAISES)])
+    after = merged(site, before, [result("3.16.0.dev2", {})])
     assert list(after.releases) == ["3.16.0.dev2"]
     assert after.differs == {}
-    kept = releases.merged(site, before, [result(OLD, {})])
+    kept = merged(site, before, [result(OLD, {})])
     assert list(kept.releases) == [OLD, "3.16.0.dev1"]
 
 
@@ -125,8 +128,15 @@ def test_a_block_that_changed_is_told_as_not_tried_and_not_as_the_same(project, 
     assert [piece.name for piece in Tried.read(site).untried(site, module)] == ["use"]
     assert told.since(site, Tried.read(site), module) == "1 block not tried on others"
 
-    alone = releases.merged(site, Tried.read(site), [result(OLD, {})])
+    alone = merged(site, Tried.read(site), [result(OLD, {})])
     assert alone.untried(site, module), "it wasn't tried on the other release"
+
+
+def test_a_block_that_was_changed_while_it_ran_is_not_tried(project, site):
+    texts, module = releases.digests(site), site.snippets / "add.py"
+    project.replace("snippets/add.py", "add(1, 2)", "add(2, 1)")
+    after = releases.merged(site, Tried(), [result(OLD, {})], texts)
+    assert [piece.name for piece in after.untried(site, module)] == ["use"]
 
 
 def test_a_record_that_changed_is_another_block(project, site):
@@ -141,7 +151,7 @@ def test_a_block_in_the_file_that_is_gone_is_red_at_its_line_until_the_command_r
     known.write(site)
     line = next(n for n, text in enumerate(project.read("snippets/releases.yaml").splitlines(), 1) if "gone:" in text)
     project.assert_red(f"snippets/releases.yaml:{line}", "add has no 'gone' any more. Run `make releases`")
-    releases.merged(site, known, [result(OLD, RAISES)]).write(site)
+    merged(site, known, [result(OLD, RAISES)]).write(site)
     assert project.problems() == []
 
 
@@ -172,8 +182,8 @@ def test_a_file_that_was_written_by_hand_is_red(project, site, old, new):
 
 @pytest.mark.parametrize(("version", "red"), [(OLD, 1), ("3.16.0.dev1", 0)], ids=["release", "nightly"])
 def test_a_check_is_red_if_a_release_does_something_else_than_recorded(site, capsys, version, red):
-    before = releases.merged(site, Tried(), [result(version, PRINTS)])
-    after = releases.merged(site, Tried(), [result(version, RAISES)])
+    before = merged(site, Tried(), [result(version, PRINTS)])
+    after = merged(site, Tried(), [result(version, RAISES)])
     assert releases._told(before, before) == 0
     assert capsys.readouterr().out == ""
     assert releases._told(before, after) == red
