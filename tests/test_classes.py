@@ -60,3 +60,14 @@ def test_a_class_passes_on_what_it_takes_for_keras(module, node, required):
     with contextlib.suppress(ValueError):  # of what is shown because it raises, behind `super().__init__`
         made.__init__(**{name: given.get(name, 2) for name in required}, name="given")
     assert made.name == "given"
+
+
+def test_no_two_modules_register_one_name():
+    """In one process, the later class would be loaded for the earlier one, silently."""
+    registered: dict[str, list[str]] = {}
+    for module in SITE.modules():
+        for node in ast.parse(module.read_text("utf-8")).body:
+            if any("register_keras_serializable" in ast.unparse(one) for one in getattr(node, "decorator_list", [])):
+                registered.setdefault(node.name, []).append(str(module.relative_to(SITE.root)))
+    assert len(registered) > 40
+    assert {name: modules for name, modules in registered.items() if len(modules) > 1} == {}

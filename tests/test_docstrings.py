@@ -192,7 +192,7 @@ CASES = [
         call=lambda loss, inputs: loss.call(*map(keras.ops.convert_to_tensor, inputs)),
     ),
     Case(configs.Residual, lambda: configs.Residual(keras.layers.Dense(4)), sizes={"features": 4}),
-    layer(configs.Affine, 2.0, 0.5),
+    layer(configs.Rescale, 2.0, 0.5),
     Case(
         configs.ScaledError,
         lambda: configs.ScaledError(10.0),

@@ -71,7 +71,7 @@ class ScaledError(keras.losses.Loss):
 
 # --8<-- [start:affine]
 @keras.saving.register_keras_serializable(package="guide")
-class Affine(keras.layers.Layer):
+class Rescale(keras.layers.Layer):
     """Shapes: ``(batch, ...)`` to ``(batch, ...)``."""
 
     def __init__(self, scale=1.0, shift=0.0, **kwargs):
@@ -98,7 +98,7 @@ class Affine(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="guide")
-class Gain(Affine):
+class Amplify(Rescale):
     """For old files. Shapes: ``(batch, ...)`` to ``(batch, ...)``."""
 
 
@@ -212,20 +212,20 @@ if __name__ == "__main__":
 
     # --8<-- [start:old_file]
     in_old_files = {
-        "class_name": "Gain",
-        "registered_name": "guide>Gain",
+        "class_name": "Amplify",
+        "registered_name": "guide>Amplify",
         "config": {"name": "gain", "dtype": "float32", "gain": 3.0},
     }
     layer = keras.saving.deserialize_keras_object(in_old_files)
     print(f"{type(layer).__name__}: {layer(np.ones((1, 1)))[0, 0]:.1f}")
-    print("is an Affine:", isinstance(layer, Affine))
+    print("is an Rescale:", isinstance(layer, Rescale))
     # --8<-- [end:old_file]
 
     # --8<-- [start:trips]
     for thing in (
         Residual(keras.layers.Dense(4), "ones", dtype="float64"),
         ScaledError(factor=10.0, reduction="sum"),
-        Affine(scale=3.0, name="scaled"),
+        Rescale(scale=3.0, name="scaled"),
     ):
         print(type(round_trip(thing)).__name__)
     # --8<-- [end:trips]

@@ -61,12 +61,12 @@ REFUSED = {
         "writes outside its folder, to /tmp/beside.",
     ),
     "computes": ("while True:\n    pass", 0, "takes more than 1 seconds of the processor"),
-    "goes_on": ("import time\n\ntry:\n    time.sleep(9)\nexcept Exception:\n    pass", 0, "takes more than 2 seconds"),
+    "goes_on": ("import time\n\ntry:\n    time.sleep(9)\nexcept Exception:\n    pass", 0, "takes more than 5 seconds"),
     "forks": ("import os\n\nos.fork()", 4, "starts a process (os.fork)"),
     "asks": ('import socket\n\nsocket.gethostbyname("localhost")', 4, "opens a connection (socket.gethostbyname)"),
     "climbs": ('open("../beside.txt", "w")', 2, "writes outside its folder, to ../beside.txt."),
     "returns": ('print("wrong\\rright")', 0, "prints '\\r', which a page can't show."),
-    "sleeps": ("import time\n\ntime.sleep(9)", 4, "takes more than 2 seconds"),
+    "sleeps": ("import time\n\ntime.sleep(9)", 4, "takes more than 5 seconds"),
     "draws": (
         "import matplotlib.pyplot as plt\n\nplt.plot([1, 2])",
         0,
@@ -80,7 +80,7 @@ def said(tmp_path_factory: pytest.TempPathFactory, forks: subprocess.Popen[str])
     """What pytest says of all of them, recorded before. The engine is a copy that waits for less long."""
     project = make(tmp_path_factory.mktemp("sabotaged"), forks)
     project.write("snippets/tools/starter.py", STARTER)
-    project.replace("engine/prove/process.py", "SECONDS, WAITING = 60, 300", "SECONDS, WAITING = 1, 2")
+    project.replace("engine/prove/process.py", "SECONDS, WAITING = 60, 300", "SECONDS, WAITING = 1, 5")
     for name, (code, *rest) in (PRINTED | REFUSED).items():
         project.write(f"snippets/{name}.py", MODULE.format(code=code))
         project.write(f"docs/{name}.md", PAGE.format(name=name) + (OUTPUT.format(name=name) if len(rest) == 1 else ""))

@@ -18,7 +18,7 @@ import pytest
 from keras import ops
 
 from snippets.saving import configs
-from snippets.saving.configs import Affine, Gain, Residual, ScaledError, round_trip
+from snippets.saving.configs import Amplify, Rescale, Residual, ScaledError, round_trip
 from tests import contract
 from tests.shown import maker, shown
 from tests.takeaway import shell
@@ -34,7 +34,7 @@ def residual(initializer="ones", **kwargs) -> Residual:
 
 LAYERS = {
     "Residual": contract.Layer(residual, inputs=[(5, 4)]),
-    "Affine": contract.Layer(lambda **kw: Affine(2.0, 0.5, **kw), inputs=[(4,)]),
+    "Rescale": contract.Layer(lambda **kw: Rescale(2.0, 0.5, **kw), inputs=[(4,)]),
 }
 PAIR = (X[:, :1], X[:, 1:2])
 LOSSES = {"ScaledError": contract.Other(lambda: ScaledError(10.0), PAIR)}
@@ -44,7 +44,7 @@ CAUGHT = {
     ),
 }
 NOT_IN_CONTRACT = {
-    "Gain": "is `Affine` under the name of old files, which are loaded below",
+    "Amplify": "is `Rescale` under the name of old files, which are loaded below",
     "Half of half_fails": "has no `call`: what its config holds is shown below",
     "Times of twice_fails": "is right but for its registered name, of which the page tells",
     "OfAnotherModule of twice_fails": "is right but for its registered name, of which the page tells",
@@ -1181,8 +1181,8 @@ class NAME(keras.layers.Layer):
 
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
 @pytest.mark.proves(
-    "`Gain` stays as a subclass, because a Sequential or functional model saves the weights of a layer under the name "
-    "of its class:",
+    "`Amplify` stays as a subclass, because a Sequential or functional model saves the weights of a layer under the "
+    "name of its class:",
     "Its package was renamed | `Could not locate class` | Register it under both: the upper one is written",
 )
 def test_the_weights_of_a_renamed_class(tmp_path):
@@ -1244,8 +1244,8 @@ print(json.dumps(told))
 
 OLD_GAIN = """
 import json, keras, numpy as np
-@keras.saving.register_keras_serializable("guide", name="Gain")
-class Gain(keras.layers.Layer):
+@keras.saving.register_keras_serializable("guide", name="Amplify")
+class Amplify(keras.layers.Layer):
     def __init__(self, gain=1.0, **kwargs):
         super().__init__(**kwargs)
         self.gain = gain
@@ -1257,30 +1257,30 @@ class Gain(keras.layers.Layer):
 
 
 @pytest.mark.proves(
-    "`Affine` was `Gain`, and its `scale` was `gain`. A config without a `version` is of that time.",
+    "`Rescale` was `Amplify`, and its `scale` was `gain`. A config without a `version` is of that time.",
 )
 def test_an_old_file_under_a_new_name(tmp_path, process):
     path = tmp_path / "old.keras"
     exec(OLD_GAIN, space := {"__name__": "old"})
-    model = of(space["Gain"](3.0, name="mine", dtype="float64"))
+    model = of(space["Amplify"](3.0, name="mine", dtype="float64"))
     model.save(path)
-    keras.saving.get_custom_objects()["guide>Gain"] = Gain
+    keras.saving.get_custom_objects()["guide>Amplify"] = Amplify
     found = process.call(contract.load_and_call, path, configs.__name__, X)
     np.testing.assert_allclose(found, 3 * X)
     assert found.dtype == "float64"
     layer = keras.saving.load_model(path).layers[0]
-    assert (type(layer), layer.name, layer.scale, layer.shift) == (Gain, "mine", 3.0, 0.0)
+    assert (type(layer), layer.name, layer.scale, layer.shift) == (Amplify, "mine", 3.0, 0.0)
     assert round_trip(layer).scale == 3.0  # of the version that it has now
 
     held = {"name": "gain", "gain": 3.0}
-    Affine.from_config(held)
+    Rescale.from_config(held)
     assert held == {"name": "gain", "gain": 3.0}
-    of(Affine(3.0, 0.5)).save(path)
+    of(Rescale(3.0, 0.5)).save(path)
     found = process.call(contract.load_and_call, path, configs.__name__, X)
     np.testing.assert_allclose(found, 3 * X + 0.5, rtol=1e-6)
-    assert serialize(Affine())["registered_name"] == "guide>Affine"
-    assert (Affine().scale, Affine().shift) == (1.0, 0.0)
-    assert shown(configs, "old_file").printed.splitlines() == ["Gain: 3.0", "is an Affine: True"]
+    assert serialize(Rescale())["registered_name"] == "guide>Rescale"
+    assert (Rescale().scale, Rescale().shift) == (1.0, 0.0)
+    assert shown(configs, "old_file").printed.splitlines() == ["Amplify: 3.0", "is an Rescale: True"]
 
 
 @pytest.mark.proves(
@@ -1376,7 +1376,7 @@ def test_json(tmp_path):
     "without a constructor of its own, an `activity_regularizer=None`.",
 )
 def test_what_round_trip_sees():
-    assert shown(configs, "trips").printed.split() == ["Residual", "ScaledError", "Affine"]
+    assert shown(configs, "trips").printed.split() == ["Residual", "ScaledError", "Rescale"]
     assert shown(configs, "forgets_fails", "trip_fails").printed.endswith("not in the config: factor")
     again = round_trip(residual(dtype="mixed_float16", name="mine"))
     assert (again.name, again.dtype_policy.name, again.inner.units) == ("mine", "mixed_float16", 4)
