@@ -193,6 +193,7 @@ CASES = [
     ),
     Case(configs.Residual, lambda: configs.Residual(keras.layers.Dense(4)), sizes={"features": 4}),
     layer(configs.Rescale, 2.0, 0.5),
+    layer(configs.Amplify, 2.0, 0.5),
     Case(
         configs.ScaledError,
         lambda: configs.ScaledError(10.0),
