@@ -25,11 +25,11 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from engine.prove import figures, shapes
@@ -222,6 +222,7 @@ def _settle_in(folder: Path, log: int) -> None:
     figures.start(ROOT / "snippets/plots.mplstyle")
     signal.signal(signal.SIGPROF, _too_long)
     signal.signal(signal.SIGALRM, _too_long)
+    sys.displayhook = _is_shown
     sys.addaudithook(_refuse)
 
 
@@ -231,7 +232,8 @@ def _run(piece: Piece) -> Outcome:
     signal.setitimer(signal.ITIMER_PROF, SECONDS, 1)
     signal.setitimer(signal.ITIMER_REAL, WAITING, 1)
     try:
-        exec(shapes.checked("\n" * (piece.line - 1) + piece.text, piece.path), vars(_Process.module))
+        for code in _compiled(piece):
+            exec(code, vars(_Process.module))
     except BaseException as error:  # SystemExit, too: a page has no end but its own
         wrong, frames, line = _raised(error, piece)
     finally:
@@ -246,6 +248,23 @@ def _run(piece: Piece) -> Outcome:
     if not wrong and (found := UNSEEN.search(printed)):
         wrong = f"prints {found[0]!r}, which a page can't show. With fit, verbose=0 or 2 doesn't."
     return Outcome(printed, picture, wrong or badly_drawn or "", frames, line)
+
+
+def _compiled(piece: Piece) -> Iterator[CodeType]:
+    """The code of a piece under its own file and lines, and behind it the expression that it ends with.
+
+    Of that a notebook shows the value, and a script nothing: so does a page, and it may have none.
+    """
+    text = "\n" * (piece.line - 1) + piece.text
+    tree = shapes.with_checks(ast.parse(text), text, piece.path)
+    last = [tree.body.pop()] if tree.body and isinstance(tree.body[-1], ast.Expr) else []
+    yield compile(tree, str(piece.path), "exec", dont_inherit=True)
+    yield compile(ast.Interactive(last), str(piece.path), "single", dont_inherit=True)
+
+
+def _is_shown(value: object) -> None:
+    if value is not None:
+        _Process.refused.append("ends with a value, which a notebook shows and a script doesn't: print it, or name it.")
 
 
 def _end() -> str:

@@ -77,13 +77,13 @@ COMMANDS = {
     "make serve": ["make", "--assume-old=.venv/ready", "serve", "PORT={port}"],
     "mkdocs serve": [".venv/bin/mkdocs", "serve", "--dev-addr", "127.0.0.1:{port}"],
 }
-MADE_OF = ("Makefile", "mkdocs.yml", "mkdocs_hooks.py", "pyproject.toml", "requirements.txt")
-MADE_OF += ("docs", "snippets", "engine", "theme")
+PAGES = ("index", "layers/custom_layer", "tutorials/diffusion")
+"""Those of the copy: it is built in a quarter of the time that the whole site takes."""
 
 
 @dataclass(frozen=True)
 class Served:
-    """A copy of the site that may be edited while it is served."""
+    """A copy of some pages of the site that may be edited while it is served."""
 
     folder: Path
     address: str
@@ -116,11 +116,7 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("copy")
-    for name in MADE_OF:
-        copy = shutil.copytree if (SITE.root / name).is_dir() else shutil.copy
-        copy(SITE.root / name, folder / name)
-    (folder / ".venv").symlink_to(sys.prefix)
+    folder = _copy_to(tmp_path_factory.mktemp("copy"))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -130,5 +126,26 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     site = Served(folder, f"http://127.0.0.1:{port}/")
     site.wait_until_told("Serving on http")
     yield site
-    os.killpg(server.pid, signal.SIGTERM)
+    os.killpg(server.pid, signal.SIGKILL)
     server.wait()
+
+
+def _copy_to(folder: Path) -> Path:
+    """Make a folder the site of `PAGES`. Returns it."""
+
+    def of_others(place: str, names: list[str]) -> list[str]:
+        where = Path(place).relative_to(SITE.root).parts
+        paths = {name: Path(*where[1:], name) for name in names if where[1:2] not in (("assets",), ("tools",))}
+        files = {name: path for name, path in paths.items() if path.suffix in (".md", ".ipynb", ".py", ".txt")}
+        return [name for name, path in files.items() if path.with_suffix("").as_posix() not in PAGES]
+
+    for name in ("Makefile", "mkdocs_hooks.py", "pyproject.toml", "requirements.txt"):
+        shutil.copy(SITE.root / name, folder)
+    for name in ("engine", "theme"):
+        shutil.copytree(SITE.root / name, folder / name)
+    for name in ("docs", "snippets"):
+        shutil.copytree(SITE.root / name, folder / name, ignore=of_others)
+    shutil.copy(SITE.root / "mkdocs.yml", folder / "base.yml")
+    (folder / "mkdocs.yml").write_text("INHERIT: base.yml\nnav: null\n", encoding="utf-8")
+    (folder / ".venv").symlink_to(sys.prefix)
+    return folder

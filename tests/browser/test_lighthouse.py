@@ -5,10 +5,13 @@ Lighthouse is no Python package: `.ci/run` installs it with npm, and elsewhere t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
+import tempfile
 
 import pytest
 
@@ -30,11 +33,19 @@ def run(url: str, chromium: str) -> dict:
     flags = "--headless=new --no-sandbox --disable-background-networking --disable-component-update"
     command = ["node", str(LIGHTHOUSE), url, "--output=json", "--quiet", f"--chrome-flags={flags}"]
     env = os.environ | {"CHROME_PATH": chromium}
-    for _ in range(3):  # now and then it misses the start of a page, and asks to be run again
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            return json.loads(done.stdout)
-    pytest.fail(done.stderr)
+    said = ""
+    for _ in range(3):  # now and then it misses the start of a page and asks to be run again, or waits for ever
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            process = subprocess.Popen(command, env=env, stdout=out, stderr=err, start_new_session=True)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=150)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # with the browser that it has started
+            out.seek(0), err.seek(0)
+            if process.wait() == 0:
+                return json.load(out)
+            said += err.read()
+    pytest.fail(said or "It waits for ever.")
 
 
 @pytest.mark.parametrize("path", PATHS)

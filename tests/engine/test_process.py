@@ -28,10 +28,11 @@ PRINTED = {
     "error": ('import sys\n\nprint("told", file=sys.stderr)\nprint("printed")', "told\nprinted"),
     "warning": ('import warnings\n\nwarnings.warn("Take care.")\nprint("on")', "UserWarning: Take care.\non"),
     "log": ('import logging\n\nlogging.warning("Take care.")', "WARNING:root:Take care."),
-    "of_c": ('import ctypes\n\nctypes.CDLL(None).puts(b"in C")', "in C"),
+    "of_c": ('import ctypes\n\ntold = ctypes.CDLL(None).puts(b"in C")', "in C"),
     "folder": ('open("here.txt", "w").close()\nimport os\n\nprint(os.listdir())', "['here.txt']"),
     "temporary": ("import tempfile\n\nwith tempfile.TemporaryDirectory():\n    print('made')", "made"),
     "uses_a_tool": ("import starter\n\nprint(starter.start())", "started"),
+    "calls": ("numbers = [2, 1]\nprint(len(numbers))\nnumbers.sort()", "2"),
     "arguments": ("import sys\n\nprint(sys.argv)", "['']"),
 }
 STARTER = """\
@@ -66,9 +67,10 @@ REFUSED = {
     "asks": ('import socket\n\nsocket.gethostbyname("localhost")', 4, "opens a connection (socket.gethostbyname)"),
     "climbs": ('open("../beside.txt", "w")', 2, "writes outside its folder, to ../beside.txt."),
     "returns": ('print("wrong\\rright")', 0, "prints '\\r', which a page can't show."),
+    "shows": ("numbers = [1, 2]\nnumbers.count(1)", 0, "ends with a value, which a notebook shows"),
     "sleeps": ("import time\n\ntime.sleep(9)", 4, "takes more than 5 seconds"),
     "draws": (
-        "import matplotlib.pyplot as plt\n\nplt.plot([1, 2])",
+        "import matplotlib.pyplot as plt\n\nlines = plt.plot([1, 2])",
         0,
         "draws a plot, which only a tutorial can show.",
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -19,6 +20,7 @@ def script(text: str) -> str:
 
 def cells(sources: list[str]) -> list[str]:
     """Run cells one below the other. Returns what each prints."""
+    os.environ["IPYTHONDIR"] = tempfile.mkdtemp()  # where there is no ~/.ipython, it would make one
     nothing = Config({"HistoryManager": {"enabled": False}})  # it would keep what was typed, beside the page's folder
     shell = InteractiveShell.instance(config=nothing)
     return [_printed(lambda: shell.run_cell(text, store_history=False).raise_error()) for text in sources]  # noqa: B023
