@@ -227,6 +227,24 @@ def test_on_a_phone_a_broken_line_goes_on_under_its_own_beginning(open_page, nam
         assert all(first < left < first + 30 for left in following), text
 
 
+TITLE = """() => {
+  const range = document.createRange();
+  range.selectNodeContents([...document.querySelectorAll(".md-header__topic .md-ellipsis")].pop());
+  const [header, title] = [document.querySelector(".md-header"), range].map((one) => one.getBoundingClientRect());
+  const above = 2; // of a line's box, in which no letter stands
+  return header.top - above <= title.top && title.bottom <= header.bottom + above;
+}"""
+
+
+def test_on_a_phone_the_header_tells_the_whole_title(open_page):
+    page = open_page(viewport=PHONE, is_mobile=True, has_touch=True)
+    for path in ADDRESSES:
+        page.goto(path)
+        for width in (360, 390):
+            page.set_viewport_size(PHONE | {"width": width})
+            assert page.evaluate(TITLE), (path, width)
+
+
 def test_on_a_phone_a_cell_tells_its_column(open_page):
     page = open_page(viewport=PHONE, is_mobile=True, has_touch=True)
     page.goto("training/train_step.html")
