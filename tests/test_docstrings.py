@@ -149,7 +149,7 @@ def mean_teacher() -> keras.Model:
 
 CASES = [
     layer(weights.TrainableSwish),
-    Case(weights.LowRank, lambda: weights.LowRank(keras.layers.Dense(3))),
+    Case(weights.LowRank, lambda: weights.LowRank(keras.layers.Dense(3)), sizes={"units": 3}),
     layer(custom_layer.Linear, 3),
     layer(custom_layer.Affine, 3),
     layer(check_your_own.Standardized),

@@ -95,13 +95,13 @@ class LowRank(keras.layers.Layer):
 
     def __init__(self, inner, rank=2, **kwargs):
         super().__init__(**kwargs)
-        inner.trainable = False
         self.inner = inner
         self.rank = rank
 
     def build(self, input_shape):
         if not self.inner.built:
             self.inner.build(input_shape)
+        self.inner.trainable = False
         units = self.compute_output_shape(input_shape)[-1]
         self.down = self.add_weight(
             name="down", shape=(input_shape[-1], self.rank)
