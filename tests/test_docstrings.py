@@ -78,6 +78,7 @@ teacher_student = Read("training/teacher_student")
 save_and_reload = Read("saving/save_and_reload")
 what_comes_back = Read("saving/what_comes_back")
 configs = Read("saving/configs")
+weights = Read("saving/weights")
 (diffusion, equation, image, transformer, autoencoder) = (
     Read(f"tutorials/{name}")
     for name in ("diffusion", "equation_to_layer", "image_and_table", "transformer", "variational_autoencoder")
@@ -147,6 +148,8 @@ def mean_teacher() -> keras.Model:
 
 
 CASES = [
+    layer(weights.TrainableSwish),
+    Case(weights.LowRank, lambda: weights.LowRank(keras.layers.Dense(3)), sizes={"units": 3}),
     layer(custom_layer.Linear, 3),
     layer(custom_layer.Affine, 3),
     layer(check_your_own.Standardized),
