@@ -148,6 +148,10 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128  # of callers that wait; by default, the sixth is turned away
+
+
 def main():
     parser = argparse.ArgumentParser(description="Serve a SavedModel in the format of TensorFlow Serving.")
     parser.add_argument("folder", type=Path, help="what `model.export` wrote, or a folder of such folders by number")
@@ -161,7 +165,7 @@ def main():
         folder = max((path for path in folder.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
         version = folder.name
     handler = partial(Handler, tf.saved_model.load(str(folder)), name, version)
-    with ThreadingHTTPServer((options.host, options.port), handler) as server:
+    with Server((options.host, options.port), handler) as server:
         print(f"http://{options.host}:{server.server_port}/v1/models/{name}:predict", flush=True)
         server.serve_forever()
 
