@@ -1089,6 +1089,7 @@ def test_addresses_and_versions(elsewhere):
 
 
 @pytest.mark.proves(
+    "Post JSON to `http://localhost:8501/v1/models/prices:predict`.",
     "Its `answer` is a function, so that you can test requests without a server:",
     "`serve.py` follows the documentation of TensorFlow Serving, and wasn't compared with the server. It answers this "
     "machine only, unless you pass `--host`",
