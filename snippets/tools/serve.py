@@ -29,7 +29,7 @@ def answer(model, body):
         return 501, {"error": str(error)}
     except (ValueError, RecursionError, tf.errors.InvalidArgumentError) as error:
         return 400, {"error": str(error)}
-    except tf.errors.OpError as error:
+    except Exception as error:  # the caller of a server has to hear of it
         return 500, {"error": str(error)}
 
 

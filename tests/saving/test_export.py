@@ -1102,6 +1102,8 @@ def test_answer_is_the_function_of_the_server(tmp_path, monkeypatch):
         assert status == 200
         assert np.shape(next(iter(reply.values())))[1:] == (1,)
 
+    status, reply = serve.answer(object(), json.dumps({"instances": [1]}))
+    assert (status, list(reply)) == (500, ["error"])
     given = []
 
     class Server:
