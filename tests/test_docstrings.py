@@ -79,6 +79,7 @@ save_and_reload = Read("saving/save_and_reload")
 what_comes_back = Read("saving/what_comes_back")
 configs = Read("saving/configs")
 weights = Read("saving/weights")
+export = Read("saving/export")
 (diffusion, equation, image, transformer, autoencoder) = (
     Read(f"tutorials/{name}")
     for name in ("diffusion", "equation_to_layer", "image_and_table", "transformer", "variational_autoencoder")
@@ -201,6 +202,13 @@ CASES = [
         configs.ScaledError,
         lambda: configs.ScaledError(10.0),
         call=lambda loss, inputs: loss.call(*map(keras.ops.convert_to_tensor, inputs)),
+    ),
+    layer(export.Saturate),
+    Case(
+        export.Appraiser,
+        lambda: export.Appraiser(),
+        call=lambda model, inputs: model(inputs),
+        sizes={"t": 4, "p": 9},
     ),
     layer(when_to_use.SkipBlock, 3),
     layer(when_to_use.Snake),

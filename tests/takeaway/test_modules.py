@@ -136,7 +136,7 @@ class Nameless(keras.layers.Layer):
 HEAD = re.compile(r"# /// script\n((?:#.*\n)+?)# ///\n# Run it with: uv run (\S+)\n\n")
 
 
-@pytest.mark.parametrize("name", [*MODULES, "tools/checkup.py", "tools/cost.py"])
+@pytest.mark.parametrize("name", [*MODULES, "tools/checkup.py", "tools/cost.py", "tools/serve.py"])
 def test_it_says_how_it_is_run(name, address):
     assert HEAD.match(download(address, name))[2] == name.rpartition("/")[2]
 
