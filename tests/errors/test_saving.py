@@ -649,8 +649,8 @@ def test_a_get_config_is_all_that_it_lacks(cls, give, path):
     "`Cannot register a class that does not have a get_config() method` | The class extends none of Keras's that have "
     "one | Write `get_config` and `from_config`",
     "`decorator() missing 1 required positional argument`, `got an unexpected keyword argument` or `takes 1 "
-    "positional argument`; `'int' object has no attribute '__name__'` | `@register_keras_serializable` without parentheses | "
-    "Write `@register_keras_serializable()`",
+    "positional argument`; `'int' object has no attribute '__name__'` | `@register_keras_serializable` without "
+    "parentheses | Write `@register_keras_serializable()`",
 )
 def test_registering_in_the_wrong_way():
     with pytest.raises(ValueError, match=re.escape("that does not have a get_config() method")):
