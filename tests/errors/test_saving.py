@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import copy
+import dataclasses
 import datetime
 import enum
 import re
@@ -532,7 +533,7 @@ class Sizes(keras.layers.Layer):
 
 
 class Size(Sizes):
-    def __init__(self, size, /, **kwargs):
+    def __init__(self, size=1, /, **kwargs):
         super().__init__(**kwargs)
         self.size = size
 
@@ -555,6 +556,19 @@ class Color(enum.Enum):
     RED = 1
 
 
+@dataclasses.dataclass
+class Options:
+    units: int = 3
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+
+
+class Mode(enum.StrEnum):
+    SUM = "sum"
+
+
 Identity = keras.layers.Identity
 
 
@@ -571,13 +585,14 @@ def with_schedule(schedule) -> keras.Model:
 @pytest.mark.proves(
     "`does not implement get_config()`, `in order to be serializable` | A regularizer or a learning rate schedule "
     "without one | Return its arguments in `get_config`",
-    "`positional only or variadic positional arguments` | A layer was given one by `*sizes`, or before a `/` | Take a "
-    "list instead",
-    "`Cannot serialize object` | `get_config` returns an `Enum`, a set, a `Path` or a date | Return its name, a list "
-    "or a string, and convert that in the constructor",
+    "`positional only or variadic positional arguments` | A layer takes one before a `/`, or was given one by "
+    "`*sizes` | Remove the `/`; take a list instead",
+    "`Cannot serialize object` | `get_config` returns an `Enum`, a set, a `Path`, a date or a dataclass. An `IntEnum` "
+    "or `StrEnum` silently comes back as a number or string | Return its name, a list, a string or a dict, and convert "
+    "that in the constructor",
     "`get_config() missing 1 required positional argument: 'self'` | `get_config` returns a class | Return an instance",
-    "`'numpy.ufunc' object has no attribute 'item'` | `get_config` returns a function of NumPy, such as `np.sin` | "
-    "Return that of Keras, `ops.sin`",
+    "`'numpy.ufunc' object has no attribute 'item'`, or `'numpy._ArrayFunctionDispatcher'` | `get_config` returns a "
+    "function of NumPy, such as `np.sin` or `np.mean` | Return that of Keras, `ops.sin`",
 )
 @pytest.mark.parametrize(
     ("wrong", "message", "right"),
@@ -589,6 +604,7 @@ def with_schedule(schedule) -> keras.Model:
         ),
         (lambda: with_schedule(Constant()), "in order to be serializable", None),
         (lambda: sequential(Sizes(1, 2)), "positional only or variadic positional arguments", AsGiven([1, 2])),
+        (lambda: sequential(Size()), "positional only or variadic positional arguments", AsGiven(1)),
         (lambda: sequential(Size(1)), "positional only or variadic positional arguments", AsGiven([1])),
         (lambda: sequential(AsGiven(Color.RED)), "Cannot serialize object", AsGiven(Color.RED.name)),
         (lambda: sequential(AsGiven({1, 2})), "Cannot serialize object", AsGiven([1, 2])),
@@ -599,6 +615,12 @@ def with_schedule(schedule) -> keras.Model:
             "get_config() missing 1 required",
             AsGiven(keras.layers.ReLU()),
         ),
+        (
+            lambda: sequential(AsGiven(np.mean)),
+            "'numpy._ArrayFunctionDispatcher' object has no attribute 'item'",
+            AsGiven(ops.mean),
+        ),
+        (lambda: sequential(AsGiven(Options())), "Cannot serialize object", AsGiven(dataclasses.asdict(Options()))),
         (lambda: sequential(AsGiven(np.sin)), "'numpy.ufunc' object has no attribute 'item'", AsGiven(ops.sin)),
     ],
 )
@@ -626,8 +648,9 @@ def test_a_get_config_is_all_that_it_lacks(cls, give, path):
 @pytest.mark.proves(
     "`Cannot register a class that does not have a get_config() method` | The class extends none of Keras's that have "
     "one | Write `get_config` and `from_config`",
-    "`decorator() missing 1 required positional argument` | `@register_keras_serializable` without parentheses | Write "
-    "`@register_keras_serializable()`",
+    "`decorator() missing 1 required positional argument`, `got an unexpected keyword argument` or `takes 1 "
+    "positional argument`; `'int' object has no attribute '__name__'` | `@register_keras_serializable` without "
+    "parentheses | Write `@register_keras_serializable()`",
 )
 def test_registering_in_the_wrong_way():
     with pytest.raises(ValueError, match=re.escape("that does not have a get_config() method")):
@@ -637,8 +660,23 @@ def test_registering_in_the_wrong_way():
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(told()))
     assert isinstance(again, told)
     bare = keras.saving.register_keras_serializable(AsGiven)
-    with pytest.raises(TypeError, match=re.escape("decorator() missing 1 required positional argument")):
-        bare()
+    for arguments, options, message in (
+        ((), {}, "decorator() missing 1 required positional argument"),
+        ((), {"units": 3}, "decorator() got an unexpected keyword argument"),
+        ((3, 4), {}, "decorator() takes 1 positional argument"),
+        ((3,), {}, "'int' object has no attribute '__name__'"),
+    ):
+        with pytest.raises((TypeError, AttributeError), match=re.escape(message)):
+            bare(*arguments, **options)
+
+
+@pytest.mark.proves("An `IntEnum` or `StrEnum` silently comes back as a number or string")
+@pytest.mark.parametrize("member", [Level.LOW, Mode.SUM])
+def test_members_that_are_numbers_or_strings(member, path):
+    saved(sequential(AsGiven(member)), path)
+    came = loaded(path, custom_objects={"AsGiven": AsGiven}).layers[0].value
+    assert came == member
+    assert type(came) in (int, str)
 
 
 class Around(keras.layers.Layer):

@@ -165,7 +165,8 @@ ALONE = (
 )
 LAYER, REGULARIZER = "A layer, or a cell of an `RNN`", "Another regularizer or schedule"
 EXTENDS = "A layer, regularizer or schedule that extends one with a `get_config`, such as `Dense` or `L2`"
-CHAIN, GRAPH = "One that extends `Sequential`", "One that takes `inputs`, `outputs` and an argument of its own"
+CHAIN, MAKES = (f"One that extends `Sequential` and {does} its layers" for does in ("is given", "makes"))
+GRAPH = "One that takes `inputs`, `outputs` and an argument of its own"
 LOSS = CONSTRAINT = "A loss, metric, optimizer, constraint or initializer"
 CALLABLE, PARTIAL = "A class with `__call__` that extends none of Keras", "A `functools.partial`"
 FUNCTION, LAMBDA = "A function, wherever Keras takes one", "A `lambda`, a bound method or a `tf.function`"
@@ -267,6 +268,19 @@ def chained() -> Made:
             return {**super().get_config(), "factor": self.factor}
 
     return Thing, lambda: compiled(Thing([layers.Dense(1)], 3.0))
+
+
+@in_row(MAKES)
+def chained_of_its_own() -> Made:
+    class Thing(keras.Sequential):
+        def __init__(self, factor=0.0, **kwargs):
+            super().__init__([layers.Dense(4), layers.Dropout(factor), layers.Dense(1)], **kwargs)
+            self.factor = factor
+
+        def of_config(self):
+            return {**super().get_config(), "factor": self.factor}
+
+    return Thing, lambda: compiled(Thing(0.5))
 
 
 @in_row(GRAPH)
@@ -735,6 +749,38 @@ class Items(layers.Layer):
 class Told(WeightedError):
     def __init__(self, weight=1.0, **kwargs):
         super().__init__(weight, **kwargs)
+
+
+@pytest.mark.proves(
+    "A `Sequential` that makes its layers needs a `from_config`. Saved before its first call, it comes back with each "
+    "layer twice, silently."
+)
+def test_a_sequential_that_makes_its_layers(tmp_path):
+    class Thing(keras.Sequential):
+        def __init__(self, rate=0.0, **kwargs):
+            super().__init__([layers.Dense(4), layers.Dropout(rate), layers.Dense(1)], **kwargs)
+            self.rate = rate
+
+    class Whole(Thing):
+        def get_config(self):
+            return {"name": self.name, "rate": self.rate}
+
+        @classmethod
+        def from_config(cls, config, custom_objects=None):
+            return cls(**config)
+
+    def loaded(model: keras.Model) -> keras.Model:
+        model.save(tmp_path / "model.keras")
+        known = {type(model).__name__: type(model)}
+        return keras.saving.load_model(tmp_path / "model.keras", custom_objects=known)
+
+    with pytest.warns(UserWarning, match="has not yet been built"):
+        assert len(loaded(Thing(0.5)).layers) == 6
+    model = Whole(0.5)
+    expected = model(X)
+    again = loaded(model)
+    assert again.rate == 0.5
+    contract.assert_same(again(X), expected)
 
 
 @pytest.mark.proves("A tuple comes back as a list, and the keys of a dict as strings.")

@@ -271,6 +271,11 @@ def test_predict_row_by_row(monkeypatch):
 
 # --- XLA ----------------------------------------------------------------------------------------------------------
 
+
+def ragged(x) -> tf.RaggedTensor:
+    return tf.RaggedTensor.from_row_lengths(tf.reshape(x, [-1]), tf.fill([tf.shape(x)[0]], tf.shape(x)[1]))
+
+
 UNSUPPORTED = {
     "tf.py_function": lambda x: tf.py_function(lambda v: v * 2, [x], tf.float32),
     "tf.numpy_function": lambda x: tf.numpy_function(lambda v: v * 2, [x], tf.float32),
@@ -280,12 +285,12 @@ UNSUPPORTED = {
     "tf.math.segment_sum": lambda x: tf.math.segment_sum(x, tf.range(tf.shape(x)[0])),
     "tf.histogram_fixed_width": lambda x: tf.histogram_fixed_width(x, [-1.0, 1.0], 4),
     "tf.sparse.reduce_sum": lambda x: tf.sparse.reduce_sum(tf.sparse.from_dense(x)),
+    "to_tensor": lambda x: ragged(x).to_tensor(),
 }
 TAKEN = {
     "tf.boolean_mask": lambda x: tf.boolean_mask(x, x > 0),
     "tf.where": lambda x: tf.where(x > 0),
     "tf.unique": lambda x: tf.unique(tf.round(tf.reshape(x, [-1])))[0],
-    "tf.RaggedTensor": lambda x: tf.reduce_sum(tf.RaggedTensor.from_tensor(x, lengths=[2, 1, 3, 0]), axis=1),
     "tf.map_fn": lambda x: tf.map_fn(lambda v: v * 2, x),
     "tf.math.top_k": lambda x: tf.math.top_k(x, 2)[0],
 }
@@ -293,7 +298,8 @@ TAKEN = {
 
 @pytest.mark.proves(
     "`Detected unsupported operations` | `tf.py_function`, `tf.numpy_function`, `tf.print`, `tf.strings`, "
-    "`tf.timestamp`, `tf.math.segment_sum`, `tf.histogram_fixed_width`, `tf.sparse.reduce_sum`",
+    "`tf.timestamp`, `tf.math.segment_sum`, `tf.histogram_fixed_width`, `tf.sparse.reduce_sum`, `to_tensor` of a "
+    "`tf.RaggedTensor`",
 )
 @pytest.mark.parametrize("name", UNSUPPORTED)
 def test_xla_refuses(name):
@@ -303,8 +309,8 @@ def test_xla_refuses(name):
 
 
 @pytest.mark.proves(
-    "nothing, and computes the same | `tf.boolean_mask`, `tf.where(x > 0)`, `tf.unique`, `tf.RaggedTensor`, "
-    "`tf.map_fn`, `tf.math.top_k`, `keras.layers.LSTM`"
+    "nothing, and computes the same | `tf.boolean_mask`, `tf.where(x > 0)`, `tf.unique`, `tf.map_fn`, "
+    " `tf.math.top_k`, `keras.layers.LSTM`"
 )
 def test_xla_takes():
     x = X[:4]
@@ -318,7 +324,8 @@ def test_xla_takes():
 
 
 @pytest.mark.proves(
-    "`must be a compile-time constant` | a size that is computed in the model, as in `tf.range(n)`",
+    "`must be a compile-time constant` | a size that is computed in the model, as in `tf.range(n)`, or in the sums "
+    "of rows of `tf.ragged.boolean_mask`",
     "`XLA compilation requires a fixed tensor list size` | some loops, in training",
 )
 def test_xla_needs_sizes():
@@ -330,6 +337,13 @@ def test_xla_needs_sizes():
     assert small("sgd", layers.Dense(3), Counts()).predict(X, verbose=0).shape == (64, 1)
     with pytest.raises(tf.errors.InvalidArgumentError, match="must be a compile-time constant"):
         small("sgd", layers.Dense(3), Counts(), jit_compile=True).predict(X, verbose=0)
+
+    def sums(x):
+        return tf.reduce_sum(tf.ragged.boolean_mask(x, x > 0), axis=1)
+
+    np.testing.assert_allclose(tf.function(sums)(X), np.maximum(X, 0).sum(axis=1), rtol=1e-4, atol=1e-6)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must be a compile-time constant"):
+        tf.function(sums, jit_compile=True)(X)
 
     def slope(x):
         with tf.GradientTape() as tape:
@@ -649,7 +663,8 @@ def test_the_graph_stays():
 @pytest.mark.proves(
     "Reset one model, then set its rate, as above, instead of compiling again.",
     "`model.optimizer.build(model.trainable_variables)` halves what an Adam leaves, without `metrics`.",
-    "`run_eagerly=True` leaves nothing. Without a `custom_gradient`, `predict` and `evaluate` leave nothing.",
+    "`run_eagerly=True` leaves nothing, unless a `tf.function` or `Dataset.map` in it has a `custom_gradient`. Without "
+    "one, `predict` and `evaluate` leave nothing.",
 )
 def test_what_leaves_operations():
     run("adam", "predict")  # what only the first leaves
@@ -674,6 +689,18 @@ def test_what_leaves_operations():
     for function, stays in ((tf.nn.silu, True), (own, True), (plain, False)):
         assert bool(left(lambda function=function: tf.function(lambda x: function(x))(X))) is stays
     assert left(lambda: run("adam", "predict", activation="silu")) > 0
+
+    def traced(function):
+        run("adam", activation=tf.function(lambda x: function(x)), run_eagerly=True)
+
+    def mapped(function):
+        data = tf.data.Dataset.from_tensor_slices((X, Y)).map(lambda x, y: (function(x), y))
+        small("sgd", run_eagerly=True).fit(data.batch(32), shuffle=False, verbose=0)
+
+    for function, stays in ((tf.nn.silu, True), (plain, False)):
+        assert bool(left(lambda function=function: traced(function))) is stays
+        assert bool(left(lambda function=function: mapped(function))) is stays
+    assert left(lambda: run("adam", activation="silu", run_eagerly=True)) == 0
 
     model = run()
 
@@ -790,7 +817,8 @@ def test_bytes():
 
 
 @pytest.mark.proves(
-    "In Keras 3.15, `keras.RematScope()` raises in `fit` of a Sequential or functional model, unless it runs eagerly."
+    "In Keras 3.15, `fit` of a Sequential or functional model that was made in a `keras.RematScope()` raises, unless "
+    "it runs eagerly."
 )
 def test_remat_scope():
     with keras.RematScope():
@@ -803,6 +831,9 @@ def test_remat_scope():
             one.fit(X, Y, verbose=0)
     model.compile("sgd", "mse", run_eagerly=True)
     model.fit(X, Y, verbose=0)
+    model = small("sgd", layers.Dense(4))
+    with keras.RematScope():
+        model.fit(X, Y, verbose=0)
 
 
 # --- the cost -----------------------------------------------------------------------------------------------------
