@@ -394,6 +394,20 @@ def test_each_shape_is_compiled():
 
 
 @pytest.mark.proves(
+    "In a sparse cross-entropy, a label that is too large makes the loss `nan`, and without XLA it raises."
+)
+@pytest.mark.parametrize("logits", [True, False])
+def test_a_label_that_is_too_large(logits):
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(3, activation=None if logits else "softmax")])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
+    model.compile("sgd", loss, jit_compile=True)
+    assert np.isnan(model.evaluate(X[:4], np.array([0, 1, 2, 3]), verbose=0))
+    model.compile("sgd", loss, jit_compile=False)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="valid range"):
+        model.evaluate(X[:4], np.array([0, 1, 2, 3]), verbose=0)
+
+
+@pytest.mark.proves(
     "What checks numbers does nothing under XLA, silently: `tf.debugging.assert_less`, `check_numerics`, and the "
     "bounds of `tf.gather` and `Embedding`. An id that is too large reads the last row:"
 )
