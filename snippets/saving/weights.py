@@ -94,7 +94,7 @@ class LowRank(keras.layers.Layer):
     """
 
     def __init__(self, inner, rank=2, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": inner.dtype_policy, **kwargs})
         self.inner = inner
         self.rank = rank
 
