@@ -1199,6 +1199,17 @@ def test_low_rank_computes_in_the_dtype_of_the_layer(dtype, around, tmp_path):
     assert LowRank(dense("a", dtype="float16"), dtype="float32").dtype == "float32"
 
 
+def test_low_rank_on_a_quantized_layer():
+    inner = dense("inner", 3)
+    inner.build((None, 4))
+    inner.quantize("int8")
+    layer = LowRank(inner)
+    np.testing.assert_array_equal(layer(X), inner(X))
+    layer.up.assign(np.ones((2, 3)))
+    found = layer(X) - inner(X)
+    np.testing.assert_allclose(found, X @ layer.down.numpy() @ layer.up.numpy(), rtol=1e-4, atol=1e-5)
+
+
 def test_a_wrapped_model():
     page = shown(weights, "program", "by_name", "wrap")
     assert page.printed.splitlines()[-3:] == ["equal at first: True", "same kernel: True", "merged: True"]
