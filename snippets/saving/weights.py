@@ -94,7 +94,7 @@ class LowRank(keras.layers.Layer):
     """
 
     def __init__(self, inner, rank=2, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": inner.variable_dtype, **kwargs})
         self.inner = inner
         self.rank = rank
 
@@ -111,7 +111,8 @@ class LowRank(keras.layers.Layer):
         )
 
     def call(self, inputs):
-        return self.inner(inputs) + inputs @ self.down @ self.up
+        product = inputs @ self.down @ self.up
+        return ops.add(self.inner(inputs), product)  # may be half and float
 
     def compute_output_shape(self, input_shape):
         return self.inner.compute_output_shape(input_shape)

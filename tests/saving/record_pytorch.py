@@ -74,9 +74,15 @@ def main() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.out(torch.flatten(torch.relu(self.norm(self.conv(x))), 1))
 
+    half = torch.ones(2, dtype=torch.bfloat16)
+    try:
+        half.numpy()
+    except TypeError as error:
+        says = str(error)
     padding = torch.as_tensor([[False, False, True], [False, True, True]])
     record = {
         "made by": f"torch {torch.__version__.split('+')[0]}",
+        "bfloat16 to NumPy": {"raises": says, "as float": half.float().numpy().tolist()},
         "net": run(Net(), numbers((1, 1, 6, 6))),
         "linear": run(nn.Linear(3, 3), numbers((2, 4, 3))),
         "conv1d": run(nn.Conv1d(3, 3, 3, stride=2, padding=1), numbers((1, 3, 6))),
@@ -86,6 +92,7 @@ def main() -> None:
         "conv2d groups": run(nn.Conv2d(4, 4, (1, 2), groups=2), numbers((1, 4, 2, 3))),
         "conv3d": run(nn.Conv3d(2, 2, 2), numbers((1, 2, 2, 3, 2))),
         "conv2d transpose": run(nn.ConvTranspose2d(2, 2, 2, stride=2), numbers((1, 2, 2, 2))),
+        "conv2d transpose with padding": run(nn.ConvTranspose2d(2, 3, 3, stride=2, padding=1), numbers((1, 2, 3, 2))),
         "batch norm": run(nn.BatchNorm2d(2), numbers((2, 2, 2, 2))),
         "batch norm in training": run(nn.BatchNorm1d(2), numbers((4, 2)), train=True),
         "batch norm without affine": run(nn.BatchNorm1d(2, affine=False), numbers((4, 2))),

@@ -297,18 +297,19 @@ CHANGES: dict[str, tuple[list, list, str, dict]] = {
     "A weight file holds the numbers of each layer by the layer's place in the model, and not by its name.",
     "In a Sequential or functional model, the place is the name of the class and a number: `dense`, `dense_1`, in the "
     "order of `model.layers`.",
-    "A layer renamed, its activation or dtype changed, or applied twice | loads right",
-    "A layer without weights put in or removed | loads right",
-    "Sequential rewritten as functional | loads right",
+    "A layer renamed, its activation or dtype changed | loads right",
+    "In a single chain of layers: one without weights put in or removed, or one applied twice in a row | loads right",
+    "The whole model rewritten from Sequential to functional | loads right",
     "Two layers of different classes exchanged | loads right",
     "Two layers of one class and shape exchanged, or two such branches of `Concatenate` | each has the other's "
     "weights, silently",
     "A layer removed before others of its class and shape | each has the weights of the one before, silently",
     "The last layer of its class removed | loads the others; silent",
-    "A layer put in before others of its class | each has the weights of the next, until `received 0 variables` or "
-    "another shape raises",
+    "A layer put in before others of its class, also a `Sequential` without weights | each has the weights of the "
+    "next, until `received 0 variables` or another shape raises",
     "A layer of a class that wasn't there | loads the others, raises `received 0 variables`",
-    "The class of a layer renamed | raises `received 0 variables`",
+    "The class of a layer renamed, or a Sequential inside the model rewritten as functional | raises `received 0 "
+    "variables`",
     "Another number of units or inputs | loads the others, raises `The shape of the target variable`",
 )
 @pytest.mark.parametrize("change", CHANGES)
@@ -334,15 +335,52 @@ def test_places_of_a_functional_model(tmp_path):
     assert (said, kernels(origins)) == ("", {"a": "b", "b": "a"})
     said, origins = loaded(sequential(*body("a")), twice("a"), tmp_path)
     assert (said, kernels(origins)) == ("", {"a": "a", "head": "head"})
+    said, origins = loaded(
+        sequential(sequential(dense("a")), *body()), sequential(functional(dense("a")), *body()), tmp_path
+    )
+    assert NOTHING in said
+    assert kernels(origins) == {"a": None, "head": "head"}
+    two = [sequential(dense("a")), sequential(dense("b"))]
+    noise = keras.Sequential([layers.GaussianNoise(0.1)])
+    said, origins = loaded(sequential(*two), sequential(noise, *map(keras.models.clone_model, two)), tmp_path)
+    assert NOTHING in said
+    assert kernels(origins) == {"a": "b", "b": None}
     sequential(dense("x"), norm(), dense("y")).save_weights(tmp_path / "names.weights.h5")
     with h5py.File(tmp_path / "names.weights.h5") as file:
         assert set(file["layers"]) == {"dense", "layer_normalization", "dense_1"}
         assert list(file["layers/dense_1/vars"]) == ["0", "1"]
 
 
+def two_branches(of_a, of_b) -> keras.Model:
+    inputs = keras.Input((4,))
+    a, b = of_a(dense("a"), inputs), of_b(dense("b"), inputs)
+    return keras.Model(inputs, layers.Concatenate()([a, b]))
+
+
+@pytest.mark.proves(
+    "The same in one of two equal branches | may exchange their weights, silently: `model.layers` begins farthest from "
+    "the output",
+)
+def test_a_branch_that_is_made_longer(tmp_path):
+    once = lambda layer, x: layer(x)  # noqa: E731
+    exchanged, right = {"a": "b", "b": "a"}, {"a": "a", "b": "b"}
+    for longer, expected in (
+        (lambda layer, x: layers.ReLU()(layer(x)), exchanged),
+        (lambda layer, x: layers.Dropout(0.1)(layer(x)), exchanged),
+        (lambda layer, x: 2 * layer(x), exchanged),
+        (lambda layer, x: layer(layer(x)), exchanged),
+        (lambda layer, x: layer(layers.ReLU()(x)), right),  # the Dense layers stay as far from the output
+    ):
+        for old, new in (((once, once), (once, longer)), ((once, longer), (once, once))):
+            said, origins = loaded(two_branches(*old), two_branches(*new), tmp_path)
+            assert (said, kernels(origins)) == ("", expected)
+        said, origins = loaded(two_branches(once, once), two_branches(longer, once), tmp_path)
+        assert (said, kernels(origins)) == ("", right)
+
+
 @pytest.mark.proves(
     "Another number of units or inputs | loads the others, raises `The shape of the target variable`",
-    "`use_bias` or `center` changed | loads the others, raises `expected 1 variables, but received 2`",
+    "`use_bias` or `center` changed | loads nothing of the layer, raises as `expected 1 variables, but received 2`",
     "Layers put into a model inside the model | loads nothing of them, raises `received 0 variables`",
 )
 def test_other_inputs_a_center_and_a_model_inside(tmp_path):
@@ -355,6 +393,14 @@ def test_other_inputs_a_center_and_a_model_inside(tmp_path):
     )
     assert "expected 1 variables, but received 2" in said
     assert kernels(origins) == {"n": None, "a": "a"}
+    batch_norm = layers.BatchNormalization
+    for old, new, says in (
+        (batch_norm(name="n"), batch_norm(name="n", center=False), "expected 3 variables, but received 4"),
+        (dense("n", use_bias=False), dense("n"), "expected 2 variables, but received 1"),
+    ):
+        said, origins = loaded(sequential(old, norm(name="m")), sequential(new, norm(name="m")), tmp_path)
+        assert says in said
+        assert kernels(origins) == {"n": None, "m": "m"}
     for inside in (sequential, functional):
         said, origins = loaded(
             sequential(*body("a", "b")), sequential(inside(*map(dense, "ab")), dense("head", 4)), tmp_path
@@ -388,7 +434,7 @@ class Holder(layers.Layer):
 def flat(value: Any) -> list:
     if isinstance(value, dict):
         return [one for each in value.values() for one in flat(each)]
-    if isinstance(value, list | tuple | set | deque):
+    if isinstance(value, list | tuple | set | frozenset | deque):
         return [one for each in value for one in flat(each)]
     return [value] if isinstance(value, layers.Layer) else flat(vars(value))
 
@@ -398,16 +444,16 @@ def held(**attributes: Any) -> keras.Model:
 
 
 class TwoWeights(layers.Layer):
-    """Two weights of its own, created in an order, and the second of a size."""
+    """Two weights of its own, created in an order, the second of a size, and some not trainable."""
 
-    def __init__(self, names=("a", "b"), size=4, **kwargs):
+    def __init__(self, names=("a", "b"), size=4, fixed="", **kwargs):
         super().__init__(**kwargs)
-        self.names, self.size = names, size
+        self.names, self.size, self.fixed = names, size, fixed
 
     def build(self, shape):
         first, second = self.names
-        self.add_weight(name=first, shape=(4,))
-        self.add_weight(name=second, shape=(self.size,))
+        self.add_weight(name=first, shape=(4,), trainable=first not in self.fixed)
+        self.add_weight(name=second, shape=(self.size,), trainable=second not in self.fixed)
 
     def call(self, inputs):
         return inputs
@@ -419,10 +465,11 @@ def ends(origins: dict[str, str | None]) -> dict[str, str | None]:
 
 @pytest.mark.proves(
     "In a layer of your own, it is the attribute. Inside a list, tuple or dict it is class and number again. The "
-    "weights of one layer are numbered as they were created.",
+    "weights of one layer are numbered, the trainable ones first.",
     "Attributes of layers assigned in another order; `name` of an `add_weight` | loads right",
     "The attribute of a layer renamed | raises `received 0 variables`",
-    "Two `add_weight` of one shape exchanged | each has the other's numbers, silently",
+    "Two trainable `add_weight` of one shape exchanged, or the first of them made `trainable=False` | each has the "
+    "other's numbers, silently",
     "A layer added at the end of a list | loads the others, raises `received 0 variables`",
     "A list made shorter at its end | loads the others; silent",
     "A list made a tuple or a dict, or the keys of a dict renamed | loads right",
@@ -458,8 +505,16 @@ def test_what_a_layer_of_your_own_goes_by(tmp_path):
 
     said, origins = loaded(sequential(TwoWeights()), sequential(TwoWeights(("c", "d"))), tmp_path)
     assert (said, ends(origins)) == ("", {"c": "a", "d": "b"})
-    said, origins = loaded(sequential(TwoWeights()), sequential(TwoWeights(("b", "a"))), tmp_path)
-    assert (said, ends(origins)) == ("", {"b": "a", "a": "b"})
+    exchanged, right = {"b": "a", "a": "b"}, {"a": "a", "b": "b"}
+    for old, new, expected in (
+        (TwoWeights(), TwoWeights(("b", "a")), exchanged),
+        (TwoWeights(), TwoWeights(fixed="a"), exchanged),
+        (TwoWeights(), TwoWeights(fixed="b"), right),
+        (TwoWeights(fixed="a"), TwoWeights(("b", "a"), fixed="a"), right),  # one is trainable, the other isn't
+        (TwoWeights(fixed="ab"), TwoWeights(("b", "a"), fixed="ab"), exchanged),
+    ):
+        said, origins = loaded(sequential(old), sequential(new), tmp_path)
+        assert (said, ends(origins)) == ("", expected)
 
 
 @pytest.mark.proves(
@@ -511,10 +566,11 @@ def test_each_number_in_the_wrong_place():
 @pytest.mark.proves(
     "`skip_mismatch=True` makes a warning of the error: `A total of 1 objects could not be loaded`. It ends with the "
     "list of these layers.",
-    "It doesn't look for the right place: where layers have moved, they get wrong weights as above.",
+    "It doesn't look for the right place: where layers have moved, they get wrong weights as above. A file of "
+    "another model is loaded where place and shape agree.",
     "A layer is loaded up to its first weight that doesn't fit. One with two weights may have an old and a new one; "
     "`load_part` names the new one.",
-    "A file of another model loads nothing, and warns.",
+    "With another number of weights, it stays new.",
 )
 def test_skip_mismatch(tmp_path):
     path = tmp_path / "old.weights.h5"
@@ -537,15 +593,27 @@ def test_skip_mismatch(tmp_path):
     said, origins = loaded(sequential(norm()), sequential(*body("a", "b")), tmp_path, skip_mismatch=True)
     assert said.startswith("A total of 3 objects could not be loaded")
     assert set(origins.values()) == {None}
+    another = lambda: sequential(dense("p"), layers.Softmax(), dense("q"), norm())  # noqa: E731
+    said, origins = loaded(another(), sequential(*body("a")), tmp_path, skip_mismatch=True)
+    assert said.startswith("A total of 1 objects could not be loaded")
+    assert kernels(origins) == {"a": "p", "head": None}
+    said, origins = loaded(another(), sequential(*map(dense, "ab")), tmp_path, skip_mismatch=True)
+    assert (said, kernels(origins)) == ("", {"a": "p", "b": "q"})
+
+    bare = dense("a", use_bias=False)  # the kernel would fit
+    said, origins = loaded(sequential(dense("a")), sequential(bare), tmp_path, skip_mismatch=True)
+    assert said.startswith("A total of 1 objects could not be loaded")
+    assert set(origins.values()) == {None}
 
 
 @pytest.mark.proves(
-    "The state of a compiled, built optimizer is loaded up to its first variable that doesn't fit, too.",
+    "The state of a compiled, built optimizer is loaded up to its first variable that doesn't fit, too. With another "
+    "number of variables, it stays as it is.",
 )
 @pytest.mark.filterwarnings("ignore:A total of 2 objects")
 def test_skip_mismatch_and_the_optimizer(tmp_path):
-    def compiled(head: int) -> keras.Model:
-        model = sequential(dense("a"), dense("head", head))
+    def compiled(head: int, *others: keras.layers.Layer) -> keras.Model:
+        model = sequential(dense("a"), *others, dense("head", head))
         model.compile("adam", "mse", run_eagerly=True)
         model.optimizer.build(model.trainable_variables)
         return model
@@ -557,6 +625,12 @@ def test_skip_mismatch_and_the_optimizer(tmp_path):
     assert new.optimizer.iterations == 2
     moments = [bool(np.any(v.numpy())) for v in new.optimizer.variables[2:]]
     assert moments == [True] * 4 + [False] * 4
+
+    new = compiled(3, norm())
+    with pytest.warns(UserWarning, match="Skipping variable loading for optimizer"):
+        new.load_weights(tmp_path / "old.weights.h5", skip_mismatch=True)
+    assert new.optimizer.iterations == 0
+    assert not any(np.any(v.numpy()) for v in new.optimizer.variables[2:])
 
 
 # --- by name --------------------------------------------------------------------------------------------------------
@@ -653,6 +727,7 @@ def test_the_order_of_weights():
 # --- what the file doesn't hold -------------------------------------------------------------------------------------
 
 Pair = namedtuple("Pair", "one two")
+
 HOLD = {
     "attribute": (lambda a, b: a, True, True),
     "list": (lambda a, b: [a, b], True, True),
@@ -663,6 +738,7 @@ HOLD = {
     "in a tuple": (lambda a, b: ([a], {"b": [b]}), True, True),
     "in a dict": (lambda a, b: {"x": [a], "y": {"z": b}}, True, True),
     "set": (lambda a, b: {a}, True, False),
+    "frozenset": (lambda a, b: frozenset([a]), False, False),
     "deque": (lambda a, b: deque([a, b]), False, False),
     "object": (lambda a, b: SimpleNamespace(a=a, b=b), False, False),
 }
@@ -671,7 +747,7 @@ HOLD = {
 @pytest.mark.proves(
     "an attribute, a list, a tuple, a dict, or these in each other | yes | yes",
     "a `set` | yes | no, silently",
-    "a `deque`, an object of your own, a function | no | no, silently",
+    "a `deque`, a `frozenset`, an object of your own, a function | no | no, silently",
 )
 @pytest.mark.parametrize("hold", HOLD)
 def test_what_holds_layers(hold, tmp_path):
@@ -688,6 +764,76 @@ def test_what_holds_layers(hold, tmp_path):
         old.fit(X, X, verbose=0)
     moved = [not np.array_equal(k, layer.kernel) for k, layer in zip(before, old.layers[0].those(), strict=True)]
     assert moved == [trains] * count
+
+
+class PutThere(layers.Layer):
+    """Layers that come into a list or a dict after that has become an attribute."""
+
+    def __init__(self, into: str, **kwargs):
+        super().__init__(**kwargs)
+        one = dense("one")
+        self.inner = {} if into == "setdefault" else [dense("before")]
+        if into == "setdefault":
+            self.inner.setdefault("one", one)
+        elif into == "index":
+            self.inner[0] = one
+        else:
+            self.inner[:] = [one]
+
+    def build(self, shape):
+        for layer in flat(self.inner):
+            layer.build(shape)
+
+    def call(self, inputs):
+        return flat(self.inner)[0](inputs)
+
+
+@pytest.mark.proves("a list or a dict, put there by an index or `setdefault` | no | yes")
+@pytest.mark.parametrize("into", ["index", "slice", "setdefault"])
+def test_a_layer_put_there_by_an_index(into, tmp_path):
+    old, new = sequential(PutThere(into)), sequential(PutThere(into))
+    assert old.trainable_weights == []
+    old.save_weights(tmp_path / "old.weights.h5")
+    assert not np.allclose(new(X), old(X))
+    new.load_weights(tmp_path / "old.weights.h5")
+    np.testing.assert_array_equal(new(X), old(X))
+
+
+class Ranked(layers.Dense):
+    """A set goes through small hashes in their order."""
+
+    def __init__(self, rank, **kwargs):
+        self.rank = rank
+        super().__init__(4, **kwargs)
+
+    def __hash__(self):
+        return self.rank
+
+
+class SetOfAModel(keras.Model):
+    def __init__(self, ranks, attribute):
+        super().__init__()
+        self.attribute = attribute
+        setattr(self, attribute, {Ranked(rank, name=name) for name, rank in zip("ab", ranks, strict=True)})
+
+    def call(self, inputs):
+        for layer in sorted(getattr(self, self.attribute), key=lambda layer: layer.name):
+            inputs = layer(inputs)
+        return inputs
+
+
+@pytest.mark.proves("a `set` of a subclassed model | yes | by the order of the set: wrong weights, silently")
+@pytest.mark.parametrize("attribute", ["experts", "parts"])
+def test_a_set_of_a_subclassed_model(attribute, tmp_path):
+    for old_ranks, new_ranks, expected in (
+        ((0, 1), (0, 1), {"a": "a", "b": "b"}),
+        ((0, 1), (1, 0), {"a": "b", "b": "a"}),
+    ):
+        old, new = SetOfAModel(old_ranks, attribute), SetOfAModel(new_ranks, attribute)
+        old(X), new(X)
+        assert len(new.trainable_weights) == 4
+        said, origins = loaded(old, new, tmp_path)
+        assert (said, kernels(origins)) == ("", expected)
 
 
 def test_a_layer_that_a_function_holds(tmp_path):
@@ -712,7 +858,8 @@ def test_a_layer_that_a_function_holds(tmp_path):
 
 
 @pytest.mark.proves(
-    "A weight of `add_weight` is in the file, whatever holds it. A list in a list is since Keras 3.15: from an older "
+    "A weight of `add_weight` is in the file, whatever holds it, unless the layer extends `Dense`, `EinsumDense`, "
+    "`Embedding` or `Conv2D`. A list in a list is since Keras 3.15: from an older "
     "file, loading warns `Skipping nested container`, and the layers in it stay new.",
 )
 def test_weights_of_a_layer_and_older_files(tmp_path):
@@ -748,6 +895,30 @@ def test_weights_of_a_layer_and_older_files(tmp_path):
     with pytest.warns(UserWarning, match="Skipping nested container"):
         assert len(load_part(new, path)) == 2
     contract.assert_same(new.get_weights(), [*own[:2], *old.get_weights()[2:]])
+
+
+@pytest.mark.parametrize(
+    ("base", "options", "shape", "held_in_file"),
+    [
+        (layers.Dense, {"units": 4}, (4,), False),
+        (layers.EinsumDense, {"equation": "ab,bc->ac", "output_shape": 4}, (4,), False),
+        (layers.Embedding, {"input_dim": 4, "output_dim": 3}, (3,), False),
+        (layers.Conv2D, {"filters": 4, "kernel_size": 1}, (3, 3, 4), False),
+        (layers.BatchNormalization, {}, (4,), True),
+        (layers.LayerNormalization, {}, (4,), True),
+        (layers.Conv2DTranspose, {"filters": 4, "kernel_size": 1}, (3, 3, 4), True),
+    ],
+)
+def test_a_weight_that_a_subclass_adds(base, options, shape, held_in_file, tmp_path):
+    class Scaled(base):
+        def build(self, input_shape):
+            super().build(input_shape)
+            self.extra = self.add_weight(name="extra", shape=(4,))
+
+    old, new = (keras.Sequential([keras.Input(shape), Scaled(**options)]) for _ in range(2))
+    said, origins = loaded(old, new, tmp_path)
+    assert (ends(origins)["extra"] == "extra") == held_in_file
+    assert bool(said) != held_in_file
 
 
 def test_a_set_trains_and_is_not_saved():
@@ -839,7 +1010,7 @@ def test_what_a_frozen_part_does():
 
 @pytest.mark.proves(
     "After a change of `trainable` compile again, with a new optimizer: an old one goes on if you freeze more, and "
-    "raises `Unknown variable` if you unfreeze.",
+    "raises `Unknown variable` if you unfreeze what was frozen when it was first compiled.",
 )
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_an_old_optimizer(name):
@@ -860,6 +1031,14 @@ def test_an_old_optimizer(name):
     with pytest.raises(ValueError, match="Unknown variable"):
         trained(model, optimizer)
     trained(model, name)
+
+    model = sequential(dense("a"), dense("head", 2))
+    optimizer = keras.optimizers.get(name)
+    for trainable in (True, False, True):
+        model.layers[0].trainable = trainable
+        before = model.layers[0].kernel.numpy()
+        trained(model, optimizer)
+        assert np.array_equal(model.layers[0].kernel, before) != trainable
 
 
 class FrozenBias(layers.Dense):
@@ -954,8 +1133,8 @@ class OfItsOwn(keras.Model):
 
 
 @pytest.mark.proves(
-    "The layers of a model inside are passed to it with `recursive=True` only. For a subclassed model `clone_model` "
-    "raises.",
+    "The layers of a model inside are passed to it with `recursive=True` only. For a subclassed model, a "
+    "`clone_function` raises.",
 )
 def test_models_inside_and_subclassed_models():
     for make in (sequential, functional):
@@ -971,6 +1150,9 @@ def test_models_inside_and_subclassed_models():
     model(X)
     with pytest.raises(ValueError, match="only supported for Sequential models or Functional models"):
         keras.models.clone_model(model, clone_function=lambda layer: layer)
+    clone = keras.models.clone_model(model)
+    assert isinstance(clone, OfItsOwn)
+    assert not np.allclose(clone(X), model(X))
 
 
 @pytest.mark.proves(
@@ -997,6 +1179,35 @@ def test_low_rank_is_its_formula(dtype):
     model.trainable = False
     model.trainable = True
     assert len(model.trainable_weights) == 4
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_float16", "bfloat16"])
+@pytest.mark.parametrize("around", ["float32", "mixed_float16"])
+def test_low_rank_computes_in_the_dtype_of_the_layer(dtype, around, tmp_path):
+    source = sequential(dense("a", dtype=dtype), dense("head", 2, dtype=dtype))
+    source.save(tmp_path / "source.keras")
+    keras.config.set_dtype_policy(around)
+    try:
+        source = keras.saving.load_model(tmp_path / "source.keras")
+        model = keras.models.clone_model(source, clone_function=lambda one: LowRank(one) if one.name == "a" else one)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    np.testing.assert_array_equal(np.asarray(model(X), "float32"), np.asarray(source(X), "float32"))
+    trained(model).save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    np.testing.assert_array_equal(np.asarray(again(X), "float32"), np.asarray(model(X), "float32"))
+    assert LowRank(dense("a", dtype="float16"), dtype="float32").dtype == "float32"
+
+
+def test_low_rank_on_a_quantized_layer():
+    inner = dense("inner", 3)
+    inner.build((None, 4))
+    inner.quantize("int8")
+    layer = LowRank(inner)
+    np.testing.assert_array_equal(layer(X), inner(X))
+    layer.up.assign(np.ones((2, 3)))
+    found = layer(X) - inner(X)
+    np.testing.assert_allclose(found, X @ layer.down.numpy() @ layer.up.numpy(), rtol=1e-4, atol=1e-5)
 
 
 def test_a_wrapped_model():
@@ -1033,9 +1244,10 @@ def test_lora_that_is_built_in(tmp_path):
 
 
 @pytest.mark.proves(
-    "With `old.inputs`, a list, each call warns `The structure of `inputs` doesn't match`. The output of a layer "
-    "inside a nested model `is not connected`, and a layer of a subclassed model `has never been called`: return it "
-    "from `call`. If a layer is applied twice, `output` is that of its first call, silently:",
+    "With `old.inputs`, a list, calling the model on an array warns `The structure of `inputs` doesn't match`. "
+    "The output of a layer inside a nested model `is not connected`, and a layer of a "
+    "subclassed model `has never been called`: return it from `call`. If a layer is applied twice, `output` is that of "
+    "its first call, silently:",
 )
 def test_outputs_of_layers_inside():
     page = shown(weights, "program", "intermediate")
@@ -1049,6 +1261,11 @@ def test_outputs_of_layers_inside():
     for _ in range(2):
         with pytest.warns(UserWarning, match="The structure of `inputs` doesn't match"):
             listed(X)
+    listed = keras.Model(old.inputs, old.get_layer("swish").output)
+    listed.predict(X, verbose=0)  # a warning would be an error
+    for eagerly in (False, True):
+        listed.compile("sgd", "mse", run_eagerly=eagerly)
+        listed.fit(X, np.ones((8, 8)), verbose=0)
     inside = functional(dense("a"), dense("b"))
     outer = functional(inside, dense("head", 2))
     with pytest.raises(ValueError, match="is not connected to `inputs`"):
@@ -1092,7 +1309,8 @@ def is_as_recorded(name: str, layer: keras.layers.Layer, before=None, scale=1.0,
 @pytest.mark.proves(
     "What the rows say was compared with outputs of PyTorch 2.13:",
     "`Linear` | `Dense`; the kernel is transposed",
-    "`Conv1d`, `Conv2d`, `Conv3d`, `ConvTranspose2d` | the same, channels last. `padding=1`: `ZeroPadding2D(1)` in "
+    "`ConvTranspose2d` | `Conv2DTranspose`. `padding=1`: `Cropping2D(1)` behind",
+    "`Conv1d`, `Conv2d`, `Conv3d` | the same, channels last. `padding=1`: `ZeroPadding2D(1)` in "
     'front; `padding="same"` pads another side if there is a stride',
     "`Conv2d(groups=…)` | `Conv2D(groups=…)`, for depthwise too",
 )
@@ -1113,6 +1331,13 @@ def test_dense_layers_and_convolutions_of_pytorch():
     assert is_as_recorded("conv2d depthwise", layers.Conv2D(4, 2, groups=2))
     assert is_as_recorded("conv3d", layers.Conv3D(2, 2))
     assert is_as_recorded("conv2d transpose", layers.Conv2DTranspose(2, 2, strides=2))
+    given, x, expected = recorded("conv2d transpose with padding")
+    x = np.moveaxis(x, 1, -1)
+    layer = layers.Conv2DTranspose(3, 3, strides=2)
+    layer(x)
+    from_pytorch(layer, given, "m")
+    np.testing.assert_allclose(layers.Cropping2D(1)(layer(x)), np.moveaxis(expected, 1, -1), rtol=1e-4, atol=1e-5)
+    assert layer(layers.ZeroPadding2D(1)(x)).shape != np.moveaxis(expected, 1, -1).shape
 
 
 @pytest.mark.proves(
@@ -1207,8 +1432,8 @@ def test_attention_of_pytorch():
 
 
 @pytest.mark.proves(
-    "`LeakyReLU()` | `negative_slope=0.01`; Keras has 0.3",
-    '`GELU()` | the same; `approximate="tanh"` is `approximate=True`',
+    "`LeakyReLU()` | `negative_slope=0.01`; Keras has 0.3, and 0.2 as a function",
+    '`GELU()` | `activation="gelu"`; `approximate="tanh"` is `approximate=True`, the default of `ops.gelu`',
     "`MaxPool2d(3, 2, padding=1)` | pad with `-inf`, then pool; `ZeroPadding2D` after a ReLU",
 )
 def test_layers_of_pytorch_without_weights():
@@ -1219,6 +1444,11 @@ def test_layers_of_pytorch_without_weights():
     np.testing.assert_allclose(keras.activations.gelu(x), expected, atol=2e-6)
     assert is_as_recorded("gelu", layers.Activation("gelu"))
     np.testing.assert_allclose(keras.activations.gelu(x, approximate=True), recorded("gelu tanh")[2], atol=2e-6)
+    np.testing.assert_allclose(ops.gelu(x), recorded("gelu tanh")[2], atol=2e-6)
+    assert not np.allclose(ops.gelu(x), expected, atol=2e-6)
+    np.testing.assert_allclose(layers.Dense(4, activation="gelu").activation(x), expected, atol=2e-6)
+    for function in (keras.activations.leaky_relu, ops.leaky_relu, keras.activations.get("leaky_relu")):
+        np.testing.assert_allclose(function(np.float32([-1, 1])), [-0.2, 1], rtol=1e-6)
     edges = [[0, 0], [1, 1], [1, 1], [0, 0]]
     infinite = lambda x: ops.pad(x, edges, constant_values=-np.inf)  # noqa: E731
     assert is_as_recorded("max pool", layers.MaxPooling2D(3, 2), infinite, shift=-2)
@@ -1230,13 +1460,14 @@ def test_layers_of_pytorch_without_weights():
 
 
 @pytest.mark.proves(
-    "In PyTorch, `{name: tensor.numpy() for name, tensor in module.state_dict().items()}` gives the arrays. This "
-    "function puts those of one module into a layer:",
+    "In PyTorch, `{name: tensor.numpy() for name, tensor in module.state_dict().items()}` gives the arrays; "
+    "for bfloat16, `tensor.float().numpy()`. This function puts those of one module into a layer:",
     "Keras takes images with the channels last. `state` stands for the arrays of a small PyTorch network:",
     "Each of these has the right shapes and loads. Each is wrong, silently:",
     "`Flatten` before `Linear` | `Permute((3, 1, 2))`, then `Flatten`",
 )
 def test_the_network_of_the_page_is_that_of_pytorch():
+    assert RECORDED["bfloat16 to NumPy"] == {"raises": "Got unsupported ScalarType BFloat16", "as float": [1, 1]}
     page = shown(weights, "pytorch", "pytorch_fails")
     assert "name: value.numpy() for name, value in module.state_dict().items()" in (
         Path(__file__).with_name("record_pytorch.py").read_text(encoding="utf-8")
