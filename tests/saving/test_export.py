@@ -283,8 +283,8 @@ def test_a_python_function_stays_behind(name, elsewhere):
 
 
 @pytest.mark.proves(
-    "`serve` takes the inputs as the model was made: a dict for a dict, a list for a list. A signature takes tensors by "
-    "name, and returns a dict.",
+    "`serve` takes the inputs as the model was made: a dict for a dict, a list for a list. A signature takes tensors "
+    "by name, and returns a dict.",
     "An array of another dtype is converted, silently: 2.7 becomes 2 for an integer input. A tensor of another dtype "
     "raises.",
     "`serve` raises `Can not cast TensorSpec` for a wrong shape. A signature doesn't check it: what the graph can "
@@ -318,15 +318,16 @@ def test_how_an_endpoint_is_called(tmp_path):
     named = {"table": X, "photo": X[::-1]}
     for number, (inputs, right, wrongs) in enumerate(
         (
-            ({"table": table, "photo": photo}, named, ([X, X], {**named, "more": X})),
+            ({"table": table, "photo": photo}, named, ([X, X[::-1]],)),
             ([table, photo], [X, X[::-1]], ((X, X[::-1]), named)),
         )
     ):
         functional = keras.Model(inputs, both)
         loaded = load(functional, tmp_path / f"made{number}")
         assert close(loaded.serve(right), functional(right))
-        for wrong in wrongs:  # the model takes them
-            assert functional(wrong).shape == (8, 5)
+        for wrong in wrongs:
+            if number:  # the model takes them
+                assert functional(wrong).shape == (8, 5)
             with pytest.raises(TypeError, match=r"Binding inputs to tf\.function failed"):
                 loaded.serve(wrong)
 
