@@ -76,26 +76,29 @@ def tensor(name, value, spec):
     array = np.array(value, dtype=object)  # lists of unequal length stay lists, which are of no type
     if not spec.shape.is_compatible_with(array.shape):
         raise ValueError(f"{name}: expecting shape {spec.shape}, but got {array.shape}")
-    values = [scalar(name, one, spec.dtype) for one in array.ravel().tolist()]
-    return tf.constant(values, spec.dtype, array.shape)
-
-
-def scalar(name, value, dtype):
-    if dtype == tf.string and isinstance(value, str):
-        return value.encode()
-    if dtype == tf.string and isinstance(value, dict) and not is_object(value):
-        return base64.b64decode(value["b64"], validate=True)
-    if dtype == tf.bool and type(value) is bool:
-        return value
-    if dtype.is_integer and type(value) is int and dtype.min <= value <= dtype.max:
-        return value
-    if dtype in (tf.float32, tf.float64) and type(value) in (int, float):
-        if abs(value) > float(dtype.max) and (type(value) is int or math.isfinite(value)):
-            raise ValueError(f"{name}: {value} is too large for {dtype.name}")
-        return value
-    if dtype not in (tf.string, tf.bool, tf.float32, tf.float64) and not dtype.is_integer:
+    values, dtype = array.ravel().tolist(), spec.dtype
+    if dtype == tf.string:
+        return tf.constant([text(name, one) for one in values], dtype, array.shape)
+    kinds = {bool} if dtype == tf.bool else {int} if dtype.is_integer else {int, float}
+    if dtype not in (tf.bool, tf.float32, tf.float64) and not dtype.is_integer:
         raise NotImplementedError(f"{name}: {dtype.name} isn't read from JSON")
-    raise ValueError(f"{name}: {json.dumps(value)} isn't of type {dtype.name}")
+    for one in values:
+        if type(one) not in kinds:
+            raise ValueError(f"{name}: {json.dumps(one)} isn't of type {dtype.name}")
+    if dtype != tf.bool:
+        low, high = (dtype.min, dtype.max) if dtype.is_integer else (float(dtype.min), float(dtype.max))
+        for one in values:
+            if not low <= one <= high and (type(one) is int or math.isfinite(one)):
+                raise ValueError(f"{name}: {one} is out of the range of {dtype.name}")
+    return tf.constant(values, dtype, array.shape)
+
+
+def text(name, value):
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, dict) and not is_object(value):
+        return base64.b64decode(value["b64"], validate=True)
+    raise ValueError(f"{name}: {json.dumps(value)} isn't of type string")
 
 
 def as_json(name, output):
@@ -112,6 +115,7 @@ def as_json(name, output):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # the body waits for no acknowledgement of the headers: 40 ms a request
 
     def __init__(self, model, name, version, *args):
         self.model, self.name, self.version = model, name, version
@@ -119,9 +123,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         length = self.headers.get("Content-Length", "")
-        self.close_connection = not length.isdigit()
-        body = self.rfile.read(int(length)) if length.isdigit() else b""
-        self.reply(*(self.refused(":predict") or answer(self.model, body)))
+        if "Transfer-Encoding" in self.headers or not re.fullmatch("[0-9]{1,10}", length):
+            self.close_connection = True  # where the next request begins is unknown
+            return self.reply(400, {"error": "Expecting a Content-Length, and no other encoding"})
+        body = self.rfile.read(int(length))
+        return self.reply(*(self.refused(":predict") or answer(self.model, body)))
 
     def do_GET(self):
         state = {"version": self.version, "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
