@@ -20,8 +20,8 @@ from tests.site import SITE
 
 REQUIRED = {"quantile": 0.5}
 """Of arguments that can't be 2."""
-NETWORKS = ("student", "teacher")
-"""Arguments that are models."""
+NETWORKS = ("inner", "student", "teacher")
+"""Arguments that are layers or models."""
 
 
 def classes() -> Iterator[tuple[Path, ast.ClassDef, list[str]]]:
