@@ -196,7 +196,7 @@ WRONG = {
         BLANK,
     ),
     "no label": (', ylabel="square"', "", 'draws an axis without a label. Say what it shows: ax.set_ylabel("…")'),
-    "two figures": ("plt.show()", "plt.figure()", "draws 2 figures. Draw one in a cell"),
+    "two figures": ("plt.show()", "other = plt.figure()", "draws 2 figures. Draw one in a cell"),
     "no alt text": (' alt="A line that rises from 0 to 4."', "", "draws a plot without alt text."),
     "no plot": ("plt.show()", "plt.close()", "has an alt text and draws nothing."),
     "too large": (

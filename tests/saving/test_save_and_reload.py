@@ -161,7 +161,7 @@ def test_a_lambda_is_refused_in_safe_mode(tmp_path):
     "The file holds numbers and no classes, and is read into a model that you made yourself. Make the same layers with "
     "weights in the same order, and build all of them:",
     "The `start` of the layer isn't in the file. `load_weights` doesn't check the order of layers of different "
-    "classes, and leaves out a layer that only the file has, silently.",
+    "classes, and leaves out a layer that only the file has, silently: what a weight file goes by.",
 )
 def test_weights_alone(tmp_path):
     page = shown(save_and_reload, "program", "weights")
