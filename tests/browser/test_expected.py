@@ -58,6 +58,8 @@ def test_around_a_page(page, address, path):
     )
     assert page.locator("link[rel=canonical]").get_attribute("href") == address + path
     assert 40 <= len(head["description"]) <= 160
+    shared = page.locator("meta[property='og:description']")
+    assert shared.get_attribute("content") == head["description"], "what a shared link shows"
     assert head["og:title"] == page.locator("h1").first.inner_text().removesuffix("¶").strip() or path == "index.html"
     card = Image.open(io.BytesIO(download(head["og:image"])))
     assert card.size == (1200, 630)
