@@ -283,7 +283,7 @@ FINDS = [
     ("ExportArchive", "saving/export.html", "endpoints"),
     ("untracked resource", "saving/export.html", "endpoints"),
     ("TFSMLayer", "saving/export.html", "again"),
-    ("The model provided has never called", "saving/export.html", "messages"),
+    ("The model provided has never called", "errors/saving.html", "export"),
     ("register_keras_serializable package", "saving/configs.html", "register"),
     ("same class name registered twice", "saving/configs.html", "register"),
     ("new argument and my old file doesn't load", "saving/configs.html", "changed"),

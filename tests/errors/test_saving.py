@@ -98,6 +98,7 @@ SECTIONS = {
     "Projector": ("required_works",),
     "Tagger": ("default_works",),
     "Encoder": ("build_fails",),
+    "Pricer": ("export_fails",),
 }
 
 
@@ -131,12 +132,14 @@ CAUGHT = {
 NOT_IN_CONTRACT = {
     "Doubled of locate_fails": "it isn't registered; who can import its module loads it",
     "Encoder of build_fails": "it is right: its weights are asked for too early",
+    "Pricer of export_fails": "it is right: it is exported too early",
 }
 MODELS = {
     "Forecaster": contract.Model(lambda: made("Forecaster"), one_column, MSE),
     "Projector": contract.Model(lambda: made("Projector", units=5), data, MSE),
     "Tagger": contract.Model(lambda: made("Tagger", units=5, rate=0.2), data, MSE),
     "Encoder": contract.Model(lambda: made("Encoder"), two_columns, MSE),
+    "Pricer": contract.Model(lambda: made("Pricer"), one_column, MSE),
 }
 LAYERS = {
     "Doubled": contract.Layer(
@@ -2439,3 +2442,108 @@ def test_what_is_not_tracked_may_be_in_the_file_all_the_same(hold, comes_back, p
     assert differs(again(X), expected) is not comes_back
     again.load_weights(path)
     assert differs(again(X), expected) is not comes_back
+
+
+# --- export -----------------------------------------------------------------------------------------------------------
+
+NEVER, UNBUILT = "The model provided has never called", "The model provided has not yet been built"
+SPEC = [keras.InputSpec(shape=(None, 3), dtype="float32")]
+
+
+def doubling(name: str = "table") -> keras.Model:
+    inputs = keras.Input((3,), name=name)
+    return keras.Model(inputs, 2.0 * inputs)
+
+
+@pytest.mark.proves(
+    "`export` traces the model with the shapes of its calls.",
+    "A subclassed model that wasn't called has none.",
+    "So has one that `load_model` returns: it has its weights, and no call.",
+    "Call the model on a batch or on a `keras.Input`, then export it.",
+    "With an `input_signature`, a loaded model needs no call.",
+)
+def test_a_subclassed_model_is_called_before_it_is_exported(path):
+    folder, x = path.parent / "exported", np.ones((2, 3), "float32")
+    model = made("Pricer")
+    with pytest.raises(ValueError, match=UNBUILT):
+        model.export(folder, verbose=False)
+    with pytest.warns(UserWarning, match=r"`build\(\)` was called"):
+        model.build((None, 3))
+    with pytest.raises(ValueError, match=NEVER):
+        model.export(folder, verbose=False)
+    expected = model(x)
+    model.save(path)
+
+    uncalled = loaded(path)
+    assert np.allclose(uncalled.weights[0], model.weights[0])
+    with pytest.raises(ValueError, match=NEVER):
+        uncalled.export(folder, verbose=False)
+    uncalled.export(folder, verbose=False, input_signature=SPEC)
+    exported = tf.saved_model.load(folder)
+    assert np.allclose(exported.serve(x), expected)
+    keras.models.clone_model(doubling()).export(folder, verbose=False)  # it has the shapes of its `Input`
+    for call in (
+        lambda model: model(x[:1]),
+        lambda model: model(keras.Input((3,))),
+        lambda model: model.predict(x, verbose=0),
+    ):
+        again = loaded(path)
+        call(again)
+        again.export(folder, verbose=False)
+        exported = tf.saved_model.load(folder)
+        assert np.allclose(exported.serve(x), expected)
+        with pytest.raises(Exception, match=r"signature|[Bb]inding"):
+            exported.serve(np.ones((2, 4), "float32"))  # the columns are those of the call, and rows may be any number
+
+
+@pytest.mark.proves(
+    "`input_signature must be either a tuple or a list` | One spec, or a dict | `[spec]`",
+    "`The `shape` and `dtype` must be provided` | `InputSpec` without one of them | Give both",
+    "`Unsupported x=` | A shape or an array in the `input_signature` | `keras.InputSpec`",
+    "`Got non-flat/non-unique argument names` | An `Input` whose name has a space, a `:` or an `ö`, or begins with `_` "
+    "| Rename it",
+    "`Got a non-Tensor value` | `call` returns `None`, or a dict in a dict | Return a flat dict of tensors",
+    "`has never been called` | A `tf.function` in `add_endpoint` | Give the signature",
+    "`is already taken` | Two endpoints of a name | Rename one",
+    '`Unrecognized format` | `format="tf"`, `format="h5"` | Leave it out',
+    "`is neither an attribute of the reloaded SavedModel` | Another `call_endpoint` in `TFSMLayer` | One that the "
+    "message lists",
+)
+def test_other_messages_of_export(path):
+    folder, x, model = path.parent / "exported", np.ones((2, 3), "float32"), doubling()
+    for wrong, message in (
+        (SPEC[0], "input_signature must be either a tuple or a list"),
+        ({"table": SPEC[0]}, "input_signature must be either a tuple or a list"),
+        ([keras.InputSpec(shape=(None, 3))], "The `shape` and `dtype` must be provided"),
+        ([keras.InputSpec(ndim=2, dtype="float32")], "The `shape` and `dtype` must be provided"),
+        ([(None, 3)], "Unsupported x="),
+        ([x], "Unsupported x="),
+    ):
+        with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+            model.export(folder, verbose=False, input_signature=wrong)
+    for name in "my input", "a:b", "größe", "_x":
+        with pytest.raises(ValueError, match="Got non-flat/non-unique argument names"):
+            doubling(name).export(folder, verbose=False)
+    doubling("my_input").export(folder, verbose=False)
+    for returned in (
+        lambda self, x: None,
+        lambda self, x: {"a": {"b": x + 1}},
+        lambda self, x: {"a": x + 1, "b": None},
+    ):
+        model = type("Returns", (keras.Model,), {"call": returned})()
+        model(x)
+        with pytest.raises(ValueError, match="Got a non-Tensor value"):
+            model.export(folder, verbose=False)
+    archive = keras.export.ExportArchive()
+    with pytest.raises(ValueError, match="has never been called"):
+        archive.add_endpoint("one", tf.function(lambda x: x))
+    archive.add_endpoint("one", tf.function(lambda x: x), SPEC)
+    with pytest.raises(ValueError, match="is already taken"):
+        archive.add_endpoint("one", lambda x: x, SPEC)
+    for form in "tf", "h5":
+        with pytest.raises(ValueError, match="Unrecognized format"):
+            doubling().export(folder, format=form)
+    doubling().export(folder, verbose=False)
+    with pytest.raises(ValueError, match="is neither an attribute of the reloaded SavedModel") as raised:
+        keras.layers.TFSMLayer(folder, call_endpoint="predict")
+    assert "serving_default" in str(raised.value)

@@ -904,60 +904,8 @@ def test_two_positional_arguments(tmp_path):
     assert close(loaded.serve(X, X[:, :3]), pair(X, X[:, :3]))
 
 
-@pytest.mark.proves(
-    "`has not yet been built`, `has never called` | No call yet, or none since `load_model` | Call it once",
-    "`input_signature must be either a tuple or a list` | One spec, or a dict | `[spec]`",
-    "`The `shape` and `dtype` must be provided` | `InputSpec` without one of them | Give both",
-    "`Unsupported x=` | A shape or an array in the `input_signature` | `keras.InputSpec`",
-    "`Got non-flat/non-unique argument names` | An `Input` whose name has a space, a `:` or an `ö`, or begins with `_` "
-    "| Rename it",
-    "`Got a non-Tensor value` | `call` returns `None`, or a dict in a dict | Return a flat dict of tensors",
-    "`has never been called` | A `tf.function` in `add_endpoint` | Give the signature",
-    "`is already taken` | Two endpoints of a name | Rename one",
-    '`Unrecognized format` | `format="tf"`, `format="h5"` | Leave it out',
-    "`is neither an attribute of the reloaded SavedModel` | Another `call_endpoint` in `TFSMLayer` | One that the "
-    "message lists",
-    "A Python `if` on a tensor raises as it does in `fit`.",
-)
-def test_messages(tmp_path):
-    spec, model = SPEC[0], of(Saturate())
-    for wrong, message in (
-        (spec, "input_signature must be either a tuple or a list"),
-        ({"table": spec}, "input_signature must be either a tuple or a list"),
-        ([keras.InputSpec(shape=(None, 5))], "The `shape` and `dtype` must be provided"),
-        ([keras.InputSpec(ndim=2, dtype="float32")], "The `shape` and `dtype` must be provided"),
-        ([(None, 5)], "Unsupported x="),
-        ([X], "Unsupported x="),
-    ):
-        with pytest.raises((TypeError, ValueError), match=re.escape(message)):
-            model.export(tmp_path / "no", verbose=False, input_signature=wrong)
-    for name, named in (("my input", None), ("a:b", None), ("größe", None), ("_x", None), ("my_input",) * 2):
-        inputs = keras.Input((5,), name=name)
-        model = keras.Model(inputs, Saturate()(inputs))
-        if named:
-            assert list(takes(load(model, tmp_path / "named"))) == [named]
-        else:
-            with pytest.raises(ValueError, match="Got non-flat/non-unique argument names"):
-                model.export(tmp_path / "no", verbose=False)
-    for returned in (
-        lambda self, x: None,
-        lambda self, x: {"a": {"b": x + 1}},
-        lambda self, x: {"a": x + 1, "b": None},
-    ):
-        model = type("Returns", (keras.Model,), {"call": returned})()
-        model(X)
-        with pytest.raises(ValueError, match="Got a non-Tensor value"):
-            model.export(tmp_path / "no", verbose=False)
-    archive = keras.export.ExportArchive()
-    with pytest.raises(ValueError, match="has never been called"):
-        archive.add_endpoint("one", tf.function(lambda x: x))
-    archive.add_endpoint("one", tf.function(lambda x: x), SPEC)
-    with pytest.raises(ValueError, match="is already taken"):
-        archive.add_endpoint("one", lambda x: x, SPEC)
-    for form in ("tf", "h5"):
-        with pytest.raises(ValueError, match="Unrecognized format"):
-            of(Saturate()).export(tmp_path / "no", format=form)
-
+@pytest.mark.proves("A Python `if` on a tensor: it raises as in `fit`.")
+def test_a_python_if_raises_as_in_fit(tmp_path):
     def branches(self, inputs):
         if ops.sum(inputs) > 0:
             return inputs
