@@ -130,11 +130,11 @@ def in_float(layer: keras.layers.Layer) -> keras.layers.Layer:
 
 
 @pytest.mark.proves(
-    '`model.quantize("int8")` keeps the kernels of built-in `Dense`, `EinsumDense` and `Embedding` layers in 8 bits, a '
-    "quarter of float32, and leaves a kernel of your own in float.",
+    '`model.quantize("int8")` keeps the kernels of built-in `Dense`, `EinsumDense` and `Embedding` layers in 8 '
+    "bits, a quarter of float32, and leaves a kernel of your own in float.",
     "Keras doesn't quantize convolutions. `Convolve` does, and works in the program as built-in layers do:",
-    "To make the file small, compile again: until then it holds Adam's two moments of each float kernel, and loading "
-    "skips them with a warning. A model that wasn't compiled has none.",
+    "To make the file small, compile again: until then it holds Adam's two moments of each float kernel, and "
+    "loading skips them with a warning. A model that wasn't compiled has none.",
 )
 def test_the_file_of_a_compiled_model(tmp_path):
     for conv in (layers.Conv1D, layers.Conv2D, layers.Conv2DTranspose, layers.DepthwiseConv2D, layers.SeparableConv2D):
@@ -472,12 +472,12 @@ class KeepsTable(layers.Layer):
 
 @pytest.mark.proves(
     "Holds `Dense`, `EinsumDense`, `Embedding` or `MultiHeadAttention`, also in a list, a dict or `TimeDistributed` "
-    "| They are int8 | Nothing of them",
+    "| They are int8 | No message about them",
     "Has a kernel of its own, or holds a `Conv2D`, `LSTM` or `GRU` | It stays float | A warning",
     "Extends `Dense` | It stays float | A warning",
-    "Extends `Dense`, has a `call`, and you pass `type_check=False` | Its `call` isn't run, silently | Nothing",
-    "Keeps `self.table = self.inner.kernel` | It uses the float kernel, and the model holds both | Nothing",
-    "Holds layers, and `filters` matches its name only | They stay float, silently: the inner names count | Nothing",
+    "Extends `Dense`, has a `call`, and you pass `type_check=False` | Its `call` isn't run, silently | No message",
+    "Keeps `self.table = self.inner.kernel` | It uses the float kernel, and the model holds both | No message",
+    "Holds layers, and `filters` matches its name only | They stay float, silently: the inner names count | No message",
 )
 def test_the_table_of_what_stays_float(tmp_path):
     held = flat(Holds(layers.Dense(8), layers.EinsumDense("ab,bc->ac", 8), layers.Dense(8)))
@@ -526,9 +526,10 @@ def test_the_table_of_what_stays_float(tmp_path):
 
 
 @pytest.mark.proves(
-    "Has a `quantize`, and holds a layer, if only a `Dropout` | Its `quantize` isn't called, silently | Nothing of it",
-    "Reads `self.inner.kernel` in `ops.matmul` | It gets whole numbers up to 127, silently. With `@` it raises | "
-    "Nothing",
+    "Has a `quantize`, and holds a layer, if only a `Dropout` | Its `quantize` isn't called, silently | No message "
+    "about it",
+    "Reads `self.inner.kernel` in `ops.matmul` | It gets whole numbers up to 127, silently. With `@` it raises | No "
+    "message",
     "The warning is `Layer OwnKernel does not have a `quantize` method implemented`. `InputLayer`, `ReLU` and "
     "`Flatten` give the same one, so list the weights with `still_float`:",
     'For the second, call `layer.quantize("int8")` yourself. For the third, tied weights, use '
@@ -781,8 +782,8 @@ def test_lora_adapts_to_moved_digits(seed, programs):
 
 
 @pytest.mark.proves(
-    "Use this page to quantize your own layers, and to adapt them by training two small matrices in place of a kernel "
-    "(LoRA).",
+    "Use this page to quantize your own layers, and to adapt them by training two small matrices in place of a "
+    "kernel (LoRA).",
     "LoRA freezes a kernel and adds `alpha / rank` times a product of two small matrices (Hu et al. 2021, "
     "arXiv:2106.09685). One begins at zero, so that the layer first computes what it did. `adapt` puts it on the "
     "int8 model of the first program:",
