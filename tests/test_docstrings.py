@@ -78,6 +78,7 @@ teacher_student = Read("training/teacher_student")
 save_and_reload = Read("saving/save_and_reload")
 what_comes_back = Read("saving/what_comes_back")
 configs = Read("saving/configs")
+smaller = Read("saving/smaller")
 weights = Read("saving/weights")
 export = Read("saving/export")
 (diffusion, equation, image, transformer, autoencoder) = (
@@ -203,6 +204,9 @@ CASES = [
         lambda: configs.ScaledError(10.0),
         call=lambda loss, inputs: loss.call(*map(keras.ops.convert_to_tensor, inputs)),
     ),
+    layer(smaller.Convolve, 3),
+    layer(smaller.GatedUnits, 4),
+    layer(smaller.AdaptedConvolve, 3),
     layer(export.Saturate),
     Case(
         export.Appraiser,

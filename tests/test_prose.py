@@ -32,6 +32,7 @@ CITED = {
     "Gulrajani et al.": {"2017", "arXiv:1704.00028"},
     "Hinton, Vinyals and Dean": {"2015", "arXiv:1503.02531"},
     "Ho, Jain and Abbeel": {"2020"},
+    "Hu et al.": {"2021", "arXiv:2106.09685"},
     "Kingma and Welling": {"2013"},
     "Koenker and Bassett": {"Econometrica 46", "1978"},
     "Loshchilov and Hutter": {"2019", "arXiv:1711.05101"},

@@ -673,6 +673,49 @@ def test_registering_in_the_wrong_way():
             bare(*arguments, **options)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")
+@pytest.mark.proves(
+    "`does not have a `quantize` method implemented`, a warning | The layer stays float. `InputLayer` and `ReLU` have "
+    "no kernel, and give it too | List what stays float",
+    "`Cannot quantize a layer that isn't yet built`, `Cannot enable lora on a layer that isn't yet built` | There are "
+    "no weights yet | Call the model once",
+    "`is already quantized with dtype_policy` | It was quantized before, or loaded from a file of a quantized model | "
+    "Quantize the float model",
+    "`doesn't work well with compute_dtype='float16'` | The policy is `float16`, or `mixed_float16`, which the message "
+    "recommends | Use `mixed_bfloat16`",
+    "`lora is already enabled` | It was enabled before, or the file of its model says so | Train the matrices that it "
+    "has",
+)
+def test_messages_of_quantize_and_lora(path):
+    def model(**options):
+        return keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, **options)])
+
+    with pytest.warns(UserWarning, match="does not have a `quantize` method implemented") as told:
+        keras.Sequential([keras.Input((3,)), keras.layers.ReLU()]).quantize("int8")
+    assert [str(one.message).split()[1] for one in told] == ["InputLayer", "ReLU"]
+    unbuilt = keras.Sequential([keras.layers.Dense(2)])
+    with pytest.raises(ValueError, match="Cannot quantize a layer that isn't yet built"):
+        unbuilt.quantize("int8")
+    with pytest.raises(ValueError, match="Cannot enable lora on a layer that isn't yet built"):
+        unbuilt.layers[0].enable_lora(2)
+    unbuilt(X)
+    unbuilt.layers[0].enable_lora(2)
+    unbuilt.save(path)
+    for one in (unbuilt, keras.saving.load_model(path)):
+        with pytest.raises(ValueError, match="lora is already enabled"):
+            one.layers[0].enable_lora(2)
+    with warnings.catch_warnings(action="ignore"):
+        unbuilt.quantize("int8")
+        unbuilt.save(path)
+        for one in (unbuilt, keras.saving.load_model(path)):
+            with pytest.raises(ValueError, match="is already quantized with dtype_policy"):
+                one.quantize("int8")
+        for policy in ("float16", "mixed_float16"):
+            with pytest.raises(ValueError, match=r"well with compute_dtype='float16'.*or 'mixed_float16' before"):
+                model(dtype=policy).quantize("int8")
+        model(dtype="mixed_bfloat16").quantize("int8")
+
+
 @pytest.mark.proves("An `IntEnum` or `StrEnum` silently comes back as a number or string")
 @pytest.mark.parametrize("member", [Level.LOW, Mode.SUM])
 def test_members_that_are_numbers_or_strings(member, path):
