@@ -81,6 +81,7 @@ configs = Read("saving/configs")
 smaller = Read("saving/smaller")
 weights = Read("saving/weights")
 export = Read("saving/export")
+state_and_files = Read("saving/state_and_files")
 (diffusion, equation, image, transformer, autoencoder) = (
     Read(f"tutorials/{name}")
     for name in ("diffusion", "equation_to_layer", "image_and_table", "transformer", "variational_autoencoder")
@@ -197,6 +198,10 @@ CASES = [
         call=lambda loss, inputs: loss.call(*map(keras.ops.convert_to_tensor, inputs)),
     ),
     Case(configs.Residual, lambda: configs.Residual(keras.layers.Dense(4)), sizes={"features": 4}),
+    layer(state_and_files.TargetMean, fill=lambda shape: np.full(shape, "tea")),
+    layer(state_and_files.Bins),
+    layer(state_and_files.Codes, fill=whole),
+    layer(state_and_files.Penalized),
     layer(configs.Rescale, 2.0, 0.5),
     layer(configs.Amplify, 2.0, 0.5),
     Case(

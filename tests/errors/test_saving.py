@@ -2590,3 +2590,123 @@ def test_other_messages_of_export(path):
     with pytest.raises(ValueError, match="is neither an attribute of the reloaded SavedModel") as raised:
         keras.layers.TFSMLayer(folder, call_endpoint="predict")
     assert "serving_default" in str(raised.value)
+
+
+# --- state of your own --------------------------------------------------------------------------------------------------
+
+
+class HasNoAssets(keras.layers.Layer):
+    def call(self, inputs):
+        return inputs
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+class HasAssets(HasNoAssets):
+    def save_assets(self, dir_path):
+        Path(dir_path, "words.txt").write_text("tea")
+
+    def load_assets(self, dir_path):
+        self.words = Path(dir_path, "words.txt").read_text()
+
+
+class AcceptsNone(HasAssets):
+    def load_assets(self, dir_path):
+        if dir_path is not None:
+            super().load_assets(dir_path)
+
+
+class Normalizes(HasNoAssets):
+    def __init__(self, builds=False, **kwargs):
+        super().__init__(**kwargs)
+        self.builds, self.normalize = builds, keras.layers.Normalization()
+
+    def build(self, input_shape):
+        if self.builds and not self.normalize.built:
+            self.normalize.build(input_shape)
+
+    def call(self, inputs):
+        return self.normalize(inputs)
+
+
+class StoresAString(HasNoAssets):
+    def save_own_variables(self, store):
+        store["word"] = "tea"
+
+
+class HasRows(HasNoAssets):
+    def build(self, input_shape):
+        self.rows = self.add_weight(shape=self.shape(input_shape))
+
+    def shape(self, input_shape):
+        return (2, *input_shape[1:])
+
+
+class AddsATuple(HasRows):
+    def shape(self, input_shape):
+        return (2,) + input_shape[1:]  # noqa: RUF005
+
+
+def with_words(words: list[str], **options) -> keras.Model:
+    lookup = keras.layers.StringLookup(**options)
+    lookup.adapt(np.array(words))
+    return keras.Sequential([keras.Input((1,), dtype="string"), lookup])
+
+
+@pytest.mark.proves(
+    "`was never built and thus it doesn't have any variables` | A `Normalization` in a layer that has a "
+    "`compute_output_shape`, and whose `build` doesn't build it | `if not self.normalize.built: "
+    "self.normalize.build(input_shape)` in that `build`",
+    "`Table not initialized` | A `StringLookup` has no words: they aren't in a `.weights.h5` | Save a `.keras` file",
+    "`has at least one repeated term` | A word of the vocabulary has a line separator in it | Remove it before `adapt`",
+    '`must be the same length as vocabulary` | A lookup with `output_mode="tf_idf"` and `pad_to_max_tokens=True` | '
+    "Leave out `pad_to_max_tokens`",
+    "`not NoneType`, in `load_assets` | When the file was written, the class had no assets | Return if `dir_path` is "
+    "`None`",
+    "`Invalid dtype: str`, with a number | `save_own_variables` stores a string | Put it into an asset",
+    '`can only concatenate tuple (not "list") to tuple` | `build` adds a tuple and a shape, which is a list when it is '
+    "loaded | `(2, *input_shape[1:])`",
+)
+def test_messages_about_state(path):
+    def raises(model: keras.Model, message: str, **classes: type) -> None:
+        model.save(path)
+        with pytest.raises((ValueError, TypeError), match=re.escape(message)):
+            loaded(path, custom_objects=classes)
+
+    never, right = Normalizes(), Normalizes(builds=True)
+    never.normalize.adapt(X), right.normalize.adapt(X)
+    raises(sequential(never), "was never built and thus it doesn't have any variables", Normalizes=Normalizes)
+    model = sequential(right)
+    model.save(path)
+    contract.assert_same(loaded(path, custom_objects={"Normalizes": Normalizes})(X), model(X))
+
+    words = with_words(["a", "b", "b"])
+    asked = tf.constant([["a"], ["b"]])
+    words.save_weights(path.with_name("words.weights.h5"))
+    new = keras.Sequential([keras.Input((1,), dtype="string"), keras.layers.StringLookup()])
+    new.load_weights(path.with_name("words.weights.h5"))
+    with pytest.raises(Exception, match="Table not initialized"):
+        new(asked)
+    words.save(path)
+    contract.assert_same(loaded(path)(asked), words(asked))
+
+    raises(with_words(["a\u2028b", "a"]), "has at least one repeated term")
+    options = {"output_mode": "tf_idf", "max_tokens": 9}
+    raises(with_words(["a", "b"], **options, pad_to_max_tokens=True), "must be the same length as vocabulary")
+    words = with_words(["a", "b"], **options)
+    words.save(path)
+    contract.assert_same(loaded(path)(asked), words(asked))
+
+    keras.Sequential([keras.Input((3,)), HasNoAssets(), HasAssets()]).save(path)
+    classes = {"HasNoAssets": HasAssets, "HasAssets": HasAssets}
+    with pytest.raises(ValueError, match=r"not '?NoneType"):
+        loaded(path, custom_objects=classes)
+    layers = loaded(path, custom_objects={**classes, "HasNoAssets": AcceptsNone}).layers
+    assert [getattr(layer, "words", None) for layer in layers] == [None, "tea"]
+
+    with pytest.raises(ValueError, match=r"Invalid dtype: str\d+"):
+        sequential(StoresAString()).save(path)
+    raises(sequential(AddsATuple()), 'can only concatenate tuple (not "list") to tuple', AddsATuple=AddsATuple)
+    sequential(HasRows()).save(path)
+    loaded(path, custom_objects={"HasRows": HasRows})
