@@ -2592,7 +2592,7 @@ def test_other_messages_of_export(path):
     assert "serving_default" in str(raised.value)
 
 
-# --- state of your own --------------------------------------------------------------------------------------------------
+# --- state of your own ------------------------------------------------------------------------------------------------
 
 
 class HasNoAssets(keras.layers.Layer):
