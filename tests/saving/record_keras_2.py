@@ -13,6 +13,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
+import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Sequence
@@ -355,6 +357,7 @@ def main() -> None:
             if name in whole:
                 made.save_weights(f"{name}_ckpt")
                 made.save(f"{name}_dir", save_format="tf")
+                keras.models.load_model(f"{name}_dir").save_weights(f"{name}_of_dir.h5")
         for name, options in compiled.items():
             keras.backend.clear_session()
             made = chain(layers.Dense(2))
@@ -362,7 +365,18 @@ def main() -> None:
             made.compile(**options)
             made.fit(numbers((4, 4)), np.abs(numbers((4, 2))), epochs=2, verbose=0)
             made.save(f"compiled_{name}.h5")
-        Path("record.json").write_text(json.dumps({"outputs": outputs, "fails": fails}), encoding="utf-8")
+        code = "import tensorflow as tf; print(tf.keras.Sequential.__module__)"
+        told = {
+            flag: subprocess.run(
+                [sys.executable, "-c", code], env=os.environ | {"TF_USE_LEGACY_KERAS": flag}, capture_output=True
+            )
+            for flag in "01"
+        }
+        record = {"outputs": outputs, "fails": fails}
+        record["tf.keras.Sequential by TF_USE_LEGACY_KERAS"] = {
+            flag: done.stdout.decode().strip() for flag, done in told.items()
+        }
+        Path("record.json").write_text(json.dumps(record), encoding="utf-8")
         files = {f"{version}/{path}": path.read_bytes() for path in sorted(Path().rglob("*")) if path.is_file()}
     kept = {name: content for name, content in read().items() if not name.startswith(version)}
     with tarfile.open(RECORD, "w:xz", preset=9) as archive:
