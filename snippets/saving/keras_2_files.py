@@ -51,15 +51,8 @@ def hard_sigmoid_2(x):
     return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
-LEFT_OUT = {"time_major": False, "groups": 1, "softmax_robust_masking": False}
-NOT_USED = {
-    "MultiHeadAttention": ("query_shape", "key_shape", "value_shape"),
-    "SeparableConv": (
-        "kernel_initializer",
-        "kernel_regularizer",
-        "kernel_constraint",
-    ),
-}
+LEFT_OUT = {"time_major": False, "groups": 1}
+NOT_USED = ("kernel_initializer", "kernel_regularizer", "kernel_constraint")
 
 
 def keras_3_config(node):
@@ -93,10 +86,9 @@ def keras_3_config(node):
             config[key] = keras.saving.serialize_keras_object(hard_sigmoid_2)
         elif key == "axis" and isinstance(value, list):
             config[key] = value[0] if len(value) == 1 else value or None
-    for start, keys in NOT_USED.items():
-        if name.startswith(start):
-            for key in keys:
-                config.pop(key, None)
+    if name.startswith("SeparableConv"):
+        for key in NOT_USED:
+            config.pop(key, None)
     return {**node, "module": "keras.layers", "registered_name": None}
 
 
