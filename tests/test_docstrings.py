@@ -79,6 +79,7 @@ save_and_reload = Read("saving/save_and_reload")
 what_comes_back = Read("saving/what_comes_back")
 configs = Read("saving/configs")
 weights = Read("saving/weights")
+keras_2_files = Read("saving/keras_2_files")
 export = Read("saving/export")
 (diffusion, equation, image, transformer, autoencoder) = (
     Read(f"tutorials/{name}")
