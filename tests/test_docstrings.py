@@ -151,6 +151,7 @@ def mean_teacher() -> keras.Model:
 
 CASES = [
     layer(weights.TrainableSwish),
+    layer(keras_2_files.Offset),
     Case(weights.LowRank, lambda: weights.LowRank(keras.layers.Dense(3)), sizes={"units": 3}),
     layer(custom_layer.Linear, 3),
     layer(custom_layer.Affine, 3),
