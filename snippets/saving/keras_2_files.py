@@ -131,7 +131,9 @@ def from_checkpoint(model, path, places):
     was_set = set()
     for layer, place in places.items():
         for weight in layer.weights:
-            key = f"{place}/{weight.name}/.ATTRIBUTES/VARIABLE_VALUE"
+            key = "/".join(
+                (place, weight.name, ".ATTRIBUTES", "VARIABLE_VALUE")
+            )
             own = weight.path == f"{layer.path}/{weight.name}"
             if own and reader.has_tensor(key):
                 weight.assign(reader.get_tensor(key))
