@@ -80,6 +80,7 @@ what_comes_back = Read("saving/what_comes_back")
 configs = Read("saving/configs")
 smaller = Read("saving/smaller")
 weights = Read("saving/weights")
+keras_2_files = Read("saving/keras_2_files")
 export = Read("saving/export")
 state_and_files = Read("saving/state_and_files")
 (diffusion, equation, image, transformer, autoencoder) = (
@@ -152,6 +153,7 @@ def mean_teacher() -> keras.Model:
 
 CASES = [
     layer(weights.TrainableSwish),
+    layer(keras_2_files.Offset),
     Case(weights.LowRank, lambda: weights.LowRank(keras.layers.Dense(3)), sizes={"units": 3}),
     layer(custom_layer.Linear, 3),
     layer(custom_layer.Affine, 3),
