@@ -80,6 +80,7 @@ what_comes_back = Read("saving/what_comes_back")
 configs = Read("saving/configs")
 weights = Read("saving/weights")
 export = Read("saving/export")
+litert_and_onnx = Read("saving/litert_and_onnx")
 (diffusion, equation, image, transformer, autoencoder) = (
     Read(f"tutorials/{name}")
     for name in ("diffusion", "equation_to_layer", "image_and_table", "transformer", "variational_autoencoder")
