@@ -205,6 +205,7 @@ CASES = [
         call=lambda loss, inputs: loss.call(*map(keras.ops.convert_to_tensor, inputs)),
     ),
     layer(export.Saturate),
+    layer(litert_and_onnx.Prototypes, 3),
     Case(
         export.Appraiser,
         lambda: export.Appraiser(),

@@ -123,11 +123,8 @@ if __name__ == "__main__":
     interpreter.invoke()
     (detail,) = interpreter.get_output_details()
     print("by position:", interpreter.get_tensor(detail["index"]))
-    # --8<-- [end:order_fails]
-
-    # --8<-- [start:order]
     print("by name:", run_file("change.tflite", **arrays)["change"])
-    # --8<-- [end:order]
+    # --8<-- [end:order_fails]
 
     # --8<-- [start:stops_fails]
     signal = np.zeros((1, 4), "float32")
