@@ -508,7 +508,7 @@ def doubled(x):
 
 
 @pytest.mark.proves(
-    "Each was run with 1, 2 and 5 rows; runs means that the outputs are equal within 1e-5:",
+    "Each was run with 1, 2 and 5 rows; runs means that the outputs are equal within `1e-5`:",
     "`ops.matmul`, `einsum`, `softmax`, `top_k`, `sort`, `cumsum`, `where`, `take`, `take_along_axis`, `one_hot`, "
     "`scatter`, `segment_sum`, `conv`, `max_pool` | Runs | Runs",
     "`ops.cond`, `while_loop`, `fori_loop`, `map`, `vectorized_map`, `tf.custom_gradient`, "
