@@ -279,7 +279,7 @@ FINDS = [
     ("tflite different output", "saving/litert_and_onnx.html", "silent"),
     ("tflite input order", "saving/litert_and_onnx.html", "names"),
     ("float16 tflite", "saving/litert_and_onnx.html", "size"),
-    ("lstm tflite", "saving/litert_and_onnx.html", "recurrent"),
+    ("lstm tflite", "saving/litert_and_onnx.html", ""),
     ("No Op registered for Erfc", "saving/litert_and_onnx.html", ""),
     ("deploy model with tf serving", "saving/export.html", "serve"),
     ("tensorflow serving rest api", "saving/export.html", "serve"),
