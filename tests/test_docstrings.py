@@ -83,6 +83,7 @@ weights = Read("saving/weights")
 keras_2_files = Read("saving/keras_2_files")
 export = Read("saving/export")
 state_and_files = Read("saving/state_and_files")
+litert_and_onnx = Read("saving/litert_and_onnx")
 (diffusion, equation, image, transformer, autoencoder) = (
     Read(f"tutorials/{name}")
     for name in ("diffusion", "equation_to_layer", "image_and_table", "transformer", "variational_autoencoder")
@@ -215,6 +216,7 @@ CASES = [
     layer(smaller.GatedUnits, 4),
     layer(smaller.AdaptedConvolve, 3),
     layer(export.Saturate),
+    layer(litert_and_onnx.Prototypes, 3),
     Case(
         export.Appraiser,
         lambda: export.Appraiser(),

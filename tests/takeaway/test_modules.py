@@ -153,7 +153,8 @@ def test_its_head_names_the_versions_that_it_is_proved_with(name, address):
     nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)]
     roots = {(node.module if isinstance(node, ast.ImportFrom) else node.names[0].name).split(".")[0] for node in nodes}
     tools = {tool.stem for tool in SITE.tools.glob("*.py")}
-    packages = {"scikit-learn" if name == "sklearn" else name for name in roots - sys.stdlib_module_names - tools}
+    called = {"sklearn": "scikit-learn", "ai_edge_litert": "ai-edge-litert"}
+    packages = {called.get(name, name) for name in roots - sys.stdlib_module_names - tools}
     assert set(named) == packages | {"tensorflow"}
 
 
