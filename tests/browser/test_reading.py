@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import subprocess
 import sys
 
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
 from engine.publish import html
@@ -110,6 +112,26 @@ def test_what_the_copy_buttons_copy_runs_in_an_empty_interpreter(page, tmp_path)
     assert done.returncode == 0, done.stderr
     shown = [output.inner_text() for output in page.locator(".language-text pre").all()]
     assert done.stdout.split() == "\n".join(shown).split()
+
+
+@pytest.mark.parametrize("device", [{"viewport": DESKTOP}, {"viewport": PHONE}], ids=["desktop", "phone"])
+def test_an_underscore_is_seen_above_the_line_of_a_link(open_page, device):
+    """`train_step` in a link isn't read as two words: its underscore and the link's line are two strokes."""
+    page = open_page(device_scale_factor=2, **device)
+    page.goto("decisions/disadvantages.html")
+    link = page.locator("a", has=page.locator("code", has_text="compute_output_shape")).first
+    link.scroll_into_view_if_needed()
+    one = link.evaluate("""link => {
+        const text = document.createTreeWalker(link, NodeFilter.SHOW_TEXT).nextNode();
+        const range = document.createRange(), at = text.data.indexOf("_");
+        range.setStart(text, at), range.setEnd(text, at + 1);
+        const {left, right, top, height} = range.getBoundingClientRect();
+        return {x: (left + right) / 2, y: top + height / 2, width: 1, height};
+    }""")
+    seen = Image.open(io.BytesIO(page.screenshot(clip=one))).convert("L")
+    rows = [seen.getpixel((0, row)) for row in range(seen.height)]
+    dark = [row < (min(rows) + max(rows)) / 2 for row in rows]
+    assert sum(here and not before for before, here in itertools.pairwise([False, *dark])) == 2
 
 
 def test_dark_and_light_follow_the_system_and_the_toggle(page):
