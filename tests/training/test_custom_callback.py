@@ -269,6 +269,34 @@ def test_a_weight_changes_the_loss_and_an_attribute_does_not():
     assert history["loss"][0] != history["loss"][1], "without a graph, the attribute counts"
 
 
+@pytest.mark.proves(
+    "`penalty.rate = 3.0` replaces the weight with such an attribute: call `assign`. Make the weight with "
+    "`trainable=False`, or the optimizer trains it."
+)
+def test_a_weight_that_is_replaced_or_trained():
+    class Replaces(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            penalty.rate = float(epoch)
+
+    def losses(rate, *callbacks):
+        model = keras.Sequential([keras.Input((4,)), penalty, keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(rate), loss=lambda y_true, y_pred: 0 * y_pred[:, 0])
+        return fit(callbacks, model, epochs=3).history["loss"]
+
+    penalty = Penalty()
+    assert losses(0.1, Replaces()) == [0, 0, 0]
+    assert penalty.rate == 2
+    penalty = Penalty(1.0)
+    assert losses(0.1) == pytest.approx([np.mean(X**2)] * 3, rel=1e-5)
+
+    class Trained(Penalty):
+        def add_weight(self, *, trainable, **kwargs):
+            return super().add_weight(**kwargs)
+
+    penalty = Trained(1.0)
+    assert losses(0.1)[2] < 0.5 * np.mean(X**2)
+
+
 @pytest.mark.parametrize("options", [{}, {"jit_compile": True}, {"steps_per_execution": 2}, {"run_eagerly": True}])
 @pytest.mark.proves("Keep a number that changes in a weight, and assign to it:")
 def test_the_weight_is_read_in_each_step(options):
@@ -668,7 +696,8 @@ def test_get_weights_returns_copies():
     "`evaluate` resets the metrics, which the running epoch is still adding to. The losses that `fit` then reports are "
     "silently those of something else:",
     "`on_epoch_begin` is as wrong a place, because `fit` resets the metrics before it. In `on_epoch_end` it does no "
-    "harm: the numbers of the epoch are in the logs already. `predict` doesn't touch the metrics of `compile`.",
+    "harm: the numbers of the epoch are in the logs already.",
+    "`test_on_batch` and `train_on_batch` reset the metrics, too. `predict` doesn't touch those of `compile`.",
 )
 def test_evaluate_in_a_callback():
     assert shown(MODULE, "events", "evaluates_fails").printed.endswith("reported loss: 4.0\nreported loss: 100.0")
@@ -695,10 +724,16 @@ def test_evaluate_in_a_callback():
         (predicts, "on_test_batch_end"),
     ):
         assert history(After(does, event)) == {name: pytest.approx(values) for name, values in plain.items()}, event
-    for event in ("on_train_batch_end", "on_epoch_begin"):
-        wrong = history(After(evaluates, event))
+    for does, event in (
+        (evaluates, "on_train_batch_end"),
+        (evaluates, "on_epoch_begin"),
+        (lambda model: model.test_on_batch(X[:4], Y[:4] + 100), "on_train_batch_end"),
+    ):
+        wrong = history(After(does, event))
         assert wrong["loss"][0] > 100 * plain["loss"][0]
         assert wrong["val_loss"] == pytest.approx(plain["val_loss"])
+    trains = After(lambda model: model.train_on_batch(X[:4], Y[:4] + 100), "on_train_batch_end")
+    assert history(trains)["loss"][0] > 100 * plain["loss"][0]
 
 
 @pytest.mark.proves(

@@ -231,6 +231,7 @@ def test_the_kernel_is_cast():
     "`log(1 + exp(x))`, with a gradient that stays finite.",
     "Look for a built-in operation first: `ops.softplus` is right in its value as well, which `log1pexp` isn't.",
     "The second derivative is the derivative of what `grad` computes.",
+    "`ops.norm` and `ops.std` have a gradient of `nan` where they are 0. Write the root out, and bound what goes in.",
 )
 def test_log1pexp():
     shown(MODULE, "gradients", "stable")
@@ -242,6 +243,11 @@ def test_log1pexp():
     large = tf.constant(100.0)
     assert np.isinf(log1pexp(large))
     assert float(ops.softplus(large)) == 100.0
+
+    for function, x in ((ops.norm, tf.zeros(2)), (ops.std, tf.ones(2))):
+        assert function(x) == 0
+        assert np.isnan(slopes_inside(function, x)).all()
+    assert not np.any(slopes_inside(lambda x: ops.sqrt(ops.maximum(ops.sum(x**2), 1e-6)), tf.zeros(2)))
 
     second = slopes(lambda x: slopes_inside(log1pexp, x), wide)
     np.testing.assert_allclose(second, expected * (1 - expected), atol=1e-6)
@@ -343,7 +349,10 @@ def test_the_fixed_rows_stay_under_any_of_these_optimizers(optimizer, tmp_path):
     assert len(reloaded.trainable_weights) == 1
 
 
-@pytest.mark.proves("Weight decay moves that part all the same:", "So does momentum, if the part was trained before.")
+@pytest.mark.proves(
+    "Weight decay moves that part all the same:",
+    "So do a regularizer and a constraint of the weight, and momentum, if the part was trained before.",
+)
 def test_a_masked_gradient_leaves_weight_decay_and_momentum():
     assert shown(MODULE, "frozen", "decays_fails").printed.endswith("after 100 steps: [0.9]")
     assert round(0.999**100, 1) == 0.9, "a hundred times by the learning rate times the decay"
@@ -357,6 +366,22 @@ def test_a_masked_gradient_leaves_weight_decay_and_momentum():
         held = weight.numpy()
         optimizer.apply([tf.constant([0.0, 1.0])], [weight])  # the first is masked now
         assert (weight.numpy()[0] != held[0]) == moves
+
+    is_free = np.array([[False], [True], [True]])
+
+    class Masked(PartlyFrozenDense):
+        def call(self, inputs):
+            return ops.matmul(inputs, ops.where(is_free, self.kernel, ops.stop_gradient(self.kernel)))
+
+    features = np.random.default_rng(0).normal(size=(320, 3)).astype("float32")
+    for options in ({}, {"regularizer": "l2"}, {"constraint": keras.constraints.MaxNorm(1.0)}):
+        layer = Masked(1, frozen=0)
+        layer.kernel = layer.add_weight(shape=(3, 1), initializer="ones", **options)
+        layer.built = True
+        model = keras.Sequential([keras.Input((3,)), layer])
+        model.compile(keras.optimizers.SGD(0.05), loss="mse")
+        model.fit(features, features @ [[1], [2], [3]], epochs=10, verbose=0)
+        assert (layer.kernel.numpy()[0] < 0.95) == bool(options)
 
 
 # --- a derivative in the loss -------------------------------------------------------------------------------------

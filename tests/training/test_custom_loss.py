@@ -343,7 +343,8 @@ def test_the_mean_of_weighted_sequences(steps):
 
 @pytest.mark.proves(
     "If the targets have the shape `(batch,)` and the predictions `(batch, 1)`, this loss adds the missing axis. "
-    "Keras adds it for its built-in losses and for a function, but not for a subclass of `Loss` that overrides `call`. "
+    "Keras adds it for the classes of its built-in losses, and for a function that is given to `compile`, but not for "
+    "a subclass of `Loss` that overrides `call`. "
     "Without the axis, each target is silently compared with each prediction:",
 )
 def test_who_aligns_the_targets():
@@ -368,9 +369,14 @@ def test_who_aligns_the_targets():
         found[name] = [reported(loss, targets) for targets in (y, y[:, 0])]
     assert found["ours"] == found["function"] == pytest.approx([own, own], rel=1e-4)
     assert found["class"] == pytest.approx([own, every], rel=1e-4)
+    x = y = np.abs(x) + 0.1
+    for function in (keras.losses.poisson, keras.losses.hinge, keras.losses.kl_divergence):
+        assert reported(function, y[:, 0]) == pytest.approx(reported(function, y))
+        column, row = (np.mean(function(targets, x)) for targets in (y, y[:, 0]))
+        assert abs(row - column) > 1e-3, "called by yourself, it isn't aligned"
 
 
-@pytest.mark.proves("Keras adds it for its built-in losses")
+@pytest.mark.proves("Keras adds it for the classes of its built-in losses")
 @pytest.mark.parametrize(
     "name",
     [

@@ -363,9 +363,29 @@ def test_a_result_that_is_the_variable_changes_afterwards():
 
 @pytest.mark.proves(
     "Keep no state in Python attributes. `fit` and `evaluate` trace `update_state` into graphs: they silently report a "
-    "wrong number or a symbolic tensor, or raise `InaccessibleTensorError`."
+    "wrong number or a symbolic tensor, or raise `InaccessibleTensorError`. A `tf.Variable` isn't reset: use "
+    "`add_weight`."
 )
 def test_python_attributes_are_no_state():
+    class InVariable(keras.metrics.Metric):
+        def __init__(self, make, **kwargs):
+            super().__init__(**kwargs)
+            self.seen = make(self)
+
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            self.seen.assign_add(ops.cast(ops.shape(y_pred)[0], "float32"))
+
+        def result(self):
+            return self.seen + 0.0
+
+    for make, reported in (
+        (lambda metric: tf.Variable(0.0), [8, 16, 24]),
+        (lambda metric: metric.add_weight(initializer="zeros"), [8, 8, 8]),
+    ):
+        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        model.compile(loss="mse", metrics=[InVariable(make, name="seen")])
+        assert model.fit(np.ones((8, 1)), np.ones((8, 1)), epochs=3, verbose=0).history["seen"] == reported
+
     class InPython(keras.metrics.Metric):
         def __init__(self, **kwargs):
             super().__init__(**kwargs)
@@ -473,7 +493,8 @@ class Error(keras.metrics.Metric):
 
 @pytest.mark.proves(
     "A mask reaches a function, with targets as for a loss, and no class that computes in `update_state` itself: "
-    "padding counts there. Give padding the weight 0, in `weighted_metrics`."
+    "padding counts there. Give padding the weight 0, in `weighted_metrics`. A function that returns one number raises "
+    "`Shape must be at most rank 0` with a mask or weights."
 )
 def test_which_metrics_hear_the_mask():
     def error(y_true, y_pred):
@@ -489,6 +510,19 @@ def test_which_metrics_hear_the_mask():
     assert (found["error"], found["mae"]) == (2.0, 2.0)
     assert found["own"] == pytest.approx((1 + 2 + 3 + 3 * 50) / 6)
     assert found["weighted"] == pytest.approx(2.0)
+
+    def one_number(y_true, y_pred):
+        return ops.mean(ops.abs(y_true - y_pred))
+
+    for options in ({"metrics": [one_number]}, {"weighted_metrics": [one_number]}):
+        model.compile(loss="mse", **options)
+        with pytest.raises(ValueError, match="Shape must be at most rank 0"):
+            evaluated(model, x, targets)
+    plain = identity()
+    plain.compile(loss="mse", weighted_metrics=[one_number])
+    assert evaluated(plain, np.ones((4, 1)), np.zeros((4, 1)))["one_number"] == 1
+    with pytest.raises(ValueError, match="Shape must be at most rank 0"):
+        evaluated(plain, np.ones((4, 1)), np.zeros((4, 1)), sample_weight=np.ones(4))
 
     class HandsOn(keras.metrics.MeanAbsoluteError):
         def update_state(self, y_true, y_pred, sample_weight=None):
@@ -509,7 +543,8 @@ def test_which_metrics_hear_the_mask():
 @pytest.mark.proves(
     "Keras doesn't align `(n,)` with `(n, 1)` for a class or a function of your own,",
     "It is right for targets of one shape only:",
-    "The comparison has broadcast each batch to a square.",
+    "The comparison has broadcast each batch to a square. The mean of the square looks like guessing: for three "
+    "equally frequent classes, all predicted right, it is a third.",
 )
 def test_the_published_metric_counts_squares(seed):
     page = shown(MODULE, "program", "hits", seed=seed)
@@ -539,6 +574,16 @@ def test_the_published_metric_counts_squares(seed):
     for targets, expected in ((x, 1), (x[:, 0], 1 / 8)):
         model.compile(loss="mse", metrics=[near])
         assert evaluated(model, x, targets)["near"] == expected
+
+    def accuracy(y_true, y_pred):
+        right = ops.cast(y_true, "int32") == ops.cast(ops.argmax(y_pred, axis=-1), "int32")
+        return ops.mean(ops.cast(right, "float32"))
+
+    classes = np.arange(30) % 3
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Identity()])
+    for targets, expected in ((classes, 1), (classes[:, None], 1 / 3)):
+        model.compile(loss="sparse_categorical_crossentropy", metrics=[accuracy])
+        assert evaluated(model, np.eye(3)[classes], targets)["accuracy"] == pytest.approx(expected)
 
 
 @pytest.mark.proves(

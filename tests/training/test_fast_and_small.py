@@ -409,7 +409,8 @@ def test_a_label_that_is_too_large(logits):
 
 @pytest.mark.proves(
     "What checks numbers does nothing under XLA, silently: `tf.debugging.assert_less`, `check_numerics`, and the "
-    "bounds of `tf.gather` and `Embedding`. An id that is too large reads the last row:"
+    "bounds of `tf.gather` and `Embedding`. An id that is too large reads the last row. In an `Embedding`, -1 does so "
+    "without XLA, too:"
 )
 def test_checks_are_silent_under_xla():
     assert shown(MODULE, "unchecked_fails").printed.splitlines()[1] == "XLA True: [[1. 1.]]"
@@ -431,6 +432,9 @@ def test_checks_are_silent_under_xla():
         found = np.asarray(tf.function(function, jit_compile=True)(given))
         if len(given) == 1:
             contract.assert_same(found, table.embeddings.numpy()[2:])
+    contract.assert_same(tf.function(table)(np.array([-1])), table.embeddings.numpy()[2:])
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        tf.gather(table.embeddings.value, [-1])
     model = keras.Sequential([keras.Input((1,), dtype="int32"), table, layers.Flatten(), layers.Dense(1)])
     ids = np.full((4, 1), 7)
     for jit in (True, False):
@@ -518,13 +522,14 @@ def test_what_call_makes():
 
 
 @pytest.mark.proves(
-    "float16 ends at 65504, and the square of 300 is more.",
+    "float16 ends at 65504, and the square of 300 is more; an epsilon of 1e-8 is 0 in it.",
     "Divides by the root of the mean square, which it takes in 32 bits.",
     "Infinity in the divisor makes 0, and nothing warns.",
     "Cast the inputs, and cast the result back:",
 )
 def test_the_norm_in_32_bits():
     assert np.finfo("float16").max == 65504 < 300**2
+    assert not np.float16(1e-8)
     lines = printed("mixed_float16 Narrow", "mixed_bfloat16 RMS")
     assert [line.rpartition(" ")[2] for line in lines] == ["0.0", "1.0", "1.0", "1.0"]
     narrow = page()["NarrowNorm"](dtype="float16")

@@ -374,7 +374,7 @@ def test_without_batch():
 
 @pytest.mark.proves(
     "A generator can't begin again. After the first epoch `fit` has only the two batches that it read ahead for their "
-    "shapes, and each later epoch trains on these.",
+    "shapes, and each later epoch trains, or validates, on these.",
     "With `steps_per_epoch`, an epoch goes on where the last one ended, and is cut short where the data end:",
     "Counts the batches of each epoch.",
 )
@@ -389,6 +389,12 @@ def test_a_generator_ends():
             counts = CountBatches()
             bias(run_eagerly=batches).fit(generator(count), epochs=4, callbacks=[counts], verbose=0)
         assert counts.counts == [count, 2, 2, 2]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = bias(rate=0.0)
+            given = model.fit(generator(2), validation_data=generator(count), epochs=3, verbose=0).history["val_loss"]
+            first_two = model.evaluate(generator(2), verbose=0)
+        assert given[0] > given[1] == given[2] == pytest.approx(first_two)
     for make in (lambda: numbers(5), lambda: Numbers(5)):
         model = notes(make(), epochs=3, steps_per_epoch=2, shuffle=False)
         assert first(model.trained) == [[0], [1], [2], [3], [4]]
@@ -628,7 +634,7 @@ def test_missing_labels(jit_compile):
 
 @pytest.mark.proves(
     "For one output of class numbers, `SparseCategoricalCrossentropy(ignore_class=-1)` leaves out the labels -1; with "
-    "a weight of 0 instead, -1 raises."
+    "a weight of 0 instead, -1 raises, and under XLA makes the loss `nan`."
 )
 def test_ignore_class():
     x, y = np.zeros((4, 1)), np.array([0, 1, 2, -1])
@@ -639,6 +645,8 @@ def test_ignore_class():
     model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
     with pytest.raises(tf.errors.InvalidArgumentError):
         model.evaluate(x, y, sample_weight=KNOWN, verbose=0)
+    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=True)
+    assert np.isnan(model.evaluate(x, y, sample_weight=KNOWN, verbose=0))
 
 
 @pytest.mark.proves(
@@ -712,8 +720,8 @@ def weights_of(*data, class_weight) -> list:
 
 
 @pytest.mark.proves(
-    "`class_weight` takes the class from an integer, or from the largest entry of a row. Keys that are strings, and "
-    "several labels of one sample, go wrong silently:",
+    "`class_weight` takes the class from an integer, or from the largest entry of a row. Several labels of one sample "
+    "go wrong silently. So do keys that are strings, but in a dataset they raise:",
     "Of the two labels it took the first largest, 0, 0, 1 and 1.",
     "Labels `(batch, steps)` get one weight for each sequence in the same way. Labels `(batch, steps, 1)` get one for "
     "each step in a dataset, and raise as arrays.",
@@ -744,6 +752,13 @@ def test_class_weight():
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"is not in \[0, 2\)"):
         notes(slices((x, labels)).batch(3), class_weight={0: 1.0, 1: 3.0})
     assert weights_of(slices((x, labels)).batch(3), class_weight={2: 3.0}) == [1, 1, 3]
+    strings = {"0": 1.0, "1": 4.0}
+    for data in ((x, labels), (Numbers(1, lambda _: (x, labels)),)):
+        assert weights_of(*data, class_weight=strings) == [1, 1, 1]
+    with pytest.raises(TypeError):
+        weights_of(slices((x, labels)).batch(3), class_weight=strings)
+    for data in ((x, several), (slices((x, several)).batch(3),)):
+        assert weights_of(*data, class_weight=weights) == [1, 10, 1]
     model = notes(x, labels, class_weight=weights, validation_data=(x, labels))
     assert len(keras.tree.flatten(model.validated[0])) == 2
 
@@ -828,7 +843,8 @@ def dense(*before, **options) -> keras.Model:
     "What comes from `tf.py_function`, `tf.numpy_function`, `tf.io.decode_image` or `from_generator` with "
     "`output_types` has no shape, and a layer that isn't built needs one:",
     "With an `Input`, or for targets without a shape, the message is "
-    "`Cannot take the length of shape with unknown rank`. State the shape where it gets lost:",
+    "`Cannot take the length of shape with unknown rank`. It is the same if `fit` gets targets `(n, 1)` after "
+    "`(n,)`, without a new `compile`. State the shape where it gets lost:",
     "Stands for Python code that reads one sample.",
 )
 def test_without_a_shape():
@@ -849,6 +865,12 @@ def test_without_a_shape():
     for model, part in ((dense(keras.Input((3,))), "x"), (dense(), "y")):
         with pytest.raises(ValueError, match="Cannot take the length of shape with unknown rank"):
             fit(model, losing(part))
+    model, x = dense(keras.Input((3,))), np.ones((4, 3))
+    fit(model, x, np.ones(4))
+    with pytest.raises(ValueError, match="Cannot take the length of shape with unknown rank"):
+        fit(model, x, np.ones((4, 1)))
+    model.compile("sgd", loss="mse")
+    fit(model, x, np.ones((4, 1)))
     right = losing("x").map(lambda x, y: (tf.ensure_shape(x, (None, 3)), y))
     assert "loss" in fit(dense(), right)
 
