@@ -51,17 +51,23 @@ def hard_sigmoid_2(x):
     return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
-LEFT_OUT = {"time_major": False, "groups": 1}
+LEFT_OUT = {
+    "time_major": False,
+    "groups": 1,
+    "trainable": True,
+    "noise_shape": None,
+    "rng_type": "stateful",
+}
 NOT_USED = ("kernel_initializer", "kernel_regularizer", "kernel_constraint")
 
 
-def keras_3_config(node):
-    """A config of Keras 2, a dict or a list, as Keras 3 writes it."""
+def keras_3_config(node, own=()):
+    """A config of Keras 2 as Keras 3 writes it. ``own``: your class names."""
     if isinstance(node, list):
-        return [keras_3_config(one) for one in node]
+        return [keras_3_config(one, own) for one in node]
     if not isinstance(node, dict):
         return node
-    node = {key: keras_3_config(value) for key, value in node.items()}
+    node = {key: keras_3_config(value, own) for key, value in node.items()}
     name, config = node.get("class_name"), node.get("config")
     if name == "Policy":
         return config["name"]
@@ -72,7 +78,9 @@ def keras_3_config(node):
     if name in ("Functional", "Model", "Sequential"):
         name = "Sequential" if name == "Sequential" else "Model"
         return {**node, "class_name": name, "module": "keras.models"}
-    if not hasattr(keras.layers, name):  # one of yours, "Custom>Offset"
+    if name in own or not hasattr(
+        keras.layers, name
+    ):  # one of yours, "Custom>Offset"
         node.setdefault("registered_name", name)
         return {**node, "class_name": name.split(">")[-1], "module": None}
 
@@ -82,7 +90,7 @@ def keras_3_config(node):
     for key, value in list(config.items()):
         if key in LEFT_OUT and value == LEFT_OUT[key]:
             del config[key]
-        elif value == "hard_sigmoid":
+        elif value == "hard_sigmoid" and key != "name":
             config[key] = keras.saving.serialize_keras_object(hard_sigmoid_2)
         elif key == "axis" and isinstance(value, list):
             config[key] = value[0] if len(value) == 1 else value or None
@@ -105,9 +113,9 @@ def load_keras_2(path, custom_objects=None):
     else:
         with h5py.File(path) as file:
             text = file.attrs["model_config"]
-    model = keras.saving.deserialize_keras_object(
-        keras_3_config(json.loads(text)), custom_objects=custom_objects
-    )
+    own = custom_objects or {}
+    config = keras_3_config(json.loads(text), own)
+    model = keras.saving.deserialize_keras_object(config, custom_objects=own)
     model.load_weights(path)
     return model
 

@@ -88,6 +88,42 @@ def main() -> None:
     class Bare(Scaled):
         pass
 
+    class Appended(layers.Layer):
+        """Two lists that one loop fills."""
+
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.first, self.second = [], []
+            for _ in range(2):
+                self.first.append(layers.Dense(4))
+                self.second.append(layers.Dense(4))
+
+        def call(self, inputs: Any) -> Any:
+            for place in range(2):
+                inputs = 2.0 * self.first[place](inputs) + self.second[place](inputs)
+            return inputs
+
+    class Softmax(layers.Layer):
+        """A class of one's own with the name of one of Keras."""
+
+        def call(self, inputs: Any) -> Any:
+            return inputs * 2.0
+
+    class Gate(layers.Layer):
+        """Its config holds an activation, and a layer."""
+
+        def __init__(self, activation: Any = "hard_sigmoid", layer: Any = None, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.activation = keras.activations.get(activation)
+            self.layer = layer or layers.Activation("hard_sigmoid")
+
+        def call(self, inputs: Any) -> Any:
+            return self.activation(self.layer(inputs))
+
+        def get_config(self) -> dict[str, Any]:
+            own = {"activation": keras.activations.serialize(self.activation), "layer": layers.serialize(self.layer)}
+            return {**super().get_config(), **own}
+
     register("Custom")(Scaled)
     register("lib")(Packed)
 
@@ -139,6 +175,60 @@ def main() -> None:
     @model
     def loop() -> Any:
         return chain(Loop())
+
+    @model
+    def appended() -> Any:
+        return chain(Appended())
+
+    @model
+    def same_name() -> Any:
+        return chain(Softmax(), layers.Dense(2))
+
+    @model
+    def gate() -> Any:
+        return chain(Gate())
+
+    @model
+    def named() -> Any:
+        return chain(layers.Activation("hard_sigmoid", name="hard_sigmoid"))
+
+    @model
+    def dropouts() -> Any:
+        return chain(layers.SpatialDropout1D(0.5), layers.Conv1D(2, 2), shape=(5, 4))
+
+    @model
+    def discrete() -> Any:
+        return chain(layers.Discretization([-0.5, 0.0, 0.5]))
+
+    @model
+    def flipped() -> Any:
+        return chain(layers.RandomFlip(), layers.RandomRotation(0.1), shape=(4, 4, 2))
+
+    @model
+    def transposed() -> Any:
+        return chain(layers.Conv2DTranspose(2, 2), layers.SeparableConv2D(2, 2), shape=(4, 4, 2))
+
+    @model
+    def recurrent() -> Any:
+        return chain(layers.SimpleRNN(3, return_sequences=True), layers.RNN(layers.GRUCell(2)), shape=(5, 4))
+
+    @model
+    def states() -> Any:
+        return functional(
+            lambda x: layers.LSTM(3)(x, initial_state=layers.LSTM(3, return_state=True)(x)[1:]), shape=(5, 4)
+        )
+
+    @model
+    def twice() -> Any:
+        def call(x: Any) -> Any:
+            inner = keras.Sequential([keras.Input((4,)), layers.Dense(4)], name="inner")
+            return layers.Add()([inner(x), inner(inner(x))])
+
+        return functional(call)
+
+    @model
+    def branches() -> Any:
+        return functional(lambda x: layers.Add()([layers.Dense(4)(x), layers.Dense(4)(layers.Dense(4)(x))]))
 
     @model
     def ops() -> Any:
@@ -304,6 +394,54 @@ def main() -> None:
         made(numbers((4, 4)))
         return made
 
+    class Loops(keras.Model):
+        """Subclassed, with lists that one loop fills, and a dict."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = [], []
+            for _ in range(2):
+                self.first.append(layers.Dense(4))
+                self.second.append(layers.Dense(4))
+            self.named = {"b": layers.Dense(4), "a": layers.Dense(4)}
+
+        def call(self, inputs: Any) -> Any:
+            for place in range(2):
+                inputs = 2.0 * self.first[place](inputs) + self.second[place](inputs)
+            return self.named["a"](self.named["b"](inputs))
+
+    @model
+    def loops() -> Any:
+        made = Loops()
+        made(numbers((4, 4)))
+        return made
+
+    class Mixed(keras.Model):
+        """Subclassed, with a layer whose weights have other names than its attributes."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = layers.BatchNormalization()
+            self.lstm = layers.LSTM(4)
+            self.own = Named()
+
+        def call(self, inputs: Any) -> Any:
+            return self.own(self.lstm(self.norm(inputs)[:, None, :]))
+
+    class Named(layers.Layer):
+        def build(self, input_shape: Any) -> None:
+            self.w = self.add_weight("kernel", shape=(input_shape[-1],))
+            super().build(input_shape)
+
+        def call(self, inputs: Any) -> Any:
+            return inputs * self.w
+
+    @model
+    def parts() -> Any:
+        made = Mixed()
+        made(numbers((4, 4)))
+        return made
+
     def fill(made: Any) -> None:
         for place, weight in enumerate(made.weights):
             if weight.dtype.is_floating:
@@ -324,6 +462,7 @@ def main() -> None:
         "function": {"optimizer": "adam", "loss": halved},
         "legacy_decay": {"optimizer": old.SGD(0.1, decay=0.5), "loss": "mean_squared_error"},
     }
+    own = ("subclass", "loops", "parts")
     outputs: dict[str, Any] = {}
     fails: dict[str, str] = {}
     version = "keras-2.12" if keras is tf.keras else "tf_keras-2.21"
@@ -335,27 +474,28 @@ def main() -> None:
             made = make()
             if name not in ("adapted", "normalization"):
                 fill(made)
-            shapes = [[4, *x.shape[1:]] for x in made.inputs] if name != "subclass" else [[4, 4]]
+            shapes = [[4, *x.shape[1:]] for x in made.inputs] if name not in own else [[4, 4]]
             x = [np.array([[1, 2, 0], [4, 0, 0]])] if name == "embedding" else [numbers(shape) for shape in shapes]
             if name == "named_inputs":
                 x = [{"a": numbers((4, 4)), "b": numbers((4, 4), 1.0)}]
-            outputs[name] = {"inputs": shapes, "outputs": np.asarray(made(x[0])).tolist()}
-            if name == "subclass":
+            outputs[name] = {"inputs": shapes, "outputs": np.asarray(made(x[0], training=False)).tolist()}
+            if name in own:
                 try:
-                    made.save("subclass.h5")
+                    made.save(f"{name}.h5")
                 except NotImplementedError as error:
-                    fails["subclass.h5"] = str(error)
+                    fails[f"{name}.h5"] = str(error)
             else:
                 made.save(f"{name}.h5")
                 Path(f"{name}.json").write_text(made.to_json(), encoding="utf-8")
-            if keras is not tf.keras and name not in ("mixed", "subclass"):
+            if keras is not tf.keras and name not in ("mixed", *own):
                 made.save(f"{name}.keras")  # in 2.12, it is an h5 file unless it is told otherwise
-            if name in (*whole, "nested_frozen", "loop"):
+            if name in (*whole, *own, "nested_frozen", "loop"):
                 made.save_weights(f"{name}_weights.h5")
-            if name in ("sequential", "nested_frozen"):
+            if name in ("sequential", "nested_frozen", "loops", "branches"):
                 made.save_weights(f"{name}.weights.h5")
-            if name in whole:
+            if name in (*whole, "parts"):
                 made.save_weights(f"{name}_ckpt")
+            if name in whole:
                 made.save(f"{name}_dir", save_format="tf")
                 keras.models.load_model(f"{name}_dir").save_weights(f"{name}_of_dir.h5")
         for name, options in compiled.items():
