@@ -17,7 +17,7 @@ class Convolve(keras.layers.Layer):
     Shapes: ``(batch, h, w, features)`` to ``(batch, h, w, filters)``.
     """
 
-    frozen = False
+    frozen = False  # a subclass for LoRA sets it
 
     def __init__(self, filters, **kwargs):
         super().__init__(**kwargs)
@@ -92,13 +92,13 @@ class Convolve(keras.layers.Layer):
 
 
 def still_float(model):
-    """List the weights that aren't int8, but for vectors and scales."""
+    """List what isn't int8, but for vectors, biases and scales."""
     return [
         weight.path
         for weight in model.weights
         if len(weight.shape) > 1
         and weight.dtype != "int8"
-        and not weight.name.endswith("scale")
+        and not weight.name.endswith(("bias", "scale"))
     ]
 
 
@@ -201,7 +201,7 @@ class AdaptedConvolve(Convolve):
 
 
 def adapt(layer, **options):
-    """Make a layer of a trained ``Convolve``; return others as they are."""
+    """Make a layer of a trained ``Convolve``; freeze and return others."""
     if type(layer) is not Convolve:
         layer.trainable = False
         return layer

@@ -679,9 +679,13 @@ def test_registering_in_the_wrong_way():
     "no kernel, and give it too | List what stays float",
     "`Cannot quantize a layer that isn't yet built`, `Cannot enable lora on a layer that isn't yet built` | There are "
     "no weights yet | Call the model once",
-    "`is already quantized with dtype_policy` | It was quantized before, or loaded from a file of a quantized model | "
-    "Quantize the float model",
-    "`doesn't work well with compute_dtype='float16'` | The policy is `float16`, or `mixed_float16`, which the message "
+    "`is already quantized with dtype_policy` | It was quantized before, if only in part, as by a `quantize` that "
+    "raised; or it was loaded from a file of a quantized model | Quantize the float model, or leave these layers out "
+    "by `filters`",
+    "`maximum recursion depth exceeded` in `quantize` | A `keras.Model` in it has weights and holds no layer | Extend "
+    "`Layer` instead",
+    "`doesn't work well with compute_dtype='float16'` | The policy of a layer is `float16`, or `mixed_float16`, which "
+    "the message "
     "recommends | Use `mixed_bfloat16`",
     "`lora is already enabled` | It was enabled before, or the file of its model says so | Train the matrices that it "
     "has",
@@ -714,6 +718,27 @@ def test_messages_of_quantize_and_lora(path):
             with pytest.raises(ValueError, match=r"well with compute_dtype='float16'.*or 'mixed_float16' before"):
                 model(dtype=policy).quantize("int8")
         model(dtype="mixed_bfloat16").quantize("int8")
+        dense = [keras.layers.Dense(2, name=name) for name in ("first", "last")]
+        halfway = keras.layers.ReLU(dtype="float16")
+        part = keras.Sequential([keras.Input((3,)), dense[0], halfway, dense[1]])
+        for message in ("well with compute_dtype='float16'", "'first' is already quantized with dtype_policy"):
+            with pytest.raises(ValueError, match=message):
+                part.quantize("int8")
+        part.quantize("int8", filters="last")
+        assert [one.quantization_mode for one in dense] == ["int8", "int8"]
+        for cls in (keras.Model, keras.layers.Layer):
+            methods = {
+                "build": lambda self, shape: setattr(self, "kernel", self.add_weight(shape=(shape[-1], 2))),
+                "call": lambda self, inputs: keras.ops.matmul(inputs, self.kernel),
+            }
+            inner = type("OfWeights", (cls,), methods)()
+            inputs = keras.Input((3,))
+            whole = keras.Model(inputs, inner(inputs))
+            if cls is keras.Model:
+                with pytest.raises(RecursionError, match="maximum recursion depth exceeded"):
+                    whole.quantize("int8")
+            else:
+                whole.quantize("int8")
 
 
 @pytest.mark.proves("An `IntEnum` or `StrEnum` silently comes back as a number or string")

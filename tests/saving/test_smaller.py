@@ -254,10 +254,16 @@ def test_it_is_saved_loaded_and_saved_again(cls, policy, tmp_path):
 
 
 @pytest.mark.proves(
-    "With `float16` or `mixed_float16`, `quantize` raises, and the message recommends `mixed_float16` all the same; "
-    "use `mixed_bfloat16`.",
+    'If one layer has `float16` or `mixed_float16`, if only a `ReLU`, `quantize("int8")` raises, and the message '
+    "recommends `mixed_float16` all the same; use `mixed_bfloat16`.",
 )
+@pytest.mark.filterwarnings("ignore:.*overflow encountered:RuntimeWarning")
 def test_float16_and_what_raises():
+    one = flat(layers.Dense(3), layers.ReLU(dtype="mixed_float16"))
+    with pytest.raises(ValueError, match="such as 'mixed_bfloat16' or 'mixed_float16' before calling"):
+        one.quantize("int8")
+    for mode in ("int4", "float8"):
+        flat(layers.Dense(3, dtype="mixed_float16")).quantize(mode)
     for policy in ("float16", "mixed_float16"):
         for layer in (Convolve(3, dtype=policy), layers.Dense(3, dtype=policy)):
             with pytest.raises(ValueError, match="such as 'mixed_bfloat16' or 'mixed_float16' before calling"):
@@ -341,12 +347,29 @@ def test_the_order_of_the_weights(tmp_path):
     np.testing.assert_array_equal(loaded(ROWS), np.ones_like(ROWS))
 
 
+@register
+class FloatCall(Convolve):
+    def call(self, inputs):
+        if self.quantization_mode is not None:
+            raise RuntimeError("called in int8")
+        return super().call(inputs)
+
+    def quantized_call(self, inputs):
+        return Convolve.call(self, inputs)
+
+
+@register
+class NoShape(FloatCall):
+    compute_output_shape = layers.Layer.compute_output_shape
+
+
 @pytest.mark.proves(
     "`quantized_call` | Keras calls it in place of `call` if there is a `quantization_mode`",
+    "`compute_output_shape` | Without it, loading an int8 layer runs `call` to find the shape",
     "You may have seen `_int8_build` and `_int8_call`. Keras's own layers have them, and both are private. The "
     "program uses public names only.",
 )
-def test_quantized_call_and_private_names():
+def test_quantized_call_and_private_names(tmp_path):
     class Marks(Convolve):
         def quantized_call(self, inputs):
             return 0 * super().call(inputs) + 7
@@ -361,6 +384,16 @@ def test_quantized_call_and_private_names():
     model.quantize("int8")
     with pytest.raises(NotImplementedError, match="does not have a `_int8_call` method"):
         model(X)
+    for cls in (FloatCall, NoShape):
+        model = of(cls(3))
+        model(X)
+        model.quantize("int8")
+        assert model(X).shape == (3, 6, 6, 3)
+        if cls is FloatCall:
+            np.testing.assert_array_equal(reloaded(model, tmp_path)(X), model(X))
+        else:
+            with pytest.raises(RuntimeError, match="called in int8"):
+                reloaded(model, tmp_path)
     for built_in in (layers.Dense, layers.EinsumDense, layers.Embedding):
         assert {"_int8_build", "_int8_call"} <= set(vars(built_in))
     source = "".join(inspect.getsource(one) for one in (Convolve, AdaptedConvolve, GatedUnits, adapt))
@@ -372,7 +405,8 @@ def test_quantized_call_and_private_names():
 @pytest.mark.proves(
     "`Convolve` converts its kernel back to float at each call: it saves bytes, and doesn't calculate in integers. "
     "Its int8 kernel is frozen. Its bias and the layers in front of it go on training, and `fit` needs no `compile` "
-    "after `model.quantize`. After `layer.quantize`, compile: `predict` otherwise keeps the float kernel, silently.",
+    "after `model.quantize`. After `layer.quantize`, compile: a second `predict` otherwise keeps the float kernel, "
+    "silently.",
 )
 def test_training_after_it():
     for eagerly in (True, False):
@@ -400,18 +434,24 @@ def test_training_after_it():
     assert off(model(X), before) > 1e-4
     model.compile("sgd", "mse")
     np.testing.assert_allclose(model.predict(X, verbose=0), model(X), rtol=1e-5, atol=1e-6)
+    first = of(Convolve(3))
+    first.layers[0].quantize("int8")
+    np.testing.assert_allclose(first.predict(X, verbose=0), first(X), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore:.*SavedModel.*:UserWarning")
 @pytest.mark.proves(
-    "A quantized model gives the same numbers after saving and loading, exported, and under `jit_compile`.",
+    "In float32, a model of `Convolve` and `Dense` gives the same numbers after saving and loading, exported, and "
+    "under `jit_compile`.",
 )
 def test_it_is_exported_compiled_and_loaded_in_a_new_process(tmp_path, process):
     once = of(Convolve(3), layers.LeakyReLU(), AdaptedConvolve(2))
     once.layers[2].up.assign(np.ones((2, 2)))
     inputs = keras.Input((2, 6, 6, 4))
     distributed = keras.Model(inputs, layers.TimeDistributed(Convolve(3))(inputs))
-    for name, model, x in (("once", once, X), ("distributed", distributed, np.stack([X, 2 * X], axis=1))):
+    dense = of(Convolve(3), layers.Flatten(), layers.Dense(16, "tanh"), layers.Dense(3))
+    pairs = np.stack([X, 2 * X], axis=1)
+    for name, model, x in (("once", once, X), ("distributed", distributed, pairs), ("dense", dense, X)):
         before = model(x)
         model.quantize("int8")
         expected = np.asarray(model(x))
@@ -422,9 +462,9 @@ def test_it_is_exported_compiled_and_loaded_in_a_new_process(tmp_path, process):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
         compiled = tf.function(model, jit_compile=True)
         np.testing.assert_allclose(compiled(x), expected, rtol=1e-4, atol=1e-5)
-        if name == "once":
-            model.export(tmp_path / "exported", verbose=False)
-            served = tf.saved_model.load(tmp_path / "exported")
+        if name != "distributed":
+            model.export(tmp_path / name, verbose=False)
+            served = tf.saved_model.load(tmp_path / name)
             np.testing.assert_allclose(served.serve(x), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -452,15 +492,32 @@ class Holds(layers.Layer):
         return inputs
 
 
+class KernelAndDense(layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = layers.Dense(8)
+
+    def build(self, input_shape):
+        self.inner.build(input_shape)
+        self.kernel = self.add_weight(shape=(8, 8), name="kernel")
+
+    def call(self, inputs):
+        return ops.matmul(self.inner(inputs), self.kernel)
+
+
 class TenTimes(layers.Dense):
     def call(self, inputs, training=None):
         return 10 * super().call(inputs)
 
 
+@register
 class KeepsTable(layers.Layer):
-    def __init__(self, **kwargs):
+    def __init__(self, inner_dtype=None, **kwargs):
         super().__init__(**kwargs)
-        self.inner = layers.Dense(8)
+        self.inner = layers.Dense(8, dtype=inner_dtype or self.dtype_policy)
+
+    def get_config(self):
+        return {**super().get_config(), "inner_dtype": self.inner.dtype_policy.name}
 
     def build(self, input_shape):
         self.inner.build(input_shape)
@@ -473,10 +530,12 @@ class KeepsTable(layers.Layer):
 @pytest.mark.proves(
     "Holds `Dense`, `EinsumDense`, `Embedding` or `MultiHeadAttention`, also in a list, a dict or `TimeDistributed` "
     "| They are int8 | No message about them",
-    "Has a kernel of its own, or holds a `Conv2D`, `LSTM` or `GRU` | It stays float | A warning",
+    "Has a kernel of its own and holds no layer, or holds a `Conv2D`, `LSTM` or `GRU` | It stays float | A warning",
     "Extends `Dense` | It stays float | A warning",
     "Extends `Dense`, has a `call`, and you pass `type_check=False` | Its `call` isn't run, silently | No message",
-    "Keeps `self.table = self.inner.kernel` | It uses the float kernel, and the model holds both | No message",
+    "Is a `Dense` with a layer for activation, as `LeakyReLU()` | It stays float, silently | No message about it",
+    "Keeps `self.table = self.inner.kernel` | It uses the float kernel, and the model holds both. Loaded as int8, it "
+    "gets whole numbers | No message",
     "Holds layers, and `filters` matches its name only | They stay float, silently: the inner names count | No message",
 )
 def test_the_table_of_what_stays_float(tmp_path):
@@ -493,6 +552,7 @@ def test_the_table_of_what_stays_float(tmp_path):
     attention = layers.MultiHeadAttention(2, 4)
     attending = keras.Model(inputs, attention(inputs, inputs))
     assert all("Dropout" in text or "Softmax" in text for text in told(attending, "int8"))
+    assert still_float(attending) == []  # its biases have two axes
     assert dtypes(attending).count("int8") == 4
 
     class Subclass(layers.Dense):
@@ -518,6 +578,15 @@ def test_the_table_of_what_stays_float(tmp_path):
     assert told(model, "int8") == []
     np.testing.assert_array_equal(model(ROWS), before)
     assert sorted(dtypes(model)) == ["float32", "float32", "float32", "int8"]  # kernel, bias, scale; kernel
+    assert off(reloaded(model, tmp_path)(ROWS), before) > 10
+    active = flat(layers.Dense(8, activation=layers.LeakyReLU()))
+    before = active(ROWS)
+    assert told(active, "int8") == ["Layer LeakyReLU does not have a `quantize` method implemented."]
+    assert still_float(active) == [active.layers[0].kernel.path]
+    active.layers[0].quantize("int8")
+    assert still_float(active) == []
+    assert 0 < off(active(ROWS), before) < 0.02
+    np.testing.assert_array_equal(reloaded(active, tmp_path)(ROWS), active(ROWS))
     model = flat(Holds(layers.Dense(8, name="inner"), name="outer"), layers.Dense(4, name="other"))
     assert told(model, "int8", filters="outer") == []
     assert "int8" not in dtypes(model)
@@ -526,13 +595,14 @@ def test_the_table_of_what_stays_float(tmp_path):
 
 
 @pytest.mark.proves(
-    "Has a `quantize`, and holds a layer, if only a `Dropout` | Its `quantize` isn't called, silently | No message "
-    "about it",
+    "Has a kernel of its own, and holds a layer, if only a `Dropout` | It stays float, silently: its `quantize` isn't "
+    "called | No message about it",
     "Reads `self.inner.kernel` in `ops.matmul` | It gets whole numbers up to 127, silently. With `@` it raises | No "
     "message",
     "The warning is `Layer OwnKernel does not have a `quantize` method implemented`. `InputLayer`, `ReLU` and "
     "`Flatten` give the same one, so list the weights with `still_float`:",
-    'For the second, call `layer.quantize("int8")` yourself. For the third, tied weights, use '
+    'For the second, and for `Dense` with a layer for activation, call `layer.quantize("int8")` yourself. For the '
+    "third, tied weights, use "
     "`ReversibleEmbedding`, which is quantized rightly, or exclude the inner layer by `filters`.",
 )
 def test_what_is_wrong_silently():
@@ -551,6 +621,10 @@ def test_what_is_wrong_silently():
     model.layers[0].quantize("int8")
     assert still_float(model) == []
     assert 0 < off(model(X), before) < 0.02
+    both = flat(KernelAndDense())
+    assert told(both, "int8") == []
+    assert still_float(both) == [both.layers[0].kernel.path]
+    assert dtypes(both).count("int8") == 1
     own = flat(page["OwnKernel"]())
     assert len(told(own, "int8")) == len(still_float(own)) == 1
 
@@ -713,8 +787,9 @@ def test_quantized_layers_that_constructors_make(tmp_path):
 
 
 @pytest.mark.proves(
-    "A quantized `Dense` also rounds its inputs, each sample to 255 steps of its largest value. Here one column is "
-    "in another unit, and its row of the kernel makes up for that. The float layer computes the same, and the int8 "
+    "A quantized `Dense` also rounds its inputs, each vector of features to 255 steps of its largest value. Here one "
+    "column is in another unit, and its row of the kernel makes up for that. The float layer computes the same, and "
+    "the int8 "
     "layer loses the other columns:",
     "The numbers are relative errors. Scale the inputs; `activation_quantizer=None` rounds the kernel only. "
     "`Convolve` does that too.",
@@ -734,6 +809,12 @@ def test_where_int8_is_inexact():
     steps = np.round(ROWS / largest * 127)
     kernel = layer._kernel.numpy() / layer.kernel_scale.numpy()
     np.testing.assert_allclose(dense(ROWS), steps * largest / 127 @ kernel, rtol=1e-3, atol=1e-4)
+    times = ROWS[None] * np.array([[[1.0], [2.0], [30.0], [4.0], [5.0]]], "float32")  # one sample of five vectors
+    wide = of(layers.Dense(8), shape=(5, 8))
+    wide.set_weights(flat(layers.Dense(8)).get_weights())
+    wide.quantize("int8")
+    one_by_one = np.stack([wide(times[:, i : i + 1])[0, 0] for i in range(5)])
+    np.testing.assert_allclose(wide(times)[0], one_by_one, rtol=1e-5, atol=1e-6)
     only = flat(layers.Dense(8))
     only.quantize(config=WEIGHTS_ONLY)
     kernel = only.layers[0]._kernel.numpy() / only.layers[0].kernel_scale.numpy()
@@ -787,8 +868,9 @@ def test_lora_adapts_to_moved_digits(seed, programs):
     "LoRA freezes a kernel and adds `alpha / rank` times a product of two small matrices (Hu et al. 2021, "
     "arXiv:2106.09685). One begins at zero, so that the layer first computes what it did. `adapt` puts it on the "
     "int8 model of the first program:",
-    "`adapt` freezes the other layers, which both models share. `trainable = False` and back to `True` unfreezes "
-    "those, but not the kernels. `merge` rounds to int8 again; on a float kernel, it changes nothing but rounding "
+    "`adapt` freezes the other layers, which both models share. A `Convolve` inside one of them isn't adapted. "
+    "`trainable = False` and back to `True` unfreezes those, but not the kernels. `merge` rounds to int8 again; on a "
+    "float kernel, it changes nothing but rounding "
     "errors. A saved model comes back with its adapters, merged or not.",
 )
 @pytest.mark.parametrize("int8", [False, True])
@@ -807,6 +889,8 @@ def test_lora_is_its_formula(int8, tmp_path, process):
     kernel = layer.kernel.numpy() / layer.scale.numpy() if int8 else layer.kernel.numpy()
     product = 2 * (layer.down.numpy() @ layer.up.numpy()).reshape(kernel.shape)
     np.testing.assert_allclose(layer(X), convolution(X, kernel + product, layer.bias.numpy()), rtol=1e-3, atol=1e-4)
+    nested = of(of(Convolve(3)), layers.Flatten(), layers.Dense(2))
+    assert keras.models.clone_model(nested, clone_function=adapt).trainable_weights == []
     default = AdaptedConvolve(3)
     assert (default.rank, default.alpha) == (2, 2)
 
@@ -834,10 +918,12 @@ def test_lora_is_its_formula(int8, tmp_path, process):
 
 @pytest.mark.proves(
     "`enable_lora` of `Dense`, `EinsumDense`, `Embedding` and `Conv2D` works inside a layer too, after `build`. It "
-    "freezes that kernel alone. Saving merges the product into the kernel, and a layer that a constructor makes "
-    "comes back without LoRA, silently. The whole kernel then trains:",
-    "A layer that is passed as an argument comes back with new matrices on the merged kernel. Of an int8 `Dense` "
-    "with LoRA, the merged kernel is rounded, so that a loaded model gives slightly other numbers.",
+    "freezes that kernel alone. Compile after it: a second `fit` otherwise trains the whole kernel, silently.",
+    "Saving merges the product into the kernel, and a layer that a constructor makes comes back without LoRA, "
+    "silently. The whole kernel then trains, until you call `enable_lora` again:",
+    "A layer that is passed as an argument comes back with new matrices on the merged kernel; in `Dense` and "
+    "`Embedding`, `lora_alpha` is then the rank. Of an int8 `Dense` with LoRA, the merged kernel is rounded, so that "
+    "a loaded model gives slightly other numbers.",
 )
 def test_built_in_lora_inside_a_layer(tmp_path):
     page = shown(smaller, "gated", "lora_fails")
@@ -846,6 +932,29 @@ def test_built_in_lora_inside_a_layer(tmp_path):
     layer.values.lora_kernel_b.assign(np.ones((2, 4)))
     loaded = reloaded(page["gated"], tmp_path)
     np.testing.assert_allclose(loaded(ROWS), page["gated"](ROWS), rtol=1e-5, atol=1e-6)
+    loaded.layers[0].values.enable_lora(2)
+    assert [w.name for w in loaded.layers[0].values.trainable_weights] == ["bias", "lora_kernel_a", "lora_kernel_b"]
+    for jit in (False, True):
+        dense = layers.Dense(4)
+        model = flat(dense)
+        for again in (False, True):
+            model.compile("sgd", "mse", jit_compile=jit)
+            if not again:
+                model.fit(ROWS, np.ones((5, 4)), verbose=0)
+                dense.enable_lora(2)
+            before = dense._kernel.numpy().copy()
+            model.fit(ROWS, np.ones((5, 4)), verbose=0)
+            assert np.array_equal(before, dense._kernel) is again
+            assert np.any(dense.lora_kernel_b.numpy()) == again
+    for inner, shape, dtype, alpha in (
+        (layers.Dense(4), (8,), None, 2),
+        (layers.Embedding(9, 4), (3,), "int32", 2),
+        (layers.EinsumDense("ab,bc->ac", 4), (8,), None, 8),
+        (layers.Conv2D(4, 2), (6, 6, 4), None, 8),
+    ):
+        model = of(inner, shape=shape, dtype=dtype)
+        inner.enable_lora(2, lora_alpha=8)
+        assert (reloaded(model, tmp_path).layers[0].lora_alpha, inner.lora_alpha) == (alpha, 8)
     for inner, shape, dtype in (
         (layers.Dense(4), (8,), None),
         (layers.EinsumDense("ab,bc->ac", 4), (8,), None),
