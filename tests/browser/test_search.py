@@ -281,6 +281,7 @@ FINDS = [
     ("float16 tflite", "saving/litert_and_onnx.html", "size"),
     ("lstm tflite", "saving/litert_and_onnx.html", ""),
     ("No Op registered for Erfc", "saving/litert_and_onnx.html", ""),
+    ("XNNPack delegate failed to reshape", "errors/saving.html", "export"),
     ("deploy model with tf serving", "saving/export.html", "serve"),
     ("tensorflow serving rest api", "saving/export.html", "serve"),
     ("dropout in exported model", "saving/export.html", "frozen"),

@@ -15,9 +15,12 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import onnxruntime
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 from keras import ops
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument, InvalidGraph
 
 from tests import contract
 from tests.shown import Shown, maker, shown
@@ -2615,6 +2618,85 @@ def test_other_messages_of_export(path):
     with pytest.raises(ValueError, match="is neither an attribute of the reloaded SavedModel") as raised:
         keras.layers.TFSMLayer(folder, call_endpoint="predict")
     assert "serving_default" in str(raised.value)
+
+
+@pytest.mark.filterwarnings("ignore:In the future `np.object`:FutureWarning")
+@pytest.mark.proves(
+    'The same | `format="tflite"`, or Keras before 3.13 | `format="litert"`',
+    '`has never called`, of a functional model | `format="onnx"` | Call the model once',
+    "`Select TensorFlow op(s), included in the given model` | An operation that LiteRT doesn't have: its name follows "
+    "`Flex` | Write it otherwise",
+    "`Could not translate MLIR to FlatBuffer` | One that Flex doesn't have either, or builtins only | The same",
+    "`No Op registered for Erfc` | One that tf2onnx doesn't convert, `Unsupported ops` at the export | The same",
+    "`XNNPack delegate failed to reshape` | Another batch or width than the file takes | Leave the batch open",
+    "`Cannot set tensor: Got value of type FLOAT64`, `Unexpected input data type` | An array of another dtype | "
+    '`x.astype("float32")`',
+    "`Cannot set tensor: Dimension mismatch` | `set_tensor` with a batch that isn't 1 | The signature runner",
+    "`Type parameter (T) of Optype` | `bfloat16` in ONNX | A model in `float32`",
+    "`requires the filepath to end with '.tflite'` | Another ending | `.tflite`",
+    "`Unknown converter attribute` | An argument that the converter doesn't have | Its spelling",
+)
+def test_messages_of_litert_and_onnx(tmp_path, caplog):
+    x, litert, onnx = np.ones((5, 4), "float32"), tmp_path / "model.tflite", str(tmp_path / "model.onnx")
+    onnxruntime.set_default_logger_severity(4)
+
+    def computes(function):
+        inputs = keras.Input((4,), name="x")
+        return keras.Model(inputs, {"y": keras.layers.Lambda(function)(keras.layers.Dense(4)(inputs))})
+
+    def signature(**options):
+        model.export(litert, format="litert", verbose=False, **options)
+        return Interpreter(str(litert)).get_signature_runner()
+
+    def session():
+        model.export(onnx, format="onnx", verbose=False)
+        return onnxruntime.InferenceSession(onnx)
+
+    model = computes(ops.tanh)
+    with pytest.raises(ValueError, match="Unrecognized format=tflite"):
+        model.export(litert, format="tflite")
+    with pytest.raises(ValueError, match=r"requires the filepath to end with '\.tflite'"):
+        model.export(tmp_path / "model.lite", format="litert")
+    with pytest.raises(ValueError, match=NEVER):
+        session()
+    with pytest.raises(ValueError, match="Unknown converter attribute 'optimisations'"):
+        signature(optimisations=[])
+    expected, run, ready = model(x)["y"], signature(), session()
+    interpreter = Interpreter(str(litert))
+    interpreter.allocate_tensors()
+    with pytest.raises(ValueError, match="Cannot set tensor: Dimension mismatch"):
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
+    with pytest.raises(ValueError, match="Cannot set tensor: Got value of type FLOAT64"):
+        run(x=x.astype("float64"))
+    with pytest.raises(InvalidArgument, match="Unexpected input data type"):
+        ready.run(None, {"x": x.astype("float64")})
+    with pytest.raises(RuntimeError, match="XNNPack delegate failed to reshape"):
+        run(x=x[:, :3])
+    steps = keras.Input((6, 4), name="x")
+    fixed, lstm = [keras.InputSpec(shape=(1, 6, 4), dtype="float32", name="x")], keras.layers.LSTM(3)
+    keras.Model(steps, lstm(steps)).export(litert, format="litert", verbose=False, input_signature=fixed)
+    with pytest.raises(RuntimeError, match="XNNPack delegate failed to reshape"):
+        Interpreter(str(litert)).get_signature_runner()(x=np.ones((5, 6, 4), "float32"))
+    for found in (run(x=x)["y"], ready.run(None, {"x": x})[0]):
+        assert np.allclose(found, expected, atol=1e-6)
+
+    model = computes(lambda x: ops.erf(x) + ops.gelu(x, approximate=False))
+    model(x)
+    with pytest.raises(RuntimeError, match=r"Select TensorFlow op\(s\), included in the given model(.|\n)*FlexErf"):
+        signature()(x=x)
+    with pytest.raises(Exception, match="Could not translate MLIR to FlatBuffer"):
+        signature(target_spec={"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]})
+    with pytest.raises(InvalidGraph, match="No Op registered for Erfc"):
+        session()
+    assert "Unsupported ops: Counter({'Erfc': 1})" in caplog.text
+
+    model = computes(ops.arcsin)
+    with pytest.raises(Exception, match="Could not translate MLIR to FlatBuffer"):
+        signature()
+    model = computes(lambda x: ops.cast(ops.cast(x, "bfloat16") * 2, "float32"))
+    model(x)
+    with pytest.raises(Exception, match=r"Type parameter \(T\) of Optype"):
+        session()
 
 
 # --- state of your own ------------------------------------------------------------------------------------------------

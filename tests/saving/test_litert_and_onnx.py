@@ -32,7 +32,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:In the future `np.object`:FutureWarning"),
     pytest.mark.usefixtures("_in_an_empty_folder"),
 ]
-LAYERS = {"Prototypes": contract.Layer(lambda **kw: Prototypes(3, **kw), inputs=[(4,), (7, 4)])}
+LAYERS = {"Prototypes": contract.Layer(lambda **kw: Prototypes(3, **kw), inputs=[(7, 4)])}
 RUNS = "runs"
 
 
@@ -212,10 +212,8 @@ def test_the_programs(tmp_path):
 
 @pytest.mark.proves(
     "The warning that is filtered is of tf2onnx 1.17 with NumPy 2:",
-    "Call the model once before: a `Sequential` or functional model that wasn't called raises `has never called`, "
-    "which "
-    "LiteRT doesn't.",
-    "`has never called` | ONNX, and no call yet | Call the model once",
+    "Call the model once before, one that was loaded too: otherwise a `Sequential` or functional model raises `has "
+    "never called`, which LiteRT doesn't.",
 )
 def test_before_the_export():
     with warnings.catch_warnings():
@@ -236,6 +234,9 @@ def test_before_the_export():
         assert close(found, model(x))
         (found,) = run_file(write(model, "onnx"), x=x).values()
         assert close(found, model(x))
+    model.save("called.keras")
+    with pytest.raises(ValueError, match="has never called"):
+        write(keras.saving.load_model("called.keras"), "onnx")
 
 
 # --- silent -----------------------------------------------------------------------------------------------------------
@@ -243,23 +244,32 @@ def test_before_the_export():
 
 @pytest.mark.proves(
     "`//` or `%`, where an integer is negative | Equal | Rounds to zero: `-7 // 2` is -3",
-    "`ops.one_hot` of -1, which gives zeros | Equal | The last class",
+    "`ops.one_hot` or `ops.segment_sum` of -1, which leaves it out | Equal | The last class or segment",
+    "`ops.sort` or `ops.top_k` of integers above `2**24` | Equal | Rounds them",
     "`ops.scatter` with an index twice, which adds | Equal | Keeps the last",
     "`ops.scatter_update` with an index twice, which keeps the last | Adds each change | Equal",
     "`ops.softplus` above 88 | `inf` | Equal",
-    "`ops.where(x == x, x, 0.0)`, which replaces `nan` | Equal | Keeps `nan`",
+    "`ops.where(x > 0, ops.log(x), 0.0)`, and another `where` that leaves out a computed `nan` or `inf` | Equal | "
+    "`nan`",
+    "`ops.where(x > 0, ops.log(x), 0.0)` | `ops.log(ops.where(x > 0, x, 1.0))`",
     "A float that its integer type can't hold, in `ops.cast` | Another number | Equal",
     "Three of them:",
 )
 def test_other_numbers():
     n = np.array([[-7, 7, -6, 5]], "int32")
-    for divisor in (2, -2, 3):
-        for function in (lambda x, d=divisor: x // d, lambda x, d=divisor: x % d):
-            expected, litert, onnx = values(function, n)
-            assert np.array_equal(litert, expected)
-            c_like = np.fix(n / divisor) if np.array_equal(expected, n // divisor) else np.fmod(n, divisor)
-            assert np.array_equal(onnx, c_like)
-            assert not np.array_equal(onnx, expected)
+    divided = {
+        f"{sign}{d}": function
+        for d in (2, -2, 3)
+        for sign, function in (("//", lambda x, d=d: x // d), ("%", lambda x, d=d: x % d))
+    }
+    model = of(together(divided), n)
+    expected = model(n)
+    litert, onnx = (run_file(write(model, kind), x=n) for kind in ("litert", "onnx"))
+    for name in divided:
+        sign, divisor = ("//", int(name[2:])) if name.startswith("//") else ("%", int(name[1:]))
+        assert np.array_equal(litert[name], expected[name])
+        assert np.array_equal(onnx[name], np.fix(n / divisor) if sign == "//" else np.fmod(n, divisor))
+        assert not np.array_equal(onnx[name], expected[name])
     for function in (lambda x: x // 2, lambda x: x % 3):
         expected, litert, onnx = values(function, n.astype("float32"))
         assert np.array_equal(litert, expected)
@@ -272,7 +282,16 @@ def test_other_numbers():
     assert np.array_equal(litert, expected)
     assert np.array_equal(onnx, [[0, 0, 1], [0, 1, 0], [0, 0, 0]])
 
+    def segments(x):
+        return ops.segment_sum(x[0], ops.convert_to_tensor([0, 0, -1]), num_segments=2)
+
+    large = np.array([[2**24 + 1, 2**24 + 3, 2**24]], "int32")
+    for function in (ops.sort, lambda x: ops.top_k(x, 2)[0]):
+        expected, litert, onnx = values(function, large)
+        assert np.array_equal(litert, expected)
+        assert not np.array_equal(onnx, expected)
     two = np.array([[1.0, 2.0, 4.0]], "float32")
+    assert [list(one) for one in values(segments, two)] == [[3, 0], [3, 0], [3, 4]]
     expected, litert, onnx = values(lambda x: ops.scatter([[0], [0], [2]], x[0], (3,)), two)
     assert [list(one) for one in (expected, litert, onnx)] == [[3, 0, 4], [3, 0, 4], [2, 0, 4]]
     expected, litert, onnx = values(lambda x: ops.scatter_update(x[0], [[0], [0]], x[0, 1:]), two)
@@ -283,14 +302,24 @@ def test_other_numbers():
     assert np.array_equal(np.isinf(litert), [[False] * 4 + [True] * 2])
     assert close(litert[:, :4], expected[:, :4])
 
-    some = np.array([[np.nan, 1.0]], "float32")
-    expected, litert, onnx = values(lambda x: ops.where(x == x, x, 0.0), some)
-    assert np.array_equal(expected, [[0, 1]])
-    assert np.array_equal(litert, expected)
-    assert np.array_equal(onnx, some, equal_nan=True)
-    expected, litert, onnx = values(lambda x: ops.where(ops.isnan(x), 0.0, x), some)
-    assert np.array_equal(expected, litert)
-    assert np.array_equal(expected, onnx)
+    some = np.array([[np.nan, np.inf, -np.inf, -1.0, 0.0, 2.0]], "float32")
+    wheres = {
+        "log": lambda x: ops.where(x > 0, ops.log(ops.minimum(x, 9.0)), 0.0),
+        "equal": lambda x: ops.where(x == x, x, 0.0),
+        "finite": lambda x: ops.where(ops.isfinite(x), x, 7.0),
+        "second": lambda x: ops.where(x > 5, 0.0, x),
+        "isnan": lambda x: ops.where(ops.isnan(x), 0.0, x),
+        "rewritten": lambda x: ops.log(ops.where(x > 0, x, 1.0)),
+    }
+    model = of(together(wheres), some)
+    expected = model(some)
+    litert, onnx = (run_file(write(model, kind), x=some) for kind in ("litert", "onnx"))
+    assert all(close(litert[name], expected[name]) for name in wheres)
+    wrong = {name for name in wheres if not close(onnx[name], expected[name])}
+    assert wrong == {"log", "equal", "finite", "second", "rewritten"}
+    assert np.isnan(onnx["log"][0, 3])
+    assert close(onnx["rewritten"][:, 3:], expected["rewritten"][:, 3:])  # a `nan` in the input stays
+    assert close(ops.log(ops.where(some > 0, some, 1.0))[:, 3:], wheres["log"](some)[:, 3:])
 
     big = np.array([[300.0, -1.0, 5.0]], "float32")
     expected, litert, onnx = values(lambda x: ops.cast(x, "uint8"), big)
@@ -309,6 +338,10 @@ def test_other_numbers():
 
 @pytest.mark.proves(
     "`ops.max` or `ops.sort` of numbers with a `nan` | May lose it | May lose it",
+    "`ops.exp` or `ops.selu` of `nan` | A number | Equal",
+    "`ops.isinf` | Always `False` | Equal",
+    "`ops.nan_to_num` of `inf` | `inf` | `nan`",
+    "`ops.rsqrt` of 0 | `nan` | Equal",
     "`tf.image.non_max_suppression` that finds fewer | Padded with zeros | Equal",
     "`float16` or `mixed_float16` | Flex | Rounds less: 70,000 isn't `inf`",
     "Bicubic `ops.image.resize` | Flex | Differs in the third decimal",
@@ -317,15 +350,31 @@ def test_other_numbers():
 )
 def test_other_numbers_again():
     lost = {"litert": set(), "onnx": set()}
-    for place in range(3):
-        x = np.array([[1.0, 3.0, 2.0]], "float32")
-        x[0, place] = np.nan
-        for name, function in (("max", lambda x: ops.max(x, axis=-1)), ("sort", ops.sort)):
-            expected, *found = values(function, x)
-            for kind, one in zip(("litert", "onnx"), found, strict=True):
-                if not np.array_equal(one, expected, equal_nan=True):
-                    lost[kind].add(name)
+    model = of(together({"max": lambda x: ops.max(x, axis=-1), "sort": ops.sort}), np.ones((1, 3), "float32"))
+    model(np.ones((1, 3), "float32"))
+    for kind, names in lost.items():
+        path = write(model, kind)
+        for place in range(3):
+            x = np.array([[1.0, 3.0, 2.0]], "float32")
+            x[0, place] = np.nan
+            found, expected = run_file(path, x=x), model(x)
+            names |= {name for name in found if not np.array_equal(found[name], expected[name], equal_nan=True)}
     assert lost == {"litert": {"max", "sort"}, "onnx": {"max", "sort"}}
+
+    names = ("exp", "selu", "isinf", "nan_to_num", "rsqrt")
+    special = np.array([[np.nan, np.inf, -np.inf, 0.0, 1.0]], "float32")
+    model = of(together({name: getattr(ops, name) for name in names}), special)
+    expected = model(special)
+    litert, onnx = (run_file(write(model, kind), x=special) for kind in ("litert", "onnx"))
+    assert np.isfinite([litert["exp"][0, 0], litert["selu"][0, 0]]).all()
+    assert np.isnan([expected["exp"][0, 0], expected["selu"][0, 0]]).all()
+    assert list(expected["isinf"][0]) == [False, True, True, False, False]
+    assert not litert["isinf"].any()
+    assert np.isinf(litert["nan_to_num"][0, 1:3]).all()
+    assert np.isnan(onnx["nan_to_num"][0, 1:3]).all()
+    assert np.isinf(expected["rsqrt"][0, 3])
+    assert np.isnan(litert["rsqrt"][0, 3])
+    assert all(close(onnx[name], expected[name]) for name in names if name != "nan_to_num")
 
     boxes = np.tile(np.array([[0.0, 0.0, 1.0, 1.0]], "float32"), (3, 1))
     expected, litert, onnx = values(lambda x: tf.image.non_max_suppression(x, x[:, 3], 3), boxes)
@@ -367,8 +416,9 @@ def test_other_numbers_again():
     steps = normal(5, 6, 4)
     model = of(lambda x, each: each(x), steps, layers.TimeDistributed(layers.Dense(2)), unknown=True)
     assert fate(model, "litert", steps) == "Flex"
+    path = write(model, "onnx")
     for rows in (2, 5):
-        assert run_file(write(model, "onnx"), x=steps[:rows])["y"].shape == (rows, rows, 2)
+        assert run_file(path, x=steps[:rows])["y"].shape == (rows, rows, 2)
     known = of(lambda x, each: each(x), steps, layers.TimeDistributed(layers.Dense(2)))
     assert [fate(known, kind, steps) for kind in ("litert", "onnx")] == [RUNS, RUNS]
 
@@ -415,8 +465,8 @@ def test_state():
 
 
 @pytest.mark.proves(
-    "`get_input_details` and `get_output_details` of LiteRT aren't in the order of the model. Where shapes are equal, "
-    "tensors that are set by position are swapped silently:",
+    "`get_input_details` and `get_output_details` of LiteRT may have another order than the model. Where shapes are "
+    "equal, tensors that are set by position are swapped silently:",
     "The signature runner, and so `run_file`, takes names and returns them:",
     "An input of a functional or Sequential model | That of its `Input` | The same",
     "An output that is a value of a dict | Its key | The same",
@@ -436,7 +486,7 @@ def test_the_order_of_inputs_and_outputs():
         return model, dict(zip(names, arrays, strict=True)), model(arrays)
 
     inputs_moved = outputs_moved = 0
-    for names in (["zebra", "apple", "mid"], ["new", "old"], ["a", "b"]):
+    for names in (["zebra", "apple", "mid"], ["new", "old"]):
         for by_key in (False, True):
             model, arrays, expected = made(names, by_key=by_key)
             path = write(model, "litert")
@@ -445,7 +495,7 @@ def test_the_order_of_inputs_and_outputs():
             details = Interpreter(path).get_output_details()
             outputs_moved += [one.shape[-1] for one in tree.flatten(expected)] != [d["shape"][-1] for d in details]
             for kind, listed in (("litert", "output_{}"), ("onnx", "Identity_{}:0")):
-                found = run_file(write(model, kind), **arrays)
+                found = run_file(path if kind == "litert" else write(model, kind), **arrays)
                 if not by_key:
                     keys = [listed.format(place).replace("Identity_0", "Identity") for place in range(3)]
                     assert list(found) == keys
@@ -465,9 +515,8 @@ def test_the_order_of_inputs_and_outputs():
 @pytest.mark.proves(
     'A subclassed model called with `{"a": ..., "b": ...}` | `args_0`, `args_0_1` | `args_0_a`, `args_0_b`',
     "A subclassed model called with a list | `args_0`, `args_0_1` | `args_0_0`, `args_0_1`",
-    "Both want the dtype of the model, and raise for another: cast NumPy's `float64` first.",
-    "`Cannot set tensor: Got value of type FLOAT64`, `Unexpected input data type` | An array of another dtype | "
-    '`x.astype("float32")`',
+    "Pass NumPy arrays of the model's dtype: both raise for another, as `float64`. LiteRT raises for a list, ONNX for "
+    "a tensor.",
 )
 def test_names_of_a_subclassed_model():
     a, b = normal(5, 2), normal(5, 3)
@@ -485,11 +534,16 @@ def test_names_of_a_subclassed_model():
         )
     model = of(lambda x: x * 2, a)
     model(a)
+    litert, onnx = write(model, "litert"), write(model, "onnx")
     for dtype in ("float64", "int32", "float16"):
         with pytest.raises(ValueError, match="Cannot set tensor: Got value of type"):
-            run_file(write(model, "litert"), x=a.astype(dtype))
+            run_file(litert, x=a.astype(dtype))
         with pytest.raises(Exception, match="Unexpected input data type"):
-            run_file(write(model, "onnx"), x=a.astype(dtype))
+            run_file(onnx, x=a.astype(dtype))
+    with pytest.raises(AttributeError, match="'list' object has no attribute 'shape'"):
+        run_file(litert, x=a.tolist())
+    with pytest.raises(RuntimeError, match="Input must be a list of dictionaries or a single numpy array"):
+        run_file(onnx, x=tf.constant(a))
 
 
 # --- operations -------------------------------------------------------------------------------------------------------
@@ -509,8 +563,9 @@ def doubled(x):
 
 @pytest.mark.proves(
     "Each was run with 1, 2 and 5 rows; runs means that the outputs are equal within `1e-5`:",
-    "`ops.matmul`, `einsum`, `softmax`, `top_k`, `sort`, `cumsum`, `where`, `take`, `take_along_axis`, `one_hot`, "
-    "`scatter`, `segment_sum`, `conv`, `max_pool` | Runs | Runs",
+    "`ops.matmul`, `einsum`, `softmax`, `top_k`, `sort`, `cumsum`, `where` of three arguments, `take`, "
+    "`take_along_axis`, `one_hot`, `scatter`, `segment_sum`, `conv` without groups, `max_pool` in 1D and 2D | Runs | "
+    "Runs",
     "`ops.cond`, `while_loop`, `fori_loop`, `map`, `vectorized_map`, `tf.custom_gradient`, "
     "`tf.debugging.assert_greater` "
     "| Runs | Runs",
@@ -545,6 +600,8 @@ def test_what_runs():
         "einsum": lambda x: ops.einsum("btd,bsd->bts", x, x),
         "conv": lambda x: ops.conv(x, ops.ones((3, 4, 2)), padding="same"),
         "max_pool": lambda x: ops.max_pool(x, 2),
+        "conv 2D": lambda x: ops.conv(x[..., None], ops.ones((3, 3, 1, 2)), padding="same"),
+        "max_pool 2D": lambda x: ops.max_pool(x[..., None], 2),
     }, CUBES)  # fmt: skip
     all_run({"one_hot": lambda x: ops.one_hot(x, 7)}, LABELS)
 
@@ -556,6 +613,7 @@ def test_what_runs():
 def test_which_layers_run():
     x = keras.Input((6, 4), name="x")
     y = layers.MultiHeadAttention(2, 3)(x, x)
+    y = layers.MultiHeadAttention(2, 3)(y, y, use_causal_mask=True)
     for layer in (layers.BatchNormalization(), layers.LayerNormalization(), layers.Dropout(0.5)):
         y = layer(y)
     model = keras.Model(x, {"y": y})
@@ -569,7 +627,7 @@ def test_which_layers_run():
 @pytest.mark.proves(
     '`ops.gelu(x, approximate=False)`, `activation="gelu"`, `log1p`, `expm1`, `celu`, `logaddexp`, `digitize`, '
     "`rfft` of a power of two, "
-    "`slice_update`, `StringLookup`, `jit_compile=True` | Runs | Load raises",
+    "`slice_update`, a `conv` with groups, `StringLookup`, `jit_compile=True` | Runs | Load raises",
 )
 def test_what_stops_onnx():
     functions = {
@@ -585,6 +643,8 @@ def test_what_stops_onnx():
         "jit_compile": lambda x: tf.function(lambda a: a * 2 + tf.sin(a), jit_compile=True)(x),
     }
     each(functions, X, RUNS, "Load raises")
+    image = normal(5, 4, 4, 2)
+    each({"groups": lambda x: ops.conv(x, ops.ones((3, 3, 1, 4)), padding="same")}, image, RUNS, "Load raises")
     lookup = layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
     words = np.array(["a", "b", "c", "a", "b"], object)
     assert fate(of(lambda x, lookup: lookup(x), words, lookup), "litert", words) == RUNS
@@ -596,6 +656,8 @@ def test_what_stops_onnx():
     "integer divided by `/`, "
     "`float64` | Flex | Runs",
     "`ops.arcsin`, `arccosh` | Export raises | Runs",
+    "`MultiHeadAttention` with `use_causal_mask=True` and a length of `None`, `ops.where(x > 0)`, `max_pool` in 3D | "
+    "Flex | Runs",
 )
 def test_what_stops_litert():
     functions = {
@@ -613,6 +675,10 @@ def test_what_stops_litert():
     squares = {"diagonal": lambda x: ops.diagonal(x, axis1=1, axis2=2), "det": lambda x: ops.det(positive(x))}
     each(squares, SQUARES, "Flex", RUNS)
     each({"divided": lambda x: x / 2}, LABELS, "Flex", RUNS)
+    each({"where": lambda x: ops.where(x > 0)[0]}, X, "Flex", RUNS)
+    each({"max_pool": lambda x: ops.max_pool(x, 2)}, normal(5, 4, 4, 4, 2), "Flex", RUNS)
+    model = of(lambda x, m: m(x, x, use_causal_mask=True), CUBES, layers.MultiHeadAttention(2, 3), unknown=True)
+    assert [fate(model, kind, CUBES) for kind in ("litert", "onnx")] == ["Flex", RUNS]
     raises = {"arcsin": lambda x: ops.arcsin(x / 10), "arccosh": lambda x: ops.arccosh(ops.square(x) + 1)}
     each(raises, X, "Export raises", RUNS)
 
@@ -657,7 +723,6 @@ def test_what_stops_both():
 @pytest.mark.proves(
     "`ops.svd`, `solve`, `eigh`, `erfinv`, `searchsorted`, `switch`, `antialias=True`, `tf.py_function`, "
     "`tf.numpy_function` | Export raises | Load raises",
-    "`Could not translate MLIR to FlatBuffer` | One that Flex doesn't have either, or builtins only | The same",
 )
 def test_what_raises_at_the_export():
     limits = ops.convert_to_tensor([0.0, 0.5, 1.0])
@@ -682,12 +747,9 @@ def test_what_raises_at_the_export():
     "Flex: the file is written, and the interpreter raises `Select TensorFlow op(s)`: it needs the Flex delegate, "
     "which "
     "neither `ai-edge-litert` nor `tf.lite.Interpreter` brings. Load raises: the file is written, and "
-    "`InferenceSession` raises `No Op registered`.",
+    "`InferenceSession` raises, most often `No Op registered`.",
     'To learn it at the export, pass `target_spec={"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}`: it raises '
     "`ConverterError`, and its message holds `TF Select ops: Erf`. For ONNX, load the file.",
-    "`Select TensorFlow op(s), included in the given model` | An operation that LiteRT doesn't have: its name follows "
-    "`Flex` | Write it otherwise",
-    "`No Op registered for Erfc` | One that tf2onnx doesn't convert, `Unsupported ops` at the export | The same",
     "`tf.lite.Interpreter` | Works, and warns that it will be deleted",
 )
 def test_the_messages_of_an_operation(caplog):
@@ -723,11 +785,11 @@ def test_the_messages_of_an_operation(caplog):
     '`ops.gelu(x, approximate=False)`, `activation="gelu"` | `ops.gelu(x)`, which differs by less than 0.0005',
     "`ops.argmax(x, axis=-1)` | `tf.argmax(x, axis=-1)`",
     "`ops.log1p(x)` | `ops.log(1 + x)`, less exact near 0",
-    "The magnitude of `ops.rfft(x)` | `tf.abs(tf.signal.rfft(x))`",
+    "The magnitude of `ops.rfft(x)`, of a matrix, its width a power of two | `tf.abs(tf.signal.rfft(x))`",
     "`ops.softplus(x)` | `ops.relu(x) + ops.log(1 + ops.exp(-ops.abs(x)))`",
     "`ops.tan(x)` | `ops.sin(x) / ops.cos(x)`",
     "`ops.roll(x, 1, axis=1)` | `ops.concatenate([x[:, -1:], x[:, :-1]], axis=1)`",
-    '`n // 2` of integers | `ops.cast(ops.floor(ops.cast(n, "float32") / 2), "int32")`, up to `2**24`',
+    '`n // d` of integers | `ops.cast(ops.floor((ops.cast(n, "float32") + 0.5) / d), "int32")`, up to `2**22`',
     '`ops.one_hot(n, 3)` | `ops.cast(n[..., None] == ops.arange(3), "float32")`',
     "Noise of `keras.random` | An input that takes the noise",
 )
@@ -756,13 +818,18 @@ def test_what_to_write_otherwise():
     assert ops.log(1 + tiny) == 0
     assert ops.log1p(tiny) > 0
 
-    def floored(n):
-        return ops.cast(ops.floor(ops.cast(n, "float32") / 2), "int32")
+    def floored(n, d):
+        return ops.cast(ops.floor((ops.cast(n, "float32") + 0.5) / d), "int32")
 
-    n = np.array([[-7, -6, -1, 0, 5, 2**24, -(2**24)]] * 5, "int32")
-    all_run({"floored": floored}, n)
-    assert np.array_equal(floored(n), n // 2)
-    assert not np.array_equal(floored(np.array([2**25 + 2**1 + 1], "int32")), [(2**25 + 3) // 2])
+    # A file multiplies by the reciprocal: without the half, `-2996 // 7` is -429 there, and -428 in the model.
+    divisors = (2, 3, 7, 13, 1000)
+    n = np.concatenate([np.arange(-3000, 3000), 2**22 - np.arange(1000), np.arange(1000) - 2**22]).astype("int32")
+    n = n.reshape(5, -1)
+    model = of(together({str(d): lambda n, d=d: floored(n, d) for d in divisors}), n)
+    model(n)
+    for kind in ("litert", "onnx"):
+        found = run_file(write(model, kind), x=n)
+        assert all(np.array_equal(found[str(d)], n // d) for d in divisors)
 
     def hot(n):
         return ops.cast(n[..., None] == ops.arange(3), "float32")
@@ -796,7 +863,6 @@ class SmallCell(layers.Layer):
     "If the length isn't known, fix the batch, and name the input: "
     '`input_signature=[keras.InputSpec(shape=(1, None, 4), dtype="float32", name="notes")]`. Another batch then '
     "raises.",
-    "`XNNPack delegate failed to reshape` | Another batch or width than the file takes | Leave the batch open",
 )
 def test_recurrent_layers():
     assert shown(litert_and_onnx, "run_file", "sequence").printed.splitlines()[-1] == "largest difference 0.000000"
@@ -813,19 +879,22 @@ def test_recurrent_layers():
 
     for name, make in makers.items():
         for length in (6, None) if name == "LSTM" else (None,):
-            model = model_of(make(), length)
-            assert [fate(model, kind, steps) for kind in ("litert", "onnx")] == ["Flex", RUNS]
-        path = write(model, "litert", input_signature=[keras.InputSpec(shape=(1, None, 4), dtype="float32", name="x")])
-        for length in (6, 3):
-            one = steps[:1, :length]
-            assert close(run_file(path, x=one)["y"], model(one)["y"])
-        with pytest.raises(RuntimeError):
-            run_file(path, x=steps)
-        assert fate(model_of(make(unroll=True), 6), "litert", steps) == RUNS
-    fixed = keras.InputSpec(shape=(1, 6, 4), dtype="float32", name="x")
-    path = write(model_of(layers.LSTM(3), 6), "litert", input_signature=[fixed])
-    with pytest.raises(RuntimeError, match="XNNPack delegate failed to reshape"):
+            assert fate(model_of(make(), length), "litert", steps) == "Flex"
+
+    def all_of(length, **kwargs):
+        inputs = keras.Input((length, 4), name="x")
+        return keras.Model(inputs, {name: make(**kwargs)(inputs) for name, make in makers.items()})
+
+    model = all_of(None)
+    assert fate(model, "onnx", steps) == RUNS
+    path = write(model, "litert", input_signature=[keras.InputSpec(shape=(1, None, 4), dtype="float32", name="x")])
+    for length in (6, 3):
+        one = steps[:1, :length]
+        found, expected = run_file(path, x=one), model(one)
+        assert all(close(found[name], expected[name]) for name in makers)
+    with pytest.raises(RuntimeError):
         run_file(path, x=steps)
+    assert fate(all_of(6, unroll=True), "litert", steps) == RUNS
 
 
 # --- size and dtype ---------------------------------------------------------------------------------------------------
@@ -846,8 +915,6 @@ def a_wide_one(**kwargs) -> keras.Sequential:
     "`mixed_bfloat16`, `bfloat16` | Flex | Load raises | ",
     "For LiteRT, copy a model of mixed precision into one of `float32`: `plain.set_weights(mixed.get_weights())`, then "
     "export `plain`.",
-    "`Type parameter (T) of Optype` | `bfloat16` in ONNX | A model in `float32`",
-    "`Unknown converter attribute` | An argument that the converter doesn't have | Its spelling",
 )
 def test_size_and_dtype():
     page = shown(litert_and_onnx, "run_file", "half")
@@ -881,8 +948,6 @@ def test_size_and_dtype():
     path = write(plain, "litert", optimizations=[tf.lite.Optimize.DEFAULT])
     assert bytes_a_weight(path) == pytest.approx(1, rel=0.2)
     assert np.int8 in {one["dtype"] for one in Interpreter(path).get_tensor_details()}
-    with pytest.raises(ValueError, match="Unknown converter attribute 'optimisations'"):
-        write(plain, "litert", optimisations=[])
 
     for policy, size, dtype in (("mixed_float16", 2, "float16"), ("float16", 2, "float16"), ("float64", 8, "float64")):
         model = a_wide_one(dtype=policy)
@@ -907,7 +972,7 @@ def test_size_and_dtype():
     assert close(found, mixed(x), 0.01)
 
 
-# --- other converters, and messages -----------------------------------------------------------------------------------
+# --- other converters ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.proves(
@@ -958,23 +1023,3 @@ def test_other_converters():
         session = onnxruntime.InferenceSession(converted.SerializeToString())
         (found,) = session.run(None, {session.get_inputs()[0].name: x})
         assert close(found, tree.flatten(model(x))[0])
-
-
-@pytest.mark.proves(
-    "`Cannot set tensor: Dimension mismatch` | `set_tensor` with a batch that isn't 1 | The signature runner",
-    "`requires the filepath to end with '.tflite'` | Another ending | `.tflite`",
-    '`Unrecognized format` | `format="tflite"`, or Keras before 3.13 | `format="litert"`',
-)
-def test_messages():
-    model = of(ops.tanh, X)
-    with pytest.raises(ValueError, match=r"requires the filepath to end with '\.tflite'"):
-        model.export("model.lite", format="litert", verbose=False)
-    with pytest.raises(ValueError, match="Unrecognized format=tflite"):
-        model.export("model.tflite", format="tflite", verbose=False)
-    interpreter = Interpreter(write(model, "litert"))
-    interpreter.allocate_tensors()
-    (detail,) = interpreter.get_input_details()
-    for rows in (2, 5):
-        with pytest.raises(ValueError, match="Cannot set tensor: Dimension mismatch"):
-            interpreter.set_tensor(detail["index"], X[:rows])
-    interpreter.set_tensor(detail["index"], X[:1])
