@@ -172,7 +172,7 @@ if __name__ == "__main__":
     print("from new.keras:", np.allclose(again(x), expected))
     # --8<-- [end:program]
 
-    # --8<-- [start:silent_fails]
+    # --8<-- [start:old_files]
     keras_2_file(
         "gate.h5",
         ("InputLayer", {"name": "x", "batch_input_shape": [None, 1]}, {}),
@@ -183,6 +183,8 @@ if __name__ == "__main__":
         ("InputLayer", {"name": "x", "batch_input_shape": [None, 2, 3]}, {}),
         ("Softmax", {"name": "softmax", "axis": [1, 2]}, {}),
     )
+    # --8<-- [end:old_files]
+    # --8<-- [start:silent_fails]
     gate = keras.saving.load_model("gate.h5", compile=False)
     print(f"hard_sigmoid of 1: 0.70, loaded: {gate(np.ones((1, 1)))[0, 0]:.2f}")
     total = keras.saving.load_model("map.h5", compile=False)

@@ -487,7 +487,7 @@ def test_what_keras_2_file_writes_is_what_keras_2_wrote(files, tmp_path):
 
 
 def test_the_program_and_the_silent_cases():
-    page = shown(keras_2_files, "program", "silent_fails", "load")
+    page = shown(keras_2_files, "program", "old_files", "silent_fails", "load")
     np.testing.assert_allclose(page["again"](page["x"]), (page["x"] + [0.5, -1.0]) @ [[2.0], [3.0]] + 1, rtol=1e-6)
     x = np.linspace(-4, 4, 9, dtype="float32")[:, None]
     gate = keras.saving.deserialize_keras_object(keras_3_config(keras_activation()))
