@@ -23,6 +23,7 @@ class TargetMean(keras.layers.Layer):
         )
 
     def adapt(self, words, targets):
+        words, targets = np.asarray(words), np.asarray(targets)
         self.table.remove(self.table.export()[0])
         for word in np.unique(words):
             self.table.insert(word, np.mean(targets[words == word]))
@@ -72,8 +73,8 @@ class Bins(keras.layers.Layer):
         self.edges.assign(ops.cast(edges, self.variable_dtype))
 
     def call(self, inputs):
-        edges = ops.cast(self.edges, inputs.dtype)
-        above = ops.expand_dims(inputs, -1) >= edges
+        inputs = ops.cast(inputs, self.variable_dtype)  # integers, too
+        above = ops.expand_dims(inputs, -1) >= self.edges
         return ops.sum(ops.cast(above, self.compute_dtype), axis=-1)
 
     def compute_output_shape(self, input_shape):

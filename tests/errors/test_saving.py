@@ -2766,12 +2766,15 @@ def with_words(words: list[str], **options) -> keras.Model:
     "`compute_output_shape`, and whose `build` doesn't build it | `if not self.normalize.built: "
     "self.normalize.build(input_shape)` in that `build`",
     "`Table not initialized` | A `StringLookup` has no words: they aren't in a `.weights.h5` | Save a `.keras` file",
-    "`has at least one repeated term` | A word of the vocabulary has a line separator in it | Remove it before `adapt`",
+    "`has at least one repeated term`, `Found reserved mask token` | A word of the vocabulary has a line separator in "
+    "it | Remove it before `adapt`",
     '`must be the same length as vocabulary` | A lookup with `output_mode="tf_idf"` and `pad_to_max_tokens=True` | '
     "Leave out `pad_to_max_tokens`",
-    "`not NoneType`, in `load_assets` | When the file was written, the class had no assets | Return if `dir_path` is "
-    "`None`",
-    "`Invalid dtype: str`, with a number | `save_own_variables` stores a string | Put it into an asset",
+    "`not NoneType` or `No such file`, in `load_assets` | When the file was written, the class had no assets | Return "
+    "if `dir_path` is `None` or lacks the file",
+    "`Invalid dtype: str`, with a number, in `fit` or `predict` | The words are a NumPy array | `tf.constant(words)`, "
+    "or a `tf.data.Dataset`",
+    "`Invalid dtype: str`, with a number, in `save` | `save_own_variables` stores a string | Put it into an asset",
     '`can only concatenate tuple (not "list") to tuple` | `build` adds a tuple and a shape, which is a list when it is '
     "loaded | `(2, *input_shape[1:])`",
 )
@@ -2799,6 +2802,18 @@ def test_messages_about_state(path):
     contract.assert_same(loaded(path)(asked), words(asked))
 
     raises(with_words(["a\u2028b", "a"]), "has at least one repeated term")
+    vectorize = keras.layers.TextVectorization()
+    vectorize.adapt(np.array(["b b \u2028a"]))
+    of_lines = keras.Sequential([keras.Input((1,), dtype="string"), vectorize])
+    raises(of_lines, "Found reserved mask token")
+    array = np.array([["b"]])
+    of_lines.compile("sgd", "mse")
+    for call in (of_lines.predict, of_lines.fit):
+        with pytest.raises(ValueError, match=r"Invalid dtype: str\d+"):
+            call(array, verbose=0)
+    expected = of_lines(tf.constant(array))
+    for given in (tf.constant(array), tf.data.Dataset.from_tensor_slices(array).batch(1)):
+        contract.assert_same(of_lines.predict(given, verbose=0), expected)
     options = {"output_mode": "tf_idf", "max_tokens": 9}
     raises(with_words(["a", "b"], **options, pad_to_max_tokens=True), "must be the same length as vocabulary")
     words = with_words(["a", "b"], **options)

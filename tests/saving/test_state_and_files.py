@@ -9,6 +9,7 @@ import copy
 import json
 import pickle
 import re
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -195,6 +196,9 @@ def test_target_mean(tmp_path):
     layer.adapt(np.array(["milk"]), np.array([7.0]))
     np.testing.assert_allclose(layer(ASKED).numpy().ravel(), [0.5, 7.0, 0.5, 0.5, 0.5])
     assert TargetMean().unseen == 0.0
+    for listed in (list, tf.constant):
+        layer.adapt(listed(["tea", "tea", "milk"]), listed([1.0, 2.0, 9.0]))
+        np.testing.assert_allclose(layer(ASKED).numpy().ravel(), [1.5, 9.0, 0.5, 0.5, 0.5])
     learnt_means().save_assets(tmp_path)
     layer.adapt(np.array(["other", "tea"]), np.array([7.0, 8.0]))
     layer.load_assets(tmp_path)  # what it had learnt is gone
@@ -676,8 +680,8 @@ class TracedModel(Traces, keras.Model):
 
 
 @pytest.mark.proves(
-    "Models, losses and optimizers have assets too. Metrics, regularizers, constraints, initializers and schedules "
-    "don't: their methods aren't called.",
+    "Models, losses and optimizers have assets too, and so has a metric in an attribute of a layer or model. Metrics "
+    "given to `compile`, regularizers, constraints, initializers and schedules don't: their methods aren't called.",
 )
 @pytest.mark.parametrize("trained", [False, True])
 def test_what_has_assets(trained, tmp_path):
@@ -693,6 +697,37 @@ def test_what_has_assets(trained, tmp_path):
     assert called == dict.fromkeys(["TracedModel", "Tracedloss", "Tracedoptimizer"], every)
     with zipfile.ZipFile(tmp_path / "model.keras") as file:
         assert sum(name.endswith("file.txt") for name in file.namelist()) == 3
+
+
+@register
+class HoldsAMetric(keras.layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.one, self.of_weights = TRACED["metric"](), TRACED["regularizer"]()
+
+    def call(self, inputs):
+        return inputs
+
+
+@register
+class HoldsMetrics(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner, self.many = HoldsAMetric(), [TRACED["metric"]()]
+
+    def call(self, inputs):
+        return self.inner(inputs)
+
+
+def test_a_metric_in_an_attribute_has_assets(tmp_path):
+    model = HoldsMetrics()
+    for its, count in ((of(HoldsAMetric()), 1), (model, 2)):
+        its(X)
+        CALLS.clear()
+        its.save(tmp_path / "model.keras")
+        load(tmp_path / "model.keras")
+        assert {name for _, name in CALLS} == {"Tracedmetric"}
+        assert [method for method, _ in CALLS].count("load_assets") == count
 
 
 @register
@@ -787,9 +822,24 @@ class Twice(keras.Model):
         return self.one(inputs)
 
 
+@register
+class WasAround(keras.layers.Layer):
+    """Has no assets; the layer in it does."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = Asset()
+
+    def build(self, input_shape):
+        pass
+
+    def call(self, inputs):
+        return self.inner(inputs)
+
+
 @pytest.mark.proves(
     "If the file has no asset of any layer, `load_assets` isn't called. If another layer has one, it is called with"
-    " `None`.",
+    " `None`; if a layer inside this one has one, with a folder that lacks the file.",
     "In a layer that is found in two attributes, an error of `load_assets` is lost silently if it accepts `None`.",
 )
 def test_a_file_without_the_asset(tmp_path, monkeypatch):
@@ -805,6 +855,19 @@ def test_a_file_without_the_asset(tmp_path, monkeypatch):
     monkeypatch.setitem(keras.saving.get_custom_objects(), "state_test>Was", type("Was", (Asset,), {}))
     with pytest.raises(ValueError, match=r"(?s)A total of 1 objects could not.*not 'NoneType'|not NoneType"):
         load(tmp_path / "other.keras")
+
+    of(WasAround(), shape=(1,)).save(tmp_path / "around.keras")
+    given.clear()
+    now = type("WasAround", (WasAround,), {"load_assets": lambda self, folder: given.extend(Path(folder).iterdir())})
+    monkeypatch.setitem(keras.saving.get_custom_objects(), "state_test>WasAround", now)
+    load(tmp_path / "around.keras")
+    assert [path.name for path in given] == ["inner"]
+    read = {"load_assets": lambda self, folder: Path(folder, "value.json").read_text()}
+    monkeypatch.setitem(
+        keras.saving.get_custom_objects(), "state_test>WasAround", type("WasAround", (WasAround,), read)
+    )
+    with pytest.raises(ValueError, match="No such file"):
+        load(tmp_path / "around.keras")
 
     model = Twice()
     model(X)
@@ -831,6 +894,11 @@ def test_bins_come_back(process, tmp_path):
     ]
     edges = np.quantile(X, [0.25, 0.5, 0.75])
     np.testing.assert_array_equal(learnt_bins()(X), np.digitize(X, edges))
+    whole = np.arange(12)
+    for dtype in ("int32", "int64", "uint8", "float32"):
+        layer = Bins()
+        layer.adapt(whole, bins=4)  # 2 is under 2.75
+        np.testing.assert_array_equal(layer(whole.astype(dtype)), np.digitize(whole, [2.75, 5.5, 8.25]))
     few = Bins()
     few.adapt(np.array([1.0, 1.0, 1.0, 2.0]), bins=3)
     assert few.edges.numpy().tolist() == [1.0]
@@ -913,7 +981,7 @@ def stored(*given: tuple[str, Any], path: Path, sharded: bool = False) -> Stores
     'A name with a slash, `"a/b"` | Works, but `store.keys()` has `"a"`',
     'Names `"2"` and `"10"` | `store.keys()` has `"10"` first',
     "One name twice | Raises `name already exists`",
-    "A sharded file, `.weights.json`, works the same way.",
+    "Within one shard, a `.weights.json` works the same way.",
 )
 @pytest.mark.parametrize("file", ["model.weights.h5", "model.weights.json"])
 @pytest.mark.filterwarnings("ignore:__array__ implementation")
@@ -949,6 +1017,26 @@ def test_what_a_store_takes(file, tmp_path):
     assert stored(("2", 1), ("10", 2), path=path, sharded=sharded).names == ["10", "2"]
     with pytest.raises((OSError, ValueError), match="name already exists"):
         stored(("a", 1), ("a", 2), path=path, sharded=sharded)
+
+
+@pytest.mark.proves(
+    "Across shards, one name twice doesn't raise, and names keep the order of the shards. An array larger than a shard"
+    " raises.",
+)
+def test_a_store_of_several_shards(tmp_path):
+    path, big = tmp_path / "model.weights.json", np.ones(2000, "float32")
+    assert stored(("2", big), ("10", big), ("1", big), path=path, sharded=True).names == ["2", "10", "1"]
+    names = stored(("a", big), ("b", big), ("a", 2 * big), path=path, sharded=True).names
+    assert sorted(names) == ["a", "a", "b"]
+    with pytest.raises(ValueError, match="exceeds the maximum shard size"):
+        stored(("a", np.ones(5000, "float32")), path=path, sharded=True)
+    models = [of(Bins(), layers.Dense(2000, use_bias=False), shape=(1,)) for _ in range(2)]
+    models[0].layers[0].adapt(np.arange(5000.0), bins=2000)
+    models[0].save_weights(path, max_shard_size=1e-5)
+    models[1].load_weights(path)
+    for values in (lambda model: model.layers[0].edges, lambda model: model.layers[1].kernel):
+        np.testing.assert_array_equal(*(np.asarray(values(model)) for model in models))
+    assert np.asarray(models[1].layers[0].edges).shape == (1999,)
 
 
 class Forgets(keras.layers.Layer):
@@ -1172,6 +1260,20 @@ def test_a_size_that_is_learnt(process, tmp_path):
             load(tmp_path / "model.keras")
 
 
+SEEN: list[str] = []
+
+
+@register
+class CodesAsFloats(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.scores, self.rows = layers.Dense(2), layers.Embedding(5, 2)
+
+    def call(self, codes):
+        SEEN.append(keras.backend.standardize_dtype(codes.dtype))
+        return self.scores(ops.one_hot(codes, 5)) + self.rows(codes)
+
+
 @register
 class CodesWithout(keras.Model):
     def __init__(self, **kwargs):
@@ -1182,8 +1284,8 @@ class CodesWithout(keras.Model):
 
 
 @pytest.mark.proves(
-    "`build_from_config` is for a model that Keras can't call by itself, as with integers. Without it, `load_model`"
-    " warns, and its weights are lost:",
+    "`load_model` builds a subclassed model by calling it with floats. `Embedding` and `keras.ops.one_hot` take them. "
+    "`tf.one_hot` doesn't: without `build_from_config`, `load_model` warns, and the weights are lost:",
 )
 @pytest.mark.filterwarnings("ignore:(?s).*looks like it has unbuilt state")
 def test_build_from_config(process, tmp_path):
@@ -1202,6 +1304,14 @@ def test_build_from_config(process, tmp_path):
         loaded = load(tmp_path / "without.keras")
     assert not loaded.weights
     assert np.abs(loaded(codes) - model(codes)).max() > 0
+
+    model = CodesAsFloats()
+    model(codes)
+    model.save(tmp_path / "floats.keras")
+    SEEN.clear()
+    loaded = load(tmp_path / "floats.keras")
+    assert set(SEEN) == {"float32"}
+    np.testing.assert_array_equal(loaded(codes), model(codes))
 
 
 # --- compile ----------------------------------------------------------------------------------------------------------
@@ -1229,7 +1339,7 @@ def trained(cls: type[keras.Model]) -> keras.Model:
 @pytest.mark.proves(
     "Both methods, or `compile_from_config` | Warns that `compile()` was not called: `fit` raises `No loss to compute`",
     "`get_compile_config` | `penalty` has its default, silently",
-    "`optimizer.build(…)` | Warns `Skipping variable loading`: the optimizer begins anew",
+    "`optimizer.build(…)` | Warns `Skipping variable loading`: the optimizer begins anew. Plain `SGD` comes back",
     "`if config` | `save` of a model that isn't compiled raises",
 )
 def test_what_each_part_of_compile_does(tmp_path):
@@ -1255,6 +1365,14 @@ def test_what_each_part_of_compile_does(tmp_path):
     with pytest.warns(UserWarning, match="Skipping variable loading for optimizer"):
         loaded = load(path)
     assert (loaded.penalty, int(loaded.optimizer.iterations)) == (0.5, 0)
+    for optimizer, steps in (("sgd", 1), (keras.optimizers.SGD(momentum=0.9), 0)):
+        model = penalized(compile_from_config=unbuilt)()
+        model.compile(optimizer=optimizer, loss="mse", run_eagerly=True)
+        model.train_on_batch(X, Y)
+        model.save(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore" if not steps else "error")
+            assert int(load(path).optimizer.iterations) == steps
     model = penalized(get_compile_config=unguarded)()
     model(X)
     with pytest.raises(AttributeError, match="penalty"):
@@ -1314,7 +1432,8 @@ ENDS = ["\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
     " two words, and each word behind it gets another number, silently. U+2028 comes from web pages, and the "
     "default settings keep it:",
     'So it is with U+0085 and U+2029, and in `StringLookup` with `"\\n"` and `"\\r"`. If one of the'
-    " two is a word already, loading raises `has at least one repeated term`. Remove such characters before "
+    " two is a word already, loading raises `has at least one repeated term`. Otherwise, if the character begins a "
+    "word, `TextVectorization` raises `Found reserved mask token`. Remove such characters before "
     "`adapt`, or pass the words as an argument, which is in the config:",
 )
 def test_a_word_of_two_lines(tmp_path):
@@ -1342,6 +1461,35 @@ def test_a_word_of_two_lines(tmp_path):
     layer.adapt(np.array(["z", "z", "x", "x\u2028y"]))
     with pytest.raises(ValueError, match="has at least one repeated term"):
         numbers(layer, tf.constant([["z"]]), path)
+    for text in ("z z \u2028x w", "z z w \u2028x"):
+        layer = layers.TextVectorization()
+        layer.adapt(np.array([text]))
+        with pytest.raises(ValueError, match="Found reserved mask token"):
+            numbers(layer, tf.constant([["z"]]), path)
+
+
+@pytest.mark.proves(
+    "An empty word, as for a missing value, is lost in a `StringLookup` if it is the last one: silently, or, with "
+    '`output_mode="one_hot"`, loading raises `vocabulary size cannot be changed`. Replace it before `adapt`.',
+    "With `vocabulary=[…]`, what `set_vocabulary` sets later is lost silently.",
+)
+def test_words_that_a_lookup_loses(tmp_path):
+    path, asked = tmp_path / "model.keras", tf.constant([["b"], ["a"], [""]])
+
+    def lookup(*words: str, **options: Any) -> keras.layers.Layer:
+        layer = layers.StringLookup(**options)
+        layer.adapt(np.array(words))
+        return layer
+
+    assert numbers(lookup("b", "b", "a", ""), asked, path) == [[[1], [2], [3]], [[1], [2], [0]]]
+    assert numbers(lookup("", "", "b"), asked, path) == 2 * [[[2], [0], [1]]]
+    with pytest.raises(ValueError, match="vocabulary size cannot be changed"):
+        numbers(lookup("b", "b", "a", "", output_mode="one_hot"), asked, path)
+    before, after = numbers(lookup("b", "b", "a", "none"), asked, path)
+    assert before == after
+    layer = layers.StringLookup(vocabulary=["a"])
+    layer.set_vocabulary(["b", "a"])
+    assert numbers(layer, asked, path) == [[[1], [2], [0]], [[0], [1], [0]]]
 
 
 ROWS = np.array([[1.0], [5.0], [9.0], [2.0]], "float32")
@@ -1541,9 +1689,9 @@ def test_a_normalization_that_nobody_builds(tmp_path, monkeypatch):
 
 
 @pytest.mark.proves(
-    "`fit`, `evaluate` and `predict` are traced once. What isn't a variable is a constant there:",
-    "So it is with a lookup, with an array that `load_own_variables` sets, and with a new `StaticHashTable`. Call "
-    "`compile` again. A weight, a `tf.Variable` and the `MutableHashTable` of `TargetMean` are read anew.",
+    "`fit`, `evaluate` and `predict` are traced at the first call. What isn't a variable is a constant there:",
+    "So it is with a lookup, with an array that `load_own_variables` sets, and with a new `StaticHashTable`. A weight, "
+    "a `tf.Variable` and the `MutableHashTable` of `TargetMean` are read anew.",
 )
 @pytest.mark.filterwarnings("ignore:The model does not have any trainable weights")
 def test_after_predict():
@@ -1581,6 +1729,28 @@ def test_after_predict():
         layer.learn()
         assert model.evaluate(ONES, ONES, verbose=0) == expected
         assert model.fit(ONES, ONES, verbose=0).history["loss"] == [expected]
+
+
+@pytest.mark.proves(
+    "A batch of another size may be traced anew, and use the new state.",
+    "Call `compile` again, with the model's optimizer, loss and metrics. `compile()` alone keeps the loss, but makes "
+    "the optimizer a new `RMSprop`, silently.",
+)
+def test_after_predict_with_another_size_and_after_compile():
+    model, rows = of(layer := Number(), shape=(1,)), np.ones((5, 1), "float32")
+    model.predict(ONES, verbose=0)
+    layer.learn()
+    assert [float(model.predict(x, verbose=0)[0, 0]) for x in (ONES, rows, ONES)] == [1.0, 4.0, 1.0]
+
+    model = of(layers.Dense(1))
+    model.compile(keras.optimizers.Adam(), "mse", metrics=["mae"])
+    model.fit(X, Y, verbose=0)
+    model.compile(model.optimizer, model.loss, metrics=["mae"])
+    assert (type(model.optimizer), int(model.optimizer.iterations)) == (keras.optimizers.Adam, 1)
+    model.compile()
+    assert (type(model.optimizer), int(model.optimizer.iterations)) == (keras.optimizers.RMSprop, 0)
+    expected = np.mean((np.asarray(model(X)) - Y) ** 2)
+    np.testing.assert_allclose(model.evaluate(X, Y, verbose=0)[0], expected, rtol=1e-5)
 
 
 # --- what must not be saved -------------------------------------------------------------------------------------------
