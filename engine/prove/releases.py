@@ -35,6 +35,8 @@ NIGHTLY = "nightly"
 LOG = re.compile(r"^(?:WARNING: All log messages before absl|[IWEF]\d{4} \d\d:\d\d:).*\n?", re.MULTILINE)
 """What TensorFlow's C++ says to whoever debugs it, with the time of day."""
 ADDRESS, STYLE = re.compile(r"0x[0-9a-f]+"), re.compile(r"\x1b\[[\d;]*m")
+FOLDER = re.compile(r"/\S*/temporary/\w+")
+"""A temporary file of a page, in a folder that has another name in each run."""
 NUMBER = re.compile(r"[-+]?\b\d[\d,]*\.?\d*(e[+-]?\d+)?")
 HEAD = "# What the code of the pages does on other releases. `make releases` writes this file.\n"
 
@@ -251,7 +253,8 @@ def difference(site: Site, piece: Piece, outcome: Outcome, raised: bool, *, mask
 
 def _told_anywhere(text: str) -> str:
     """A text without what is another on each machine, and without colours."""
-    return as_recorded(ADDRESS.sub("0x…", STYLE.sub("", LOG.sub("", text))).replace(str(ROOT), "…"))
+    text = ADDRESS.sub("0x…", STYLE.sub("", LOG.sub("", text)))
+    return as_recorded(FOLDER.sub("…", text).replace(str(ROOT), "…"))
 
 
 def _masked(text: str) -> str:

@@ -42,6 +42,7 @@ def piece(site):
         (Outcome("", wrong="takes more than 300 seconds."), False, {"fails": "takes more than 300 seconds."}),
         (Outcome("\x1b[1m<A at 0x7f01>\x1b[0m"), False, {"prints": "<A at 0x…>"}),
         (Outcome("I0000 00:00:17.5 16 a.cc:1] Compiled!\n<A at 0x7f01>"), False, {"prints": "<A at 0x…>"}),
+        (Outcome("at /tmp/x/page/../temporary/tmp1_a."), False, {"prints": "at …."}),
     ],
 )
 def test_what_a_block_does_that_is_not_recorded(site, piece, outcome, raised, expected):
