@@ -280,7 +280,7 @@ FINDS = [
     ("tflite input order", "saving/litert_and_onnx.html", "names"),
     ("float16 tflite", "saving/litert_and_onnx.html", "size"),
     ("lstm tflite", "saving/litert_and_onnx.html", ""),
-    ("No Op registered for Erfc", "saving/litert_and_onnx.html", ""),
+    ("No Op registered for Erfc", "saving/litert_and_onnx.html", "operations"),
     ("XNNPack delegate failed to reshape", "errors/saving.html", "export"),
     ("deploy model with tf serving", "saving/export.html", "serve"),
     ("tensorflow serving rest api", "saving/export.html", "serve"),
@@ -571,6 +571,11 @@ FINDS = [
 
 # A message, whole or in part, as it is pasted: the entry that explains it is the first link.
 SAID = [
+    (
+        "ValueError: The model provided has never called. It must be called at least once before export.",
+        "errors/saving.html",
+        "export",
+    ),
     ("custom softmax gives nan", "errors/models.html", "nan-of-your-own"),
     ("TypeError: Layer.add_weight() got multiple values for argument 'shape'", "errors/layers.html", "add-weight-name"),
     ("ValueError: Dimensions must be equal, but are 4 and 7", "errors/layers.html", "input-shape-axis"),
@@ -802,8 +807,6 @@ LACKS = [
     ("GPU out of memory", "the memory of a GPU", "training/several_devices.html"),
     ("prune weights", "pruning", "models/custom_model.html#replace-a-layer"),
     ("quantization aware training", "quantization-aware training", "saving/smaller.html#range"),
-    ("tflite conversion", "LiteRT (TFLite)", "models/custom_model.html#save-and-load-it"),
-    ("quantization aware training", "quantization", "models/custom_model.html#replace-a-layer"),
     (
         "imagenet pretrained resnet",
         "transfer learning from keras.applications",
@@ -824,7 +827,7 @@ LACKS = [
         "training/custom_optimizer.html",
     ),
     ("Grad cam for custom model", "Grad-CAM", "models/multiple_inputs_outputs.html#the-same-model-as-a-subclass"),
-    ("coreml", "TensorRT, CoreML and TensorFlow.js", "models/custom_model.html#save-and-load-it"),
+    ("coreml", "CoreML and other runtimes", "models/custom_model.html#save-and-load-it"),
     ("custom LSTM cell keras", "recurrent layers and time series", "decisions/advantages.html#flexibility"),
     ("tensorflow.keras could not be resolved", "installing TensorFlow and import errors", "releases.html"),
     ("reinforcement learning DQN replay buffer", "reinforcement learning", "training/training_loop.html"),
