@@ -318,7 +318,7 @@ AGAIN = ("ops", "slices", "lambdas", "attention", "thresholded", "local", "state
     "The tables were tried on files that Keras 2.12 and tf_keras 2.21 wrote.",
     "In a layer, weights go by order, the trainable ones first, and not by name.",
     "`hard_sigmoid`, the default of `ConvLSTM2D` | `x / 6 + 0.5` instead of `0.2 * x + 0.5` | `load_keras_2`",
-    "`.h5`: `Softmax`, `UnitNormalization` with `axis=[1, 2]`, or `LayerNormalization` with it and without weights | "
+    "`.h5`: `Softmax`, `UnitNormalization` over two axes, or `LayerNormalization` over two and without weights | "
     "the last axis | `load_keras_2`",
     "`.h5`: a custom class with layers in a dict | by order of insertion; Keras 2 sorted the keys | "
     "Insert them by sorted keys",

@@ -1542,7 +1542,7 @@ KEPT: dict[str, tuple[str, Any, Any, Any, str]] = {
 }
 OF_KERAS = {
     "lookup": "`StringLookup`, `IntegerLookup`, `TextVectorization`",
-    "given": "The same with `vocabulary=[…]`",
+    "given": "The same, given a `vocabulary`",
 }
 OTHER = {"string": np.array(["q", "r", "r", "r", "s"]), "int64": np.array([1, 2, 2, 3]), "float32": ROWS * 100}
 
@@ -1604,7 +1604,7 @@ def read_of_keras(folder: Path) -> dict[tuple[str, bool], list | str]:
 @pytest.mark.proves(
     "What `adapt` found, in a layer of Keras or inside a layer of yours:",
     "`StringLookup`, `IntegerLookup`, `TextVectorization` | yes | no | no | no | no",
-    "The same with `vocabulary=[…]` | yes | no | no | yes | yes",
+    "The same, given a `vocabulary` | yes | no | no | yes | yes",
     "`Normalization` | yes | yes | inputs unchanged, silently | inputs unchanged, silently | yes",
     "`Discretization(num_bins=…)` | yes | no | no | yes | yes",
     "No: the first call raises, as `Table not initialized`. If the new layer was adapted to other data, it keeps "
