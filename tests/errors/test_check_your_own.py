@@ -889,11 +889,11 @@ def test_the_table_of_facts_about_keras():
 
 @pytest.mark.proves(
     "A run takes seconds of CPU time: of Keras's 137 layers half take less than 2, nine in ten less than 7, and the "
-    "five dearest, recurrent ones such as `GRU` among them, 10 to 18. Most other objects take less than 1. The first "
-    "run takes some 5 more, to start the new process."
+    "five dearest, recurrent ones such as `GRU` among them, 7 to 18, as the machine is. Most other objects take less "
+    "than 1. The first run takes some 5 more, to start the new process."
 )
 def test_what_it_costs():
-    """Measured on two cores that had other work, with the process that loads files."""
+    """Measured with the process that loads files. Another machine took half as long again: its figures hold, too."""
     seconds = RECORD["seconds"]
     layers = seconds["layers"]
     assert RECORD["tried"]["layer"] == 137
@@ -901,7 +901,7 @@ def test_what_it_costs():
     assert layers["ninth decile"] < 7
     assert len(layers["dearest"]) == 5
     assert "layers.GRU" in layers["dearest"]
-    assert all(10 <= taken < 18 for taken in layers["dearest"].values())
+    assert all(7 <= taken < 18 for taken in layers["dearest"].values())
     assert seconds["others"]["median"] < 1
     assert 4 <= seconds["first run"] <= 6
 
