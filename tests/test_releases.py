@@ -129,6 +129,17 @@ def test_the_losses_of_the_outputs_add_up_on_the_nightly():
 
 
 @pytest.mark.proves(
+    "Keras 3.16, the nightly | In a layer that is built, a `quantize` of its own can't add weights: `You cannot add new "
+    "elements of state`."
+)
+def test_a_layer_that_quantizes_itself_is_refused_on_the_nightly():
+    (nightly,) = set(TRIED.releases) - set(OLD)
+    differs = TRIED.differs["saving/smaller"]["program"]
+    assert list(differs) == [nightly]
+    assert "You cannot add new elements of state" in differs[nightly]["raises"]
+
+
+@pytest.mark.proves(
     "Keras 3.15 | A kernel of `EinsumDense` may start with other weights, and so a "
     "`MultiHeadAttention`, where the initializer scales by the number of inputs or outputs, as the default does. "
     "The kernel of a query, "

@@ -281,7 +281,7 @@ FINDS = [
     ("float16 tflite", "saving/litert_and_onnx.html", "size"),
     ("lstm tflite", "saving/litert_and_onnx.html", ""),
     ("No Op registered for Erfc", "saving/litert_and_onnx.html", "operations"),
-    ("XNNPack delegate failed to reshape", "errors/saving.html", "export"),
+    ("XNNPack delegate failed to reshape", "errors/export.html", "never-called"),
     ("deploy model with tf serving", "saving/export.html", "serve"),
     ("tensorflow serving rest api", "saving/export.html", "serve"),
     ("dropout in exported model", "saving/export.html", "frozen"),
@@ -293,7 +293,7 @@ FINDS = [
     ("ExportArchive", "saving/export.html", "endpoints"),
     ("untracked resource", "saving/export.html", "endpoints"),
     ("TFSMLayer", "saving/export.html", "again"),
-    ("The model provided has never called", "errors/saving.html", "export"),
+    ("The model provided has never called", "errors/export.html", "never-called"),
     ("register_keras_serializable package", "saving/configs.html", "register"),
     ("same class name registered twice", "saving/configs.html", "register"),
     ("new argument and my old file doesn't load", "saving/configs.html", "changed"),
@@ -573,8 +573,8 @@ FINDS = [
 SAID = [
     (
         "ValueError: The model provided has never called. It must be called at least once before export.",
-        "errors/saving.html",
-        "export",
+        "errors/export.html",
+        "never-called",
     ),
     ("custom softmax gives nan", "errors/models.html", "nan-of-your-own"),
     ("TypeError: Layer.add_weight() got multiple values for argument 'shape'", "errors/layers.html", "add-weight-name"),

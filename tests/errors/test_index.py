@@ -6,6 +6,7 @@ import ast
 import builtins
 import contextlib
 import copy
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import markdown
 import numpy as np
 import pytest
 import tensorflow as tf
+from bs4 import BeautifulSoup
 from keras import layers
 from markdown.extensions import toc
 
@@ -23,8 +25,8 @@ from engine.site import sections
 
 ROOT = Path(__file__).parents[2]
 CHAPTER = ROOT / "docs" / "errors"
-PAGES = ("layers", "models", "saving")
-TOLD = ("Message", "What shows it", "What is printed there")
+PAGES = ("layers", "models", "saving", "export")
+TOLD = ("Message", "What shows it", "What is printed there", "What it says")
 """The columns by which a reader of a table knows the failure: one for each table."""
 
 
@@ -83,14 +85,14 @@ def entries() -> dict[str, Entry]:
 
 TABLES, ENTRIES = tables(), entries()
 ROWS = [row for told in TOLD[:2] for row in TABLES[told]]
-TRAINING = TABLES[TOLD[2]]
+TRAINING, SAYS = TABLES[TOLD[2]], TABLES[TOLD[3]]
 
 
 def squeezed(text: str) -> str:
     return " ".join(text.split())
 
 
-def test_there_are_three_tables_and_each_row_tells_something():
+def test_there_are_four_tables_and_each_row_tells_something():
     assert list(TABLES) == list(TOLD)
     assert all(row.told for rows in TABLES.values() for row in rows)
 
@@ -113,6 +115,43 @@ def test_each_symptom_leads_to_the_section_that_prints_it(row):
     shown = re.findall(r"(snippets/\w+/\w+\.txt):([\w-]+)", part)
     printed = "\n".join(sections(ROOT / path)[name].text for path, name in shown)
     assert all(squeezed(words) in squeezed(printed) for words in row.told), printed
+
+
+@pytest.mark.proves("Those of the errors pages are above; these are explained on the pages about saving:")
+@pytest.mark.parametrize("row", SAYS, ids=lambda row: row.told[0])
+def test_each_message_leads_to_the_section_that_explains_it(row, built):
+    (link,) = row.links
+    address, _, anchor = link.partition("#")
+    page = BeautifulSoup((built / "errors" / address).with_suffix(".html").read_text("utf-8"), "html.parser")
+    below = page.find(id=anchor).find_next_siblings()
+    part = itertools.takewhile(lambda element: element.name not in ("h1", "h2"), below)
+    told = squeezed(" ".join(element.get_text() for element in part))
+    assert all(words.replace("`", "") in told.replace("`", "") for words in row.told), told
+
+
+def is_python(text: str) -> bool:
+    with contextlib.suppress(SyntaxError):
+        ast.parse(text.replace("…", "..."))
+        return True
+    return False
+
+
+def quoted(page: Path) -> set[str]:
+    """The messages that the prose of a page of the built site quotes: three words of code or more, no Python."""
+    codes = BeautifulSoup(page.read_text("utf-8"), "html.parser").select("article code")
+    texts = (squeezed(code.get_text().replace("`", "")) for code in codes if code.find_parent("pre") is None)
+    return {text for text in texts if text.count(" ") > 1 and not is_python(text)}
+
+
+COMMANDS = {"pip install ai-edge-litert", "pip install tf2onnx onnx onnxruntime"}
+
+
+@pytest.mark.parametrize("page", sorted(path.stem for path in (ROOT / "docs" / "saving").glob("*.md")))
+def test_each_message_that_a_page_on_saving_quotes_is_in_the_chapter(page, built):
+    """As it is quoted there, or the part of it that doesn't name the page's own class."""
+    chapter = {text for name in ("index", *PAGES) for text in quoted(built / "errors" / f"{name}.html")}
+    lacking = quoted(built / "saving" / f"{page}.html") - COMMANDS
+    assert not {text for text in lacking if not any(text in known or known in text for known in chapter)}
 
 
 def slug(heading: str) -> str:

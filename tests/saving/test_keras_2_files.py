@@ -403,7 +403,7 @@ def test_what_a_new_process_makes_of_each_file(files, process):
 @pytest.mark.proves(
     "`custom_objects` takes the name in the file. It is `Offset` for a class that wasn't registered, "
     "`Custom>Offset` for one without a package, `lib>Offset` for one of the package `lib`.",
-    "`Unknown layer: 'Bare'` | A custom class isn't found | `custom_objects`",
+    "`Unknown layer`, with its name | A custom class isn't found | `custom_objects`",
     "`Unknown layer: 'ThresholdedReLU'`, `'LocallyConnected1D'` | The layer is gone | `custom_objects` with one of "
     "your own",
 )
