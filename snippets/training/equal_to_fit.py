@@ -31,10 +31,11 @@ def compare(expected, own):
         raise ValueError("No weight moved: there is nothing to compare.")
     shares = {}
     for name in history | own_history:
-        numbers = history.get(name, np.nan)
-        own_numbers = own_history.get(name, np.nan)
-        off = np.max(np.abs(np.subtract(own_numbers, numbers)))
-        shares[name] = float(off and off / np.max(np.abs(numbers)))
+        numbers, own_numbers = history.get(name), own_history.get(name)
+        shares[name] = np.nan  # where one is missing, or has fewer epochs
+        if np.shape(numbers) == np.shape(own_numbers):
+            off = np.max(np.abs(np.subtract(own_numbers, numbers)))
+            shares[name] = float(off and off / np.max(np.abs(numbers)))
     off = np.max(np.abs(own_end - end))
     return shares | {"weights": float(off / np.max(np.abs(end - start)))}
 
@@ -99,7 +100,10 @@ def train(model, batches, epochs):
         model.reset_metrics()
         for batch in batches:
             run(batch)
+        results = {}
         for name, value in model.get_metrics_result().items():
+            results |= value if isinstance(value, dict) else {name: value}
+        for name, value in results.items():
             history.setdefault(name, []).append(np.array(value).tolist())
     model.optimizer.finalize_variable_values(weights)  # for use_ema=True
     return history

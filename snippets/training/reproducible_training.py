@@ -55,12 +55,14 @@ class Trail(keras.callbacks.Callback):
         self.note_model("end")
 
     def note_model(self, place):
-        variables, optimizer = self.model.variables, self.model.optimizer
+        variables, held = self.model.variables, vars(self.model).values()
         states = [one for one in variables if "seed_generator" in one.path]
+        kind = keras.optimizers.Optimizer  # a GAN has two
+        optimizers = [one for one in held if isinstance(one, kind)]
         parts = {
             "weights": self.model.weights,
             "random states": states,
-            "optimizer": optimizer.variables if optimizer else [],
+            "optimizer": [one.variables for one in optimizers],
         }
         for name, part in parts.items():
             self.found[f"{place}: {name}"] = fingerprint(part)

@@ -180,6 +180,8 @@ class HalveRates(keras.callbacks.Callback):
 # --8<-- [start:check_owned_once]
 def check_owned_once(model, *parts):
     """Raise unless each trainable weight belongs to exactly one part."""
+    if not model.built:
+        raise ValueError("Build the model first: it has no weights yet.")
     owned = [id(one) for part in parts for one in part.trainable_variables]
     for weight in model.trainable_variables:
         owners = owned.count(id(weight))

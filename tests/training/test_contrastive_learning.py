@@ -77,6 +77,7 @@ def upright(page: Shown, people: np.ndarray) -> np.ndarray:
     "Both losses are lower than that of the program, and the encoders are of no use:",
     "If pairs are only brought together, nothing keeps these embeddings apart. If both views are the same, nothing "
     "says what has to be ignored: draw each view with random numbers of its own.",
+    "A triplet loss that stays at its margin has embeddings that are all alike, too.",
 )
 def test_strangers_are_recognized(seed):
     page = shown(MODULE, "program", "triplets", "collapse_fails", seed=seed)
@@ -89,6 +90,8 @@ def test_strangers_are_recognized(seed):
         "trained on triplets": pytest.approx(0.6, abs=0.21),
     }
     assert raw < 0.3
+    alike = ops.ones((8, 4))
+    np.testing.assert_allclose(TripletEncoder().losses_of_pairs(alike, alike), np.full(8, 0.5))  # the margin
     assert "reloaded, same: True" in page.printed
     assert page.printed.count("recognizes most: False") == 2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import re
@@ -407,6 +408,21 @@ def test_a_label_that_is_too_large(logits):
         model.evaluate(X[:4], np.array([0, 1, 2, 3]), verbose=0)
 
 
+@pytest.mark.proves("Put such a check into `dataset.map`, which XLA doesn't compile: it raises there.")
+def test_a_check_in_map_raises_under_xla():
+    def checked(ids, y):
+        tf.debugging.assert_less(ids, 3)
+        return ids, y
+
+    model = keras.Sequential([keras.Input((1,), dtype="int32"), layers.Embedding(3, 2), layers.Flatten()])
+    model.compile("sgd", "mse", jit_compile=True)
+    for ids, raises in ([[0], [2]], False), ([[0], [7]], True):
+        dataset = tf.data.Dataset.from_tensor_slices((np.array(ids, "int32"), np.ones((2, 2)))).batch(2)
+        model.fit(dataset, shuffle=False, verbose=0)  # XLA doesn't tell
+        with pytest.raises(tf.errors.InvalidArgumentError) if raises else contextlib.nullcontext():
+            model.fit(dataset.map(checked), shuffle=False, verbose=0)
+
+
 @pytest.mark.proves(
     "What checks numbers does nothing under XLA, silently: `tf.debugging.assert_less`, `check_numerics`, and the "
     "bounds of `tf.gather` and `Embedding`. An id that is too large reads the last row. In an `Embedding`, -1 does so "
@@ -649,7 +665,8 @@ def run(optimizer="sgd", how="fit", built=False, activation=None, **options) -> 
     "After `del model` and `gc.collect()`, the model and its weights are gone. The graph that trained it isn't: in "
     "TensorFlow 2.21, each trace that applies a Keras optimizer or a `tf.custom_gradient`, such as `silu`, stays in a "
     "global table.",
-    "`clear_session()` frees neither these graphs nor a model; it resets names.",
+    "`clear_session()` frees neither these graphs nor a model. It resets names, and silently the policy of "
+    "`keras.config.set_dtype_policy`: what is made after it is float32.",
     "How many operations of graphs stay alive after each run but the first.",
 )
 def test_the_graph_stays():
@@ -677,6 +694,11 @@ def test_the_graph_stays():
     gc.collect()
     assert kept() is model
     assert layers.Dense(1).name == "dense"
+
+    keras.config.set_dtype_policy("mixed_float16")
+    assert layers.Dense(1).compute_dtype == "float16"
+    keras.utils.clear_session()
+    assert layers.Dense(1).compute_dtype == "float32"
 
 
 @pytest.mark.proves(

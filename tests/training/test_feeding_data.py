@@ -544,12 +544,25 @@ def test_a_buffer(seed):
     assert all(b == a + 1 for a, b in pairs)
 
 
-@pytest.mark.proves("Split before you shuffle, because a new epoch is shuffled anew:")
+@pytest.mark.proves(
+    "Split before you shuffle, because a new epoch is shuffled anew:",
+    "The same holds for `take`: mix such data with `shuffle(n, reshuffle_each_iteration=False)`, which keeps one "
+    "order, and then split.",
+)
 def test_split_before_you_shuffle(seed):
     lines = shown(MODULE, "leak_fails", seed=seed).printed.splitlines()
     assert lines == ["shuffle, then take: 20", "take, then shuffle: 0"]
     shuffled = tf.data.Dataset.range(100).shuffle(100)
     assert [int(v) for v in shuffled] != [int(v) for v in shuffled]
+
+    by_class = tf.data.Dataset.range(100)  # the first 50 of one class
+    assert max(int(v) for v in by_class.take(20)) < 50
+    mixed = by_class.shuffle(100, reshuffle_each_iteration=False)
+    seen = {int(v) for _ in range(5) for v in mixed.skip(20).shuffle(80)}
+    held_out = [[int(v) for v in mixed.take(20)] for _ in range(2)]
+    assert held_out[0] == held_out[1]
+    assert seen == set(range(100)) - set(held_out[0])
+    assert min(held_out[0]) < 50 <= max(held_out[0])
 
 
 # --- the last batch -----------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import tensorflow as tf
 from keras import ops
 
 from snippets.training.reproducible_training import Trail, fingerprint, first_difference, make_model
+from snippets.training.two_networks import GAN
 from tests.shown import Shown, shown
 
 MODULE = "snippets.training.reproducible_training"
@@ -82,8 +83,8 @@ def test_another_model_repeats(seed):
 
 
 @pytest.mark.proves(
-    "`evaluate`, `predict` and `validation_data` draw nothing: with them or without, the weights are the same, "
-    "unless they read the `Dataset.shuffle` of `fit`."
+    "With `evaluate`, `predict` and `validation_data` or without, the weights are the same, unless these read the "
+    "`Dataset.shuffle` of `fit`, or a layer draws in them too, as the sampling of a VAE does."
 )
 def test_what_draws_nothing():
     def between(*calls, **options):
@@ -109,6 +110,22 @@ def test_what_draws_nothing():
         return fingerprint(model.weights)
 
     assert shuffled() != shuffled(lambda model, dataset: model.evaluate(dataset, verbose=0))
+
+    class Samples(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.noise = keras.random.SeedGenerator()
+
+        def call(self, mean):
+            return mean + keras.random.normal(ops.shape(mean), seed=self.noise)
+
+    def sampled(**options):
+        keras.utils.set_random_seed(1)
+        model = make_model(Samples)
+        model.fit(X, Y, epochs=2, verbose=0, **options)
+        return fingerprint(model.weights)
+
+    assert sampled() == sampled() != sampled(validation_data=(X, Y))
 
 
 def in_a_process(threads: int) -> tuple[dict, list, str]:
@@ -162,8 +179,8 @@ def test_in_new_processes(readers):
 @pytest.mark.proves(
     "The seed starts the generators once, and each layer takes from them. What was made before keeps its state:",
     "A model has weights, steps of its optimizer, and a count of masks in `Dropout`, and `set_random_seed` "
-    "reaches none of "
-    "them. Set the seed, make the model and compile it, all in one cell, as `train` does.",
+    "reaches none of them. By default, a `Dataset.shuffle` counts its epochs, one with a `seed` too. Set the seed, "
+    "make the dataset and the model, and compile it, all in one cell.",
 )
 def test_a_cell_again():
     given = {name: program()[name] for name in ("x", "y", "dropout", "train", "first")}
@@ -179,6 +196,24 @@ def test_a_cell_again():
     keras.utils.set_random_seed(1)
     assert fingerprint([model.variables, model.optimizer.variables]) == before
     assert page["is_first"](page["train"](1, page["dropout"]))
+
+
+@pytest.mark.parametrize("seed_of_shuffle", [None, 1])
+def test_a_cell_with_a_dataset_again(seed_of_shuffle):
+    def make():
+        return tf.data.Dataset.from_tensor_slices((X, Y)).shuffle(64, seed=seed_of_shuffle).batch(16)
+
+    def cell(dataset=None):
+        keras.utils.set_random_seed(1)
+        dataset, model = dataset or make(), make_model()
+        model.fit(dataset, shuffle=False, verbose=0)
+        return fingerprint(model.weights)
+
+    of_another_cell = make()
+    assert cell() == cell()
+    assert cell(of_another_cell) != cell(of_another_cell)
+    kept = tf.data.Dataset.from_tensor_slices((X, Y)).shuffle(64, seed=1, reshuffle_each_iteration=False).batch(16)
+    assert cell(kept) == cell(kept)
 
 
 # --- where random numbers come from -------------------------------------------------------------------------------
@@ -230,7 +265,8 @@ def test_the_seed_of_tensorflow_as_the_page_shows_it():
 
 @pytest.mark.proves(
     "initial weights, `Dropout`, `SeedGenerator()` | Python's `random`, when the layer is made. "
-    "`MultiHeadAttention`, and `add_weight` without an initializer or with its name, draw in `build`.",
+    "`MultiHeadAttention`, `SpectralNormalization`, a layer that makes others in `build`, and `add_weight` without an "
+    "initializer or with its name, draw in `build`.",
     "`keras.random` without a seed | Python's `random`, at the first call | `set_random_seed`",
 )
 def test_seeds_are_drawn_when_the_layer_is_made():
@@ -265,10 +301,18 @@ class Own(keras.layers.Layer):
         self.kernel = self.add_weight(shape=(4, 3), initializer=self.initializer)
 
 
+class MakesAnother(keras.layers.Layer):
+    def build(self, input_shape):
+        self.inner = keras.layers.Dense(3)
+        self.inner.build(input_shape)
+
+
 @pytest.mark.parametrize(
     ("make", "in_build"),
     [
         (Own, True),
+        (MakesAnother, True),
+        (lambda: keras.layers.SpectralNormalization(keras.layers.Dense(3)), True),
         (lambda: Own("he_normal"), True),
         (lambda: Own("zeros"), False),
         (lambda: Own(keras.initializers.HeNormal()), False),
@@ -705,7 +749,7 @@ def followed(seed: int = 1, model=None, callbacks=(), between=(dropping,), data=
 
 
 @pytest.mark.proves(
-    "This callback notes a fingerprint of weights, random states and optimizer before the first step, after each "
+    "This callback notes a fingerprint of weights, random states and optimizers before the first step, after each "
     "with the loss and the metrics, and at the end. It draws nothing, and changes nothing:",
     "In a test, write `assert first_difference(follow(1), follow(1)) is None`. To compare two machines, write "
     "`trail.found` "
@@ -750,6 +794,16 @@ def test_the_trail_of_other_models():
         return followed(callbacks=[best], fit=fit)
 
     assert first_difference(stopped(Y), stopped(-5 * Y)) == "end: weights"
+
+    def of_a_gan(steps):
+        keras.utils.set_random_seed(1)
+        gan, trail = GAN(), Trail()
+        gan.compile("adam", "adam")
+        gan.discriminator_optimizer.iterations.assign(steps)
+        gan.fit(X[:, :2], shuffle=False, verbose=0, callbacks=[trail])
+        return trail.found
+
+    assert first_difference(of_a_gan(0), of_a_gan(50)) == "step 0: optimizer"
 
 
 class Nudge(keras.callbacks.Callback):

@@ -466,7 +466,7 @@ def averaging(*callbacks, **options) -> tuple[keras.Model, Looks]:
     "the last step",
     "In each callback behind `SwapEMAWeights(swap_on_epoch=True)`, at the end of an epoch | the averages",
     "After `fit` | the averages, and a second `fit` begins with them",
-    "After `train_on_batch` | those of the last step",
+    "After `train_on_batch`, or a `fit` that was interrupted | those of the last step",
     "After `predict(callbacks=[SwapEMAWeights()])` | swapped, and not swapped back",
 )
 def test_when_the_weights_are_averages(tmp_path):
@@ -499,6 +499,21 @@ def test_when_the_weights_are_averages(tmp_path):
     model, looks = averaging(swap(swap_on_epoch=True), saved("swapped"), epochs=2)
     for found in (looks.epochs[-1], looks.judged[-1], in_file("swapped"), model.layers[0].kernel):
         np.testing.assert_allclose(found, looks.average, **close)
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    looks = Looks()
+    with pytest.raises(KeyboardInterrupt):
+        fit(
+            model := keras.Sequential([keras.Input((10,)), keras.layers.Dense(1)]),
+            y=X[:, :1],
+            optimizer=keras.optimizers.SGD(0.05, use_ema=True, ema_momentum=0.9),
+            loss="mse",
+            fit_options={"callbacks": [looks, keras.callbacks.LambdaCallback(on_epoch_end=interrupt)]},
+        )
+    assert not np.allclose(looks.average, looks.steps[-1], atol=1e-3)
+    np.testing.assert_allclose(model.layers[0].kernel, looks.steps[-1], **close)
 
     model, _ = averaging()
     kernel = model.layers[0].kernel

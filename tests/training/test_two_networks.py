@@ -913,7 +913,8 @@ def test_several_optimizers_of_one_loss(pattern, step, recwarn, tmp_path):
 
 
 @pytest.mark.proves(
-    "In a step of your own, nothing tells you of a weight that no optimizer owns, or two. This check does:",
+    "In a step of your own, nothing tells you of a weight that no optimizer owns, or two. This check does, if you give "
+    "it the parts whose weights the optimizers get, one for each:",
     "Raise unless each trainable weight belongs to exactly one part.",
 )
 def test_each_weight_has_one_owner():
@@ -929,6 +930,10 @@ def test_each_weight_has_one_owner():
             check_owned_once(model, *parts)
     model.generator.trainable = False
     check_owned_once(model, model.discriminator)
+
+    unbuilt = keras.Sequential([keras.layers.Dense(2), keras.layers.Dense(1)])
+    with pytest.raises(ValueError, match="Build the model first"):  # its second layer belongs to none
+        check_owned_once(unbuilt, unbuilt.layers[0])
 
 
 def test_the_module_defines_what_the_page_shows():
