@@ -40,7 +40,8 @@ EXAMPLES = re.compile(r"(?i)examples?|code|programs?|snippets?|usage|how\b")
 """A column of a table whose code is quoted."""
 HEADING = re.compile(r"^h[1-6]$")
 MARKUP = re.compile(
-    r"(?:^|\n)\s*(?:[-*+] |\d+\. |#{1,6} |\||!!!|\?\?\?|===|> )|\*\*|__\w|\]\(|\[\^|`|:::|\{ ?[#.:]|~~|\$|\\[a-z(\[]"
+    r"(?:^|\n)\s*(?:[-*+] |\d+[.)] |#{1,6} |\||!!!|\?\?\?|===|> )|(?<!\w)[*_]\w|\*\*|__\w|\][(\[]|\[\^|`|"
+    r":::|\{ ?[#.:]|~~|\$|!-- |\\[a-z(\[]"
 )
 """What Markdown would have read, if it stood where it reads it."""
 
@@ -274,7 +275,10 @@ def page_problems(site: Site, page: Path, html: str) -> Iterator[Problem]:
             what, mend = f"the alt text {alt!r} doesn't tell what the image {address} shows.", "Say it: ![text](…)."
             if not address:
                 what, mend = "a drawing has no name that tells what it shows.", "Give its <svg> an aria-label."
-            yield site.problem(source, min(_lines(source, address or "svg")), what, mend)
+            if not address and source != page:
+                what, mend = f"the alt text {alt!r} doesn't tell what the plot shows.", 'Say it: # %% alt="…".'
+            needle = address or ("svg" if source == page else f'alt="{alt}"')
+            yield site.problem(source, min(_lines(source, needle)), what, mend)
 
 
 def _heading_problems(site: Site, source: Path, shown: Shown) -> Iterator[Problem]:
