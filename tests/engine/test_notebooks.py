@@ -66,6 +66,21 @@ def test_a_plot_missing_from_the_notebook(with_notebook):
     with_notebook.assert_red("snippets/squares.py:18", "cell 3 has no plot in docs/squares.ipynb.")
 
 
+@pytest.mark.parametrize("text", ["{}", "<<<<<<< HEAD\n{}\n"], ids=["empty", "a merge"])
+def test_a_notebook_that_cannot_be_read(with_notebook, text):
+    with_notebook.write("docs/squares.ipynb", text)
+    what = "this can't be read as a notebook. Delete it, and run `make outputs`."
+    with_notebook.assert_red("docs/squares.ipynb:1", what)
+
+
+def test_an_alt_text_that_tells_nothing(with_notebook):
+    for path in "snippets/squares.py", "docs/squares.ipynb":
+        with_notebook.replace(path, "A line that rises from 0 to 4.", "plot")
+    code, said = with_notebook.build()
+    assert code != 0
+    assert "snippets/squares.py:17: the alt text 'plot' doesn't tell what the plot shows." in said
+
+
 EXTRA = {
     "a stream": {"output_type": "stream", "name": "stderr", "text": "accuracy: 99 %"},
     "a result": {"output_type": "execute_result", "execution_count": 1, "metadata": {}, "data": {"text/html": "99 %"}},
