@@ -138,6 +138,10 @@ class Site:
         """The module of a page: the same path, under `snippets/`."""
         return self.snippets / page.relative_to(self.docs).with_suffix(".py")
 
+    def tests_of(self, page: Path) -> Path:
+        """The module that proves what a page says."""
+        return self.root / "tests" / page.relative_to(self.docs).with_name(f"test_{page.stem}.py")
+
     def page_of(self, module: Path) -> Path:
         suffix = ".ipynb" if has_cells(module) else ".md"
         return self.docs / module.relative_to(self.snippets).with_suffix(suffix)

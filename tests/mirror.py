@@ -29,7 +29,7 @@ ASSERTS = ("raises", "warns", "fail", "assert_", "check_")
 
 def problems(site: Site) -> Iterator[Problem]:
     tests = site.root / "tests"
-    proofs = {tests / page.relative_to(site.docs).with_name(f"test_{page.stem}.py"): page for page in site.pages()}
+    proofs = {site.tests_of(page): page for page in site.pages()}
     for proof in sorted(tests.glob("*/test_*.py")):
         if proof not in proofs and proof.parent.name not in CHAPTERS:
             yield site.problem(proof, 1, "the page of these tests is gone.", "Delete them, or name the page's module.")

@@ -7,7 +7,6 @@ import importlib.metadata
 import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -27,7 +26,6 @@ from engine.site import (
     Site,
     blocks,
     cells,
-    description,
     has_cells,
     read,
     sections,
@@ -199,12 +197,6 @@ def sections_of(site: Site, block: Block) -> list[Piece]:
     for problem in _block(site, block):
         raise LookupError(str(problem))
     return site.sections_of(block)
-
-
-def section_of(site: Site, block: Block) -> Piece:
-    """What a block draws, as one: the text of all its sections, under the name of the last."""
-    *_, last = sections_of(site, block)
-    return replace(last, text=site.expand(block))
 
 
 def _block(site: Site, block: Block) -> Iterator[Problem]:
@@ -405,11 +397,16 @@ def _repeated(site: Site, module: Path) -> Iterator[Problem]:
 
 
 def _record(site: Site, record: Path) -> Iterator[Problem]:
-    """What a record holds that the command wouldn't write: nothing shows or compares it."""
+    """What is wrong with the record of a module's sections."""
     module = record.with_suffix(".py")
     if not module.is_file() or has_cells(module):
         yield site.problem(record, 1, "the module of this record is gone.", "Delete it.")
         return
+    yield from _otherwise(site, module, record)
+
+
+def _otherwise(site: Site, module: Path, record: Path) -> Iterator[Problem]:
+    """Where a record is another than the command writes: nothing shows or compares what it holds there."""
     written, lines = records.text(site, module).splitlines(), record.read_text(encoding="utf-8").splitlines()
     for number, (line, other) in enumerate(itertools.zip_longest(lines, written), 1):
         if line != other:
@@ -442,15 +439,7 @@ def _tutorial(site: Site, module: Path) -> Iterator[Problem]:
         if problem := cell_problem(site, cell):
             yield problem
             return
-    recorded = records.notebook(path)
-    if len(module_cells) != len(recorded.cells):
-        what = f"the module has {len(module_cells)} cells, {site.relative(path)} has {len(recorded.cells)}."
-        yield site.problem(module, 1, what, OUTPUTS)
-    elif records.text(site, module) != path.read_text(encoding="utf-8"):
-        what = "the notebook holds what no cell prints or draws."
-        yield site.problem(path, 1, what, "Run `make outputs`, which writes it anew.")
-    if recorded.metadata.get("description", "") != description(module):
-        yield site.problem(module, 1, f"its description isn't the one in {site.relative(path)}.", OUTPUTS)
+    yield from _otherwise(site, module, path)
 
 
 def cell_problem(site: Site, cell: Piece) -> Problem | None:

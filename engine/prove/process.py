@@ -56,6 +56,8 @@ REACHES = {"socket.bind", "socket.connect", "socket.getaddrinfo", "socket.gethos
 REACHES |= {"socket.sendmsg", "socket.sendto"}
 STARTS = {"subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
 """Events of Python's audit: https://docs.python.org/3/library/audit_events.html"""
+SPAWNS = "multiprocessing.popen_spawn_posix"
+"""What is imported to start another Python, for which there is no event."""
 
 
 @dataclass(frozen=True)
@@ -313,7 +315,7 @@ def _refuse(event: str, args: tuple) -> None:
     what = ""
     if event in REACHES and not (isinstance(args[-1], str) and args[-1].startswith("/")):
         what = f"opens a connection ({event}): a page needs nothing but its packages."
-    elif (event in STARTS or _spawns(event, args)) and not _by_a_tool():
+    elif (event in STARTS or args[:1] == (SPAWNS,)) and not _by_a_tool():
         what = f"starts a process ({event}): what that does, nobody sees."
     elif event in TOUCHES or (event == "open" and _writes(args)):
         outside = [path for path in args[:2] if isinstance(path, str | bytes | os.PathLike) and not _inside(path)]
@@ -321,11 +323,6 @@ def _refuse(event: str, args: tuple) -> None:
     if what:
         _Process.refused.append(what)
         raise PermissionError(f"A page {what}")
-
-
-def _spawns(event: str, args: tuple) -> bool:
-    """Whether it is multiprocessing's start of another Python, which the audit has no event for."""
-    return event == "import" and args[0] == "multiprocessing.popen_spawn_posix"
 
 
 def _by_a_tool() -> bool:

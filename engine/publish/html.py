@@ -94,7 +94,10 @@ def shown_in(html: str) -> Shown:
         strange=list(_strange(page)),
         unread=list(_unread(page)),
         headings=[(int(one.name[1]), one.get_text(), one.find_parent("div") is not None) for one in page(HEADING)],
-        tables=[(_texts(table, "th"), [_code_of(row) for row in table("tr") if row.td]) for table in page("table")],
+        tables=[
+            ([cell.get_text() for cell in table("th")], [_code_of(row) for row in table("tr") if row.td])
+            for table in page("table")
+        ],
     )
 
 
@@ -131,10 +134,6 @@ def _language(pre: Tag) -> str:
     around = pre.find_parent(class_=re.compile("^language-"))
     names = [name.removeprefix("language-") for name in (around["class"] if around else pre.get("class", []))]
     return names[0] if names else ""
-
-
-def _texts(table: Tag, name: str) -> list[str]:
-    return [cell.get_text() for cell in table(name)]
 
 
 def _code_of(row: Tag) -> list[str]:

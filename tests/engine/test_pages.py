@@ -9,7 +9,6 @@ import re
 
 import pytest
 
-from engine.prove.laws import section_of
 from engine.site import Site, language_of, read
 
 FENCE = "```python\nprint('typed')\n```\n"
@@ -446,7 +445,7 @@ def test_a_block_draws_sections_one_below_the_other(drawn_as_one):
     site = Site.load(drawn_as_one.root)
     (block,) = (block for block in read(site.docs / "add.md") if block.is_python)
     text = 'def add(a, b):\n    return a + b\n\n\ntotal = add(1, 2)\nprint("total:", total)'
-    assert (section_of(site, block).text, section_of(site, block).name) == (text, "use")
+    assert (site.expand(block), block.include[1]) == (text, "use")
     assert [piece.name for piece in site.shown(site.docs / "add.md")[text]] == ["add", "use"]
     assert '"total:"' in (drawn_as_one.root / "site/add.html").read_text(encoding="utf-8")
 

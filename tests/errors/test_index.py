@@ -19,6 +19,7 @@ import tensorflow as tf
 from keras import layers
 from markdown.extensions import toc
 
+from engine.publish.proof import squeezed
 from engine.site import sections
 
 ROOT = Path(__file__).parents[2]
@@ -84,10 +85,6 @@ def entries() -> dict[str, Entry]:
 TABLES, ENTRIES = tables(), entries()
 ROWS = [row for told in TOLD[:2] for row in TABLES[told]]
 TRAINING = TABLES[TOLD[2]]
-
-
-def squeezed(text: str) -> str:
-    return " ".join(text.split())
 
 
 def test_there_are_three_tables_and_each_row_tells_something():
