@@ -271,12 +271,10 @@ def page_problems(site: Site, page: Path, html: str) -> Iterator[Problem]:
         yield site.problem(source, line, f"two anchors are called #{name}.", "Give one another name.")
     for address, alt in shown.images:
         if alt.strip().lower() in TELLS_NOTHING:
-            what, mend = f"the alt text {alt!r} doesn't tell what the image {address} shows.", "Say it: ![text](…)."
-            if not address:
-                what, mend = "a drawing has no name that tells what it shows.", "Give its <svg> an aria-label."
-            if not address and source != page:
-                what, mend = f"the alt text {alt!r} doesn't tell what the plot shows.", 'Say it: # %% alt="…".'
-            needle = address or ("svg" if source == page else f'alt="{alt}"')
+            what = f"the alt text {alt!r} doesn't tell what the {f'image {address}' if address else 'drawing'} shows."
+            needle, mend = address or "svg", 'Say it: ![text](…), or <svg aria-label="text">.'
+            if source != page and not address:
+                needle, mend = f'alt="{alt}"', 'Say it: # %% alt="text".'
             yield site.problem(source, min(_lines(source, needle)), what, mend)
 
 

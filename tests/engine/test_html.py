@@ -71,8 +71,16 @@ UNUSABLE = {
     "an empty page": ("", 1, "the page has 0 headings of level 1."),
     "two titles": ("# One\n\nText.\n\n# Two\n", 1, "the page has 2 headings of level 1."),
     "two anchors of one name": ("# A\n\n## B { #b }\n\n## C { #b }\n", 5, "two anchors are called #b."),
-    "a drawing without a name": ("# A\n\n<svg viewBox='0 0 1 1'><path d='M0 0'/></svg>\n", 3, "a drawing has no name"),
-    "a drawing called image": ("# A\n\n<svg role='img' aria-label='Image'></svg>\n", 3, "a drawing has no name"),
+    "a drawing without a name": (
+        "# A\n\n<svg viewBox='0 0 1 1'><path d='M0 0'/></svg>\n",
+        3,
+        "the alt text '' doesn't tell what the drawing",
+    ),
+    "a drawing called image": (
+        "# A\n\n<svg role='img' aria-label='Image'></svg>\n",
+        3,
+        "the alt text 'Image' doesn't tell what the drawing",
+    ),
     "an image called image": ("# A\n\n![image](assets/favicon.svg)\n", 3, "the alt text 'image' doesn't tell what"),
 }
 

@@ -81,7 +81,7 @@ def test_an_alt_text_that_tells_nothing(with_notebook):
         with_notebook.replace(path, "A line that rises from 0 to 4.", "plot")
     code, said = with_notebook.build()
     assert code != 0
-    assert "snippets/squares.py:17: the alt text 'plot' doesn't tell what the plot shows." in said
+    assert "snippets/squares.py:17: the alt text 'plot' doesn't tell what the drawing shows. Say it: # %% alt" in said
 
 
 EXTRA = {
