@@ -315,7 +315,7 @@ def _refuse(event: str, args: tuple) -> None:
     what = ""
     if event in REACHES and not (isinstance(args[-1], str) and args[-1].startswith("/")):
         what = f"opens a connection ({event}): a page needs nothing but its packages."
-    elif (event in STARTS or args[:1] == (SPAWNS,)) and not _by_a_tool():
+    elif (event in STARTS or (event, args[:1]) == ("import", (SPAWNS,))) and not _by_a_tool():
         what = f"starts a process ({event}): what that does, nobody sees."
     elif event in TOUCHES or (event == "open" and _writes(args)):
         outside = [path for path in args[:2] if isinstance(path, str | bytes | os.PathLike) and not _inside(path)]
