@@ -28,7 +28,10 @@ MARKER = SnippetPreprocessor.RE_SNIPPET_SECTION
 CELL = re.compile(r"^# %%", re.MULTILINE)
 INCLUDE = re.compile(r'-+8<-+ "(?P<path>[^":]+):(?P<section>[\w-]+)"')
 LOCKED = re.compile(r"^(?P<package>[\w.-]+)==(?P<version>[^\s;]+)", re.MULTILINE)
-UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\xa0\xad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+UNSEEN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f"
+    r"\u205f-\u206f\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]"
+)
 """What a terminal does something with, or a reader doesn't see."""
 
 
@@ -134,6 +137,10 @@ class Site:
     def module_of(self, page: Path) -> Path:
         """The module of a page: the same path, under `snippets/`."""
         return self.snippets / page.relative_to(self.docs).with_suffix(".py")
+
+    def tests_of(self, page: Path) -> Path:
+        """The module that proves what a page says."""
+        return self.root / "tests" / page.relative_to(self.docs).with_name(f"test_{page.stem}.py")
 
     def page_of(self, module: Path) -> Path:
         suffix = ".ipynb" if has_cells(module) else ".md"

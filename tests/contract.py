@@ -138,7 +138,8 @@ def passes_the_checkup(case: Layer | Model | Other) -> None:
         report = checkup(case.make, x, leave_out=case.leave_out)
         report.assert_clean()
         reasons = {name: why for name, why in report.left.items() if name not in case.leave_out}
-        assert not {name: why for name, why in reasons.items() if any(text in why for text in REFUSED)}
+        refused = [f"{name}: {why}" for name, why in reasons.items() if any(text in why for text in REFUSED)]
+        assert not refused, "\n".join(["Let these run, or name them in leave_out:", *refused])
 
 
 def its_docstring_gives_the_shapes(case: Layer | Model) -> None:

@@ -22,12 +22,14 @@ KERAS += tuple(
 )
 
 
+ALWAYS_TRUE = (ast.Constant, ast.Dict, ast.GeneratorExp, ast.JoinedStr, ast.Lambda, ast.List, ast.Tuple)
+LEFT_OUT = re.compile(r"pytest\.(mark\.)?(skip|skipif|xfail|importorskip)")
 ASSERTS = ("raises", "warns", "fail", "assert_", "check_")
 
 
 def problems(site: Site) -> Iterator[Problem]:
     tests = site.root / "tests"
-    proofs = {tests / page.relative_to(site.docs).with_name(f"test_{page.stem}.py"): page for page in site.pages()}
+    proofs = {site.tests_of(page): page for page in site.pages()}
     for proof in sorted(tests.glob("*/test_*.py")):
         if proof not in proofs and proof.parent.name not in CHAPTERS:
             yield site.problem(proof, 1, "the page of these tests is gone.", "Delete them, or name the page's module.")
@@ -44,10 +46,6 @@ def problems(site: Site) -> Iterator[Problem]:
         if not tests_of_page:
             yield site.problem(proof, 1, "this module has no test.", "Prove what its page says.")
         for test in tests_of_page:
-            if any(re.search(r"mark\.(skip|xfail)", ast.unparse(mark)) for mark in test.decorator_list):
-                yield site.problem(
-                    proof, test.lineno, f"{test.name} is left out, or may fail.", "Let it prove its claim."
-                )
             if not _asserts(test, tree):
                 yield site.problem(proof, test.lineno, f"{test.name} asserts nothing.", "Say what has to hold.")
         for line, what, mend in _proves_nothing(tree):
@@ -79,6 +77,8 @@ def _proves_nothing(tree: ast.Module) -> Iterator[tuple[int, str, str]]:
                     yield line, f"{name} may end before it has asserted.", "Assert first."
             case ast.FunctionDef(name=name) if any("mark.proves" in ast.unparse(one) for one in node.decorator_list):
                 yield node.lineno, f"{name} is to prove a sentence, and isn't run.", "Begin its name with test_."
+            case ast.Attribute() if LEFT_OUT.fullmatch(name := ast.unparse(node)):
+                yield node.lineno, f"what `{name}` names is left out, or may fail.", "Let it prove its claim."
             case ast.Assert(test=test) if _always_true(test):
                 yield node.lineno, f"`{ast.unparse(test)[:40]}` is always true.", "Call it, or compare it."
             case ast.ExceptHandler(type=caught) if caught is None or _catches_assertion(caught):
@@ -102,9 +102,14 @@ def _calls_assertion(node: ast.AST) -> bool:
 
 
 def _always_true(test: ast.expr) -> bool:
-    """Whether it is a function that isn't called, or a constant."""
-    is_function = re.fullmatch(r"(np|tf|keras|ops)(\.\w+)+", ast.unparse(test))
-    return bool(is_function) or isinstance(test, ast.Constant | ast.Lambda | ast.JoinedStr | ast.Tuple | ast.List)
+    """Whether it is a function that isn't called, what holds something, or the same on both sides."""
+    match test:
+        case ast.BoolOp(op=ast.Or(), values=values):
+            return any(map(_always_true, values))
+        case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]) if "(" not in ast.unparse(test):
+            return ast.unparse(left) == ast.unparse(right)
+    is_function = re.fullmatch(r"(np|tf|keras|ops)(\.\w+)+|.*\.(all|any|exists|is_file)", ast.unparse(test))
+    return bool(is_function) or isinstance(test, ALWAYS_TRUE)
 
 
 def _catches_assertion(caught: ast.expr) -> bool:

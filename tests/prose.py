@@ -29,6 +29,7 @@ from markdown_it.token import Token
 
 from engine.prove import records
 from engine.publish import proof
+from engine.publish.proof import squeezed
 from engine.site import INCLUDE, cells, description, sections
 from tests.site import SITE
 
@@ -165,10 +166,6 @@ def _words(token: Token) -> str:
     return squeezed(re.sub(r" \{ #[^{}]+ \}$", "", "".join(found)))
 
 
-def squeezed(text: str) -> str:
-    return " ".join(text.split())
-
-
 def comments(module: Path) -> Iterator[Passage]:
     """The docstrings and comments of a module, which readers copy with its code."""
     text = module.read_text("utf-8")
@@ -226,7 +223,7 @@ def proved(test: Path) -> list[str]:
 
 def untied(page: Path) -> Iterator[str]:
     """The figures of a page's prose that nothing would contradict if they were others."""
-    test = SITE.root / "tests" / page.relative_to(SITE.docs).with_name(f"test_{page.stem}.py")
+    test = SITE.tests_of(page)
     quoted = proved(test)
     of_page = "\n".join(part.code + part.outputs for part in parts(page)).strip()
     shown = set(FIGURE.findall(of_page or _printed_around(page)))

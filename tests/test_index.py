@@ -13,7 +13,6 @@ from checkup import CHECKS
 from sybil import Document
 
 from engine.prove import records
-from engine.prove.laws import section_of
 from engine.site import blocks, read
 from snippets import index
 from snippets.index import Scale
@@ -67,7 +66,7 @@ def test_each_program_to_copy_is_one_block_that_trains_saves_and_reloads(name, p
     for step in (".save(", "load_model("):
         assert step in program
     assert ".fit(" in program or ".apply(" in program
-    assert process.call(shell.script, program).strip() == records.read(SITE, section_of(SITE, first)).printed
+    assert process.call(shell.script, program).strip() == records.read(SITE, SITE.sections_of(first)[-1]).printed
 
 
 # --- how the pages are proved -----------------------------------------------------------------------------------------
@@ -86,7 +85,7 @@ WITHOUT_CODE = ["errors/index", "releases"]
 def test_each_block_is_drawn_from_a_module_and_stands_over_what_it_prints(page):
     for block, below in itertools.pairwise([*read(page), None]):
         if block.is_python:
-            section = section_of(SITE, block)
+            section = SITE.sections_of(block)[-1]
             assert section.path == SITE.module_of(page)
             if records.read(SITE, section).printed:
                 assert below.include == (SITE.relative(records.path_of(SITE, section.path)), section.name)
@@ -106,7 +105,7 @@ def test_each_layer_and_model_goes_through_the_contract():
             continue
         classes = [node for node in ast.parse(module.read_text("utf-8")).body if isinstance(node, ast.ClassDef)]
         bases = {node.name: ast.unparse(node.bases[0]) for node in classes if node.bases}
-        test = SITE.root / "tests" / page.relative_to(SITE.docs).with_name(f"test_{page.stem}.py")
+        test = SITE.tests_of(page)
         proof = test.read_text("utf-8")
         if {"keras.layers.Layer", "keras.Model"} & set(bases.values()):
             tried = ("contract.LAYER", "contract.MODEL", "contract.passes_the_checkup")

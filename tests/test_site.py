@@ -16,7 +16,6 @@ from sybil import Document
 
 from engine.prove import laws
 from engine.prove.examples import Examples
-from engine.prove.laws import section_of
 from engine.publish import html
 from engine.site import Piece
 from tests import mirror
@@ -32,7 +31,7 @@ def examples(page: Path) -> list[str]:
     source = SITE.source_of(page)
     regions = Examples(SITE)(Document(source.read_text(encoding="utf-8"), str(source)))
     parsed = [region.parsed for region in regions]
-    return [one.text if isinstance(one, Piece) else section_of(SITE, one[0]).text for one in parsed]
+    return [one.text if isinstance(one, Piece) else SITE.expand(one[0]) for one in parsed]
 
 
 def built_page(built: Path, page: Path) -> str:
@@ -85,8 +84,12 @@ def test_each_page_has_a_description(built, page):
 
 
 def test_no_two_pages_say_the_same_of_themselves(built):
-    said = {page: html.shown_in(built_page(built, page)).head["description"] for page in SITE.pages()}
-    assert len(set(said.values())) == len(said), said
+    texts = [built_page(built, page) for page in SITE.pages()]
+    for said in (
+        [html.shown_in(text).head["description"] for text in texts],
+        re.findall("<title>.*?<", "".join(texts)),
+    ):
+        assert len(set(said)) == len(texts), sorted(said)
 
 
 def test_every_link_of_the_built_site_leads_somewhere(built):

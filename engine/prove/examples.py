@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +12,12 @@ from sybil import Document, Example, Region
 
 from engine.prove import figures, records
 from engine.prove.laws import cell_problem, sections_of
-from engine.prove.process import Outcome
+from engine.prove.process import ROOT, Outcome
 from engine.prove.records import Record, as_recorded
 from engine.site import CELL, Block, Piece, Site, blocks, cells, has_cells
 
+PLACES = (str(ROOT), *map(sysconfig.get_path, ("purelib", "stdlib")))
+"""Where this machine has what pages run with."""
 MOST_LINES = 38
 """Of a difference, so that a terminal shows it whole."""
 
@@ -59,6 +62,8 @@ class Examples:
         if outcome.wrong:
             return f"{self._where(piece, outcome.line)} {outcome.wrong}\n{outcome.frames}".rstrip()
         now = Record(as_recorded(outcome.printed), outcome.picture)
+        if place := next((place for place in PLACES if place in now.printed), ""):
+            return f"{self._where(piece)} prints {place}, which no other machine has: print a name instead."
         if self.update:
             records.write(self.site, piece, now)
         if piece.number and (problem := cell_problem(self.site, piece)):

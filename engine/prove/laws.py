@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import yaml
+from mkdocs.utils.meta import get_data
+from nbformat import ValidationError
 from pymdownx.snippets import SnippetMissingError, SnippetPreprocessor
 from sybil import Document
 
@@ -24,7 +26,6 @@ from engine.site import (
     Site,
     blocks,
     cells,
-    description,
     has_cells,
     read,
     sections,
@@ -37,7 +38,8 @@ TYPED = {"console"}
 COMMAND = re.compile(r"\$ (export|make|mkdocs|pip|pytest|python|uv)\b(?!.* -c\b)")
 
 PRIVATE = ("keras.src", *(f"{tf}.{part}" for tf in ("tensorflow", "tf") for part in ("python", "compat", "keras")))
-"""Roads that a copier would regret: closed in another release, or older names of what `keras` has."""
+PRIVATE += ("engine", "snippets", "tests")
+"""Roads that a copier would regret: not there, closed in another release, or older names of what `keras` has."""
 ENDS = {road.rpartition(".")[2] for road in PRIVATE}
 
 
@@ -91,10 +93,13 @@ def _is_named(site: Site, file: Path) -> bool:
 
 def _unreadable(site: Site, file: Path) -> Iterator[Problem]:
     try:
-        file.read_text(encoding="utf-8")
+        records.notebook(file) if file.suffix == ".ipynb" else file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         line = file.read_bytes().count(b"\n", 0, error.start) + 1
         yield site.problem(file, line, "this line isn't UTF-8.", "Save the file as UTF-8.", stops=True)
+    except (ValueError, ValidationError):
+        mend = "Delete it, and run `make outputs`."
+        yield site.problem(file, 1, "this can't be read as a notebook.", mend, stops=True)
 
 
 def _unseen(site: Site, file: Path) -> Iterator[Problem]:
@@ -161,8 +166,9 @@ def _head(site: Site, page: Path) -> Iterator[Problem]:
         read_as = yaml.safe_load(front[1]) if front else None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 2
-    for name in sorted(set(read_as) - {"title", "description", "hide"} if isinstance(read_as, dict) else ()):
-        yield site.problem(page, 2, f"{name}: above the title changes what is shown.", "Leave it out.")
+    for name in sorted(set(get_data(text)[1]) - {"title", "description", "hide"}):
+        first = 1 + text.startswith("---")
+        yield site.problem(page, first, f"{name}: above the title changes what is shown.", "Leave it out.")
     if text.startswith("---") and not isinstance(read_as, dict):
         yield site.problem(
             page, line, "what stands above the title can't be read.", "Write `name: value`, between ---."
@@ -171,8 +177,10 @@ def _head(site: Site, page: Path) -> Iterator[Problem]:
 
 def _unlisted(site: Site, page: Path) -> Iterator[Problem]:
     path = page.relative_to(site.docs).as_posix()
-    if site.config.nav and path not in yaml.safe_dump(site.config.nav).replace("'", " ").split():
-        yield site.problem(page, 1, "no navigation leads to this page.", f"Name {path} in mkdocs.yml, under nav.")
+    named = yaml.safe_dump(site.config.nav).replace("'", " ").split().count(path)
+    if site.config.nav and named != 1:
+        what = f"the navigation leads to this page {named} times." if named else "no navigation leads to this page."
+        yield site.problem(page, 1, what, f"Name {path} once in mkdocs.yml, under nav.")
 
 
 def _titles(site: Site, page: Path, page_blocks: list[Block]) -> Iterator[Problem]:
@@ -189,12 +197,6 @@ def sections_of(site: Site, block: Block) -> list[Piece]:
     for problem in _block(site, block):
         raise LookupError(str(problem))
     return site.sections_of(block)
-
-
-def section_of(site: Site, block: Block) -> Piece:
-    """What a block draws, as one: the text of all its sections, under the name of the last."""
-    *_, last = sections_of(site, block)
-    return replace(last, text=site.expand(block))
 
 
 def _block(site: Site, block: Block) -> Iterator[Problem]:
@@ -230,8 +232,8 @@ def _drawn(site: Site, block: Block, path: str, name: str) -> Iterator[Problem]:
         return
     if not section.text.strip():
         what, mend = "is empty or not ended.", "Put its lines between its two markers."
-    elif shown != section.text:
-        what = "holds the markers of another section."
+    elif shown != section.text or "--8<--" in shown:
+        what = "holds a marker, of another section or none."
         mend = "Let sections follow each other, so that each shown line has one place."
     if what:
         yield site.problem(block.path, block.line, f"section {name!r} of {path} {what}", mend)
@@ -307,14 +309,20 @@ def _private(site: Site, module: Path) -> Iterator[Problem]:
     """What isn't for readers to use, where it isn't shown to fail."""
     failing = [section for name, section in sections(module).items() if name.endswith("_fails")]
     shown_to_fail = {section.line + n for section in failing for n in range(len(section.text.splitlines()))}
-    for node in ast.walk(tree(module)):
-        names = [ast.unparse(node)] if isinstance(node, ast.Attribute) and node.attr in ENDS else []
-        if isinstance(node, ast.Import | ast.ImportFrom):
+    nodes = list(ast.walk(tree(module)))
+    imports = [alias for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    called = {alias.asname: alias.name for alias in imports}
+    for node in nodes:
+        names = []
+        if isinstance(node, ast.Attribute) and node.attr in ENDS:
+            first, *rest = ast.unparse(node).split(".")
+            names = [".".join([called.get(first, first), *rest])]
+        elif isinstance(node, ast.Import | ast.ImportFrom):
             road = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
             names = [f"{road}{alias.name}" for alias in node.names]
         for road in PRIVATE:
             if any(f"{name}.".startswith(f"{road}.") for name in names) and node.lineno not in shown_to_fail:
-                mend = "Use what `keras` and `tf` export, or show it in a section whose name ends in _fails."
+                mend = "Use what `keras` and `tf` export, define it here, or show it in a section that ends in _fails."
                 yield site.problem(module, node.lineno, f"{road} isn't for readers to use.", mend)
 
 
@@ -389,18 +397,20 @@ def _repeated(site: Site, module: Path) -> Iterator[Problem]:
 
 
 def _record(site: Site, record: Path) -> Iterator[Problem]:
-    """What a record holds that no section of it does: nothing shows or compares it."""
-    if not record.with_suffix(".py").is_file():
+    """What is wrong with the record of a module's sections."""
+    module = record.with_suffix(".py")
+    if not module.is_file() or has_cells(module):
         yield site.problem(record, 1, "the module of this record is gone.", "Delete it.")
         return
-    inside = ""
-    for number, line in enumerate(record.read_text(encoding="utf-8").splitlines(), 1):
-        marker = MARKER.match(line)
-        if marker:
-            inside = marker["name"] if marker["type"] == "start" else ""
-        elif not inside and line.strip():
-            what = "this line of the record belongs to no section."
-            yield site.problem(record, number, what, "Run `make outputs`, which writes it anew.")
+    yield from _otherwise(site, module, record)
+
+
+def _otherwise(site: Site, module: Path, record: Path) -> Iterator[Problem]:
+    """Where a record is another than the command writes: nothing shows or compares what it holds there."""
+    written, lines = records.text(site, module).splitlines(), record.read_text(encoding="utf-8").splitlines()
+    for number, (line, other) in enumerate(itertools.zip_longest(lines, written), 1):
+        if line != other:
+            yield site.problem(record, number, "the record isn't as the command writes it from here on.", OUTPUTS)
             return
 
 
@@ -429,15 +439,7 @@ def _tutorial(site: Site, module: Path) -> Iterator[Problem]:
         if problem := cell_problem(site, cell):
             yield problem
             return
-    recorded = records.notebook(path)
-    if len(module_cells) != len(recorded.cells):
-        what = f"the module has {len(module_cells)} cells, {site.relative(path)} has {len(recorded.cells)}."
-        yield site.problem(module, 1, what, OUTPUTS)
-    elif records.text(site, module) != path.read_text(encoding="utf-8"):
-        what = "the notebook holds what no cell prints or draws."
-        yield site.problem(path, 1, what, "Run `make outputs`, which writes it anew.")
-    if recorded.metadata.get("description", "") != description(module):
-        yield site.problem(module, 1, f"its description isn't the one in {site.relative(path)}.", OUTPUTS)
+    yield from _otherwise(site, module, path)
 
 
 def cell_problem(site: Site, cell: Piece) -> Problem | None:

@@ -51,11 +51,13 @@ RETRACING = "triggered tf.function retracing"
 """The one message that is left out of what a page prints: it names an address, and how many calls came before it."""
 
 TOUCHES = {"os.chmod", "os.chown", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink"}
-TOUCHES |= {"os.truncate", "os.utime", "sqlite3.connect"}
+TOUCHES |= {"os.truncate", "os.utime", "socket.bind", "sqlite3.connect"}
 REACHES = {"socket.bind", "socket.connect", "socket.getaddrinfo", "socket.gethostbyaddr", "socket.gethostbyname"}
 REACHES |= {"socket.sendmsg", "socket.sendto"}
 STARTS = {"subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
 """Events of Python's audit: https://docs.python.org/3/library/audit_events.html"""
+SPAWNS = "multiprocessing.popen_spawn_posix"
+"""What is imported to start another Python, for which there is no event."""
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,7 @@ def _settle_in(folder: Path, log: int) -> None:
     for stream, number in (("stdout", 1), ("stderr", 2)):
         os.dup2(log, number)
         setattr(sys, stream, open(number, "w", buffering=1, encoding="utf-8", closefd=False))  # noqa: SIM115
+    sys.stdin = open(os.devnull)  # noqa: SIM115  nobody answers, and what the server reads isn't the page's
     warnings.formatwarning = _in_words
     logging.getLogger("tensorflow").addFilter(lambda record: RETRACING not in record.getMessage())
     figures.start(ROOT / "snippets/plots.mplstyle")
@@ -312,7 +315,7 @@ def _refuse(event: str, args: tuple) -> None:
     what = ""
     if event in REACHES and not (isinstance(args[-1], str) and args[-1].startswith("/")):
         what = f"opens a connection ({event}): a page needs nothing but its packages."
-    elif event in STARTS and not _by_a_tool():
+    elif (event in STARTS or (event, args[:1]) == ("import", (SPAWNS,))) and not _by_a_tool():
         what = f"starts a process ({event}): what that does, nobody sees."
     elif event in TOUCHES or (event == "open" and _writes(args)):
         outside = [path for path in args[:2] if isinstance(path, str | bytes | os.PathLike) and not _inside(path)]

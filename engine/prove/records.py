@@ -17,7 +17,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from engine.prove import figures
-from engine.site import Piece, Site, cells, description, has_cells, sections
+from engine.site import Piece, Site, description, has_cells, pieces, sections
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,18 @@ def write(site: Site, piece: Piece, record: Record) -> None:
     """Record what a piece printed and drew; forget what is recorded of pieces that are gone."""
     path = path_of(site, piece.path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if piece.number:
-        path.write_text(text(site, piece.path, {piece.name: record}), encoding="utf-8")
-        return
-    records = [(one, record if one.name == piece.name else read(site, one)) for one in sections(piece.path).values()]
-    kept = [(one.name, record.printed) for one, record in records if record.printed.strip()]
-    texts = (f"--8<-- [start:{name}]\n{printed}\n--8<-- [end:{name}]\n" for name, printed in kept)
-    path.write_text("\n".join(texts), encoding="utf-8")
-    if not kept:
+    path.write_text(text(site, piece.path, {piece.name: record}), encoding="utf-8")
+    if not path.stat().st_size:
         path.unlink()
+
+
+def text(site: Site, module: Path, changed: Mapping[str, Record] = MappingProxyType({})) -> str:
+    """The file that records a module, with other records of some of its pieces."""
+    records = {piece: changed.get(piece.name) or read(site, piece) for piece in pieces(module)}
+    if has_cells(module):
+        return _as_notebook(description(module), records)
+    printed = [(piece.name, record.printed) for piece, record in records.items() if record.printed.strip()]
+    return "\n".join(f"--8<-- [start:{name}]\n{text}\n--8<-- [end:{name}]\n" for name, text in printed)
 
 
 def as_recorded(printed: str) -> str:
@@ -82,11 +85,9 @@ def new_notebook(**metadata: str) -> NotebookNode:
     return nbformat.v4.new_notebook(metadata={"kernelspec": kernel, "language_info": {"name": "python"}, **metadata})
 
 
-def text(site: Site, module: Path, changed: Mapping[str, Record] = MappingProxyType({})) -> str:
-    """The file that records a tutorial, with other records of some of its cells."""
-    made = new_notebook(description=description(module))
-    for cell in cells(module):
-        record = changed.get(cell.name) or read(site, cell)
+def _as_notebook(described: str, records: dict[Piece, Record]) -> str:
+    made = new_notebook(description=described)
+    for cell, record in records.items():
         new = nbformat.v4.new_code_cell if cell.is_code else nbformat.v4.new_markdown_cell
         node = new(cell.text, id=f"cell-{cell.number}", metadata={"alt": cell.alt} if cell.alt else {})
         if record.printed:

@@ -26,7 +26,7 @@ SHAPE = re.compile(r"#\s*(?:shapes?:?\s*)?(?P<shape>\([^()]*\))(?P<rest>.*)")
 CHECK = "__check_shapes__"
 """The builtin by which code that is compiled here calls `check`."""
 
-IN_DOCSTRING = re.compile(r"Shapes:\s+``([^`]+)``\s+to\s+``([^`]+)``")
+IN_DOCSTRING = re.compile(r"Shapes:\s+``([(\[{][^`]+)``\s+to\s+``([(\[{][^`]+)``")
 
 
 class WrongShape(Exception):

@@ -40,7 +40,8 @@ EXAMPLES = re.compile(r"(?i)examples?|code|programs?|snippets?|usage|how\b")
 """A column of a table whose code is quoted."""
 HEADING = re.compile(r"^h[1-6]$")
 MARKUP = re.compile(
-    r"(?:^|\n)\s*(?:[-*+] |\d+\. |#{1,6} |\||!!!|\?\?\?|===|> )|\*\*|__\w|\]\(|\[\^|`|:::|\{ ?[#.:]|~~|\$|\\[a-z(\[]"
+    r"(?:^|\n)\s*(?:[-*+] |\d+[.)] |#{1,6} |\||!!!|\?\?\?|===|> )|(?<!\w)[*_]\w|\*\*|__\w|\][(\[]|\[\^|`|"
+    r":::|\{ ?[#.:]|~~|\$|!-- |\\[a-z(\[]"
 )
 """What Markdown would have read, if it stood where it reads it."""
 
@@ -93,7 +94,10 @@ def shown_in(html: str) -> Shown:
         strange=list(_strange(page)),
         unread=list(_unread(page)),
         headings=[(int(one.name[1]), one.get_text(), one.find_parent("div") is not None) for one in page(HEADING)],
-        tables=[(_texts(table, "th"), [_code_of(row) for row in table("tr") if row.td]) for table in page("table")],
+        tables=[
+            ([cell.get_text() for cell in table("th")], [_code_of(row) for row in table("tr") if row.td])
+            for table in page("table")
+        ],
     )
 
 
@@ -130,10 +134,6 @@ def _language(pre: Tag) -> str:
     around = pre.find_parent(class_=re.compile("^language-"))
     names = [name.removeprefix("language-") for name in (around["class"] if around else pre.get("class", []))]
     return names[0] if names else ""
-
-
-def _texts(table: Tag, name: str) -> list[str]:
-    return [cell.get_text() for cell in table(name)]
 
 
 def _code_of(row: Tag) -> list[str]:
@@ -271,10 +271,11 @@ def page_problems(site: Site, page: Path, html: str) -> Iterator[Problem]:
         yield site.problem(source, line, f"two anchors are called #{name}.", "Give one another name.")
     for address, alt in shown.images:
         if alt.strip().lower() in TELLS_NOTHING:
-            what, mend = f"the alt text {alt!r} doesn't tell what the image {address} shows.", "Say it: ![text](…)."
-            if not address:
-                what, mend = "a drawing has no name that tells what it shows.", "Give its <svg> an aria-label."
-            yield site.problem(source, min(_lines(source, address or "svg")), what, mend)
+            what = f"the alt text {alt!r} doesn't tell what the {f'image {address}' if address else 'drawing'} shows."
+            needle, mend = address or "svg", 'Say it: ![text](…), or <svg aria-label="text">.'
+            if source != page and not address:
+                needle, mend = f'alt="{alt}"', 'Say it: # %% alt="text".'
+            yield site.problem(source, min(_lines(source, needle)), what, mend)
 
 
 def _heading_problems(site: Site, source: Path, shown: Shown) -> Iterator[Problem]:

@@ -50,9 +50,7 @@ class Proof:
 
     @property
     def module(self) -> Path:
-        """The module of its tests."""
-        relative = self.page.relative_to(self.site.docs)
-        return self.site.root / "tests" / relative.with_name(f"test_{relative.stem}.py")
+        return self.site.tests_of(self.page)
 
     @cached_property
     def tests(self) -> list[Test]:
@@ -109,10 +107,10 @@ def _parts(html: str) -> list[tuple[str, str, list[str]]]:
     parts = [("", [], [])]
     for element in BeautifulSoup(html, "html.parser")(["h1", "h2", "h3", "p", "li", "td", "pre", "summary"]):
         if element.name in ("h1", "h2"):
-            parts.append((_squeezed(element.get_text().removesuffix("¶")), [], []))
+            parts.append((squeezed(element.get_text().removesuffix("¶")), [], []))
         elif element.name == "pre":
             parts[-1][2].append(element.get_text().strip("\n"))
-        parts[-1][1].append(_squeezed(element.get_text()))
+        parts[-1][1].append(squeezed(element.get_text()))
     return [(heading, " ".join(words), code) for heading, words, code in parts if heading]
 
 
@@ -121,7 +119,7 @@ def _tests(module: Path, _mtime: int) -> list[Test]:
     found, whole = [], ast.parse(module.read_text(encoding="utf-8"))
     for node in whole.body:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-            quotes = tuple(_squeezed(re.sub(r"[`*]", "", sentence)) for sentence in quoted(whole, node))
+            quotes = tuple(squeezed(re.sub(r"[`*]", "", sentence)) for sentence in quoted(whole, node))
             texts = (one.value for one in ast.walk(node) if isinstance(one, ast.Constant))
             found.append(Test(node.name, node.lineno, quotes, frozenset(one for one in texts if isinstance(one, str))))
     return found
@@ -137,12 +135,12 @@ def quoted(module: ast.Module, node: ast.AST) -> Iterator[str]:
     for call in ast.walk(node):
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "proves":
             for value in call.args:
-                yield _squeezed(ast.literal_eval(constants[value.id] if isinstance(value, ast.Name) else value))
+                yield squeezed(ast.literal_eval(constants[value.id] if isinstance(value, ast.Name) else value))
 
 
 def _link(test: Test, source: str) -> str:
     return f'<a href="{quote(source, safe=":/")}#L{test.line}">{test.words}</a>' if source else test.words
 
 
-def _squeezed(text: str) -> str:
+def squeezed(text: str) -> str:
     return " ".join(text.split())

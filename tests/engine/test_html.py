@@ -50,6 +50,10 @@ UNUSABLE = {
     "a list without an empty line": ("# A\n\nText:\n- an item\n", 4, "'- an item' is shown as it is"),
     "numbers without an empty line": ("# A\n\nText:\n1. an item\n", 4, "'1. an item' is shown as it is"),
     "a note indented by two": ("# A\n\n- b\n\n  !!! note\n      Text.\n", 5, "'!!! note"),
+    "a star that isn't ended": ("# A\n\nSome *text.\n", 3, "'*text.' is shown as it is"),
+    "numbers in brackets": ("# A\n\nText:\n\n1) an item\n", 5, "'1) an item' is shown as it is"),
+    "a reference to nothing": ("# A\n\nSee [text][gone].\n", 3, "'][gone].' is shown as it is"),
+    "a comment that isn't ended": ("# A\n\n<!-- search: a\n\nText.\n", 3, "'!-- search: a' is shown as it is"),
     "bold that isn't ended": ("# A\n\nSome **bold text.\n", 3, "'**bold text.' is shown as it is"),
     "code that isn't ended": ("# A\n\nSome `code.\n", 3, "'`code.' is shown as it is"),
     "a footnote": ("# A\n\nText.[^1]\n\n[^1]: A note.\n", 3, "'[^1]' is shown as it is"),
@@ -67,8 +71,16 @@ UNUSABLE = {
     "an empty page": ("", 1, "the page has 0 headings of level 1."),
     "two titles": ("# One\n\nText.\n\n# Two\n", 1, "the page has 2 headings of level 1."),
     "two anchors of one name": ("# A\n\n## B { #b }\n\n## C { #b }\n", 5, "two anchors are called #b."),
-    "a drawing without a name": ("# A\n\n<svg viewBox='0 0 1 1'><path d='M0 0'/></svg>\n", 3, "a drawing has no name"),
-    "a drawing called image": ("# A\n\n<svg role='img' aria-label='Image'></svg>\n", 3, "a drawing has no name"),
+    "a drawing without a name": (
+        "# A\n\n<svg viewBox='0 0 1 1'><path d='M0 0'/></svg>\n",
+        3,
+        "the alt text '' doesn't tell what the drawing",
+    ),
+    "a drawing called image": (
+        "# A\n\n<svg role='img' aria-label='Image'></svg>\n",
+        3,
+        "the alt text 'Image' doesn't tell what the drawing",
+    ),
     "an image called image": ("# A\n\n![image](assets/favicon.svg)\n", 3, "the alt text 'image' doesn't tell what"),
 }
 

@@ -74,6 +74,13 @@ NOTHING = {
     ),
     "def test_more():\n    assert np.allclose\n": (8, "`np.allclose` is always true. Call it, or compare it."),
     "def test_more():\n    assert (add(1, 2), 4)\n": (8, "`(add(1, 2), 4)` is always true."),
+    "def test_more():\n    assert (add(1, 2) == 4).all\n": (8, "`(add(1, 2) == 4).all` is always true."),
+    "def test_more():\n    assert add(1, 2) == 4 or True\n": (8, "`add(1, 2) == 4 or True` is always true."),
+    "def test_more():\n    total = add(1, 2)\n    assert total == total\n": (9, "`total == total` is always true."),
+    "def test_more():\n    assert (one > 9 for one in [add(1, 2)])\n": (
+        8,
+        "`(one > 9 for one in [add(1, 2)])` is always",
+    ),
     "def test_more():\n    with suppress(AssertionError):\n        assert add(1, 2)\n": (
         8,
         "an assertion that fails here is",
@@ -93,10 +100,16 @@ def test_a_test_that_cannot_be_red(proved, code, line, what):
     assert problem.startswith(f"tests/test_add.py:{line}: {what}")
 
 
-@pytest.mark.parametrize("mark", ["skip", "xfail(strict=False)", "skipif(True)"])
-def test_a_test_that_is_left_out(proved, mark):
-    proved.replace("tests/test_add.py", "def test_add", f"@pytest.mark.{mark}\ndef test_add")
-    assert problems(proved) == ["tests/test_add.py:5: test_add is left out, or may fail. Let it prove its claim."]
+LEFT_OUT = ["@pytest.mark.skip\n", "@pytest.mark.xfail(strict=False)\n", "@pytest.mark.skipif(True)\n"]
+LEFT_OUT += ["pytestmark = pytest.mark.skip\n\n\n", 'pytest.importorskip("gone")\n\n\n', 'pytest.skip("later")\n\n\n']
+
+
+@pytest.mark.parametrize("code", LEFT_OUT)
+def test_a_test_that_is_left_out(proved, code):
+    proved.replace("tests/test_add.py", "def test_add", f"{code}def test_add")
+    (problem,) = problems(proved)
+    assert problem.startswith("tests/test_add.py:4: what `pytest.")
+    assert problem.endswith("` names is left out, or may fail. Let it prove its claim.")
 
 
 def test_tests_of_a_page_that_is_gone(proved):

@@ -58,12 +58,30 @@ def test_code_changed_in_the_notebook(with_notebook):
 def test_a_cell_added_to_the_notebook(with_notebook):
     extra = {"cell_type": "markdown", "id": "extra", "metadata": {}, "source": "More."}
     edit_record(with_notebook, lambda cells: cells.append(extra))
-    with_notebook.assert_red("snippets/squares.py:1", "the module has 3 cells, docs/squares.ipynb has 4.")
+    line = 1 + with_notebook.read("docs/squares.ipynb").partition('"id": "extra"')[0].count("\n")
+    with_notebook.assert_red(
+        f"docs/squares.ipynb:{line - 3}", "the record isn't as the command writes it from here on."
+    )
 
 
 def test_a_plot_missing_from_the_notebook(with_notebook):
     edit_record(with_notebook, lambda cells: cells[2]["outputs"].clear())
     with_notebook.assert_red("snippets/squares.py:18", "cell 3 has no plot in docs/squares.ipynb.")
+
+
+@pytest.mark.parametrize("text", ["{}", "<<<<<<< HEAD\n{}\n"], ids=["empty", "a merge"])
+def test_a_notebook_that_cannot_be_read(with_notebook, text):
+    with_notebook.write("docs/squares.ipynb", text)
+    what = "this can't be read as a notebook. Delete it, and run `make outputs`."
+    with_notebook.assert_red("docs/squares.ipynb:1", what)
+
+
+def test_an_alt_text_that_tells_nothing(with_notebook):
+    for path in "snippets/squares.py", "docs/squares.ipynb":
+        with_notebook.replace(path, "A line that rises from 0 to 4.", "plot")
+    code, said = with_notebook.build()
+    assert code != 0
+    assert "snippets/squares.py:17: the alt text 'plot' doesn't tell what the drawing shows. Say it: # %% alt" in said
 
 
 EXTRA = {
@@ -75,13 +93,16 @@ EXTRA = {
 @pytest.mark.parametrize("output", EXTRA.values(), ids=EXTRA)
 def test_an_output_that_no_cell_has(with_notebook, output):
     edit_record(with_notebook, lambda cells: cells[1]["outputs"].append(output))
-    what = "the notebook holds what no cell prints or draws. Run `make outputs`, which writes it anew."
-    with_notebook.assert_red("docs/squares.ipynb:1", what)
+    line = 1 + with_notebook.read("docs/squares.ipynb").partition('"numbers: 3\\n"')[0].count("\n")
+    what = "the record isn't as the command writes it from here on. Run `make outputs`."
+    with_notebook.assert_red(f"docs/squares.ipynb:{line + 2}", what)
 
 
 def test_a_description_that_changed(with_notebook):
     with_notebook.replace("snippets/squares.py", "three cells", "cells")
-    with_notebook.assert_red("snippets/squares.py:1", "its description isn't the one in docs/squares.ipynb.")
+    text = with_notebook.read("docs/squares.ipynb")
+    line = 1 + text.partition("three cells")[0].count("\n")
+    with_notebook.assert_red(f"docs/squares.ipynb:{line}", "the record isn't as the command writes it from here on.")
 
 
 def test_code_typed_into_a_prose_cell(with_notebook):

@@ -9,7 +9,6 @@ import re
 
 import pytest
 
-from engine.prove.laws import section_of
 from engine.site import Site, language_of, read
 
 FENCE = "```python\nprint('typed')\n```\n"
@@ -125,7 +124,12 @@ def test_a_section_without_an_end(project):
 
 def test_a_section_within_a_section(project):
     project.replace("snippets/add.py", "    return", "    # --8<-- [start:use]\n    return")
-    project.assert_red("docs/add.md:5", "section 'add' of snippets/add.py holds the markers of another section.")
+    project.assert_red("docs/add.md:5", "section 'add' of snippets/add.py holds a marker, of another section or none.")
+
+
+def test_a_marker_that_is_none(project):
+    project.replace("snippets/add.py", "    return", "    # --8<-- [begin:more]\n    return")
+    project.assert_red("docs/add.md:5", "section 'add' of snippets/add.py holds a marker, of another section or none.")
 
 
 @pytest.mark.parametrize(
@@ -183,7 +187,12 @@ def test_what_is_defined_where_the_module_is_imported(project):
 
 def test_a_page_to_which_no_navigation_leads(project):
     project.write("mkdocs.yml", "INHERIT: base.yml\nnav:\n  - index.md\n")
-    project.assert_red("docs/add.md:1", "no navigation leads to this page. Name add.md in mkdocs.yml, under nav.")
+    project.assert_red("docs/add.md:1", "no navigation leads to this page. Name add.md once in mkdocs")
+
+
+def test_a_page_to_which_the_navigation_leads_twice(project):
+    project.write("mkdocs.yml", "INHERIT: base.yml\nnav:\n  - index.md\n  - Add: add.md\n  - Sum: add.md\n")
+    project.assert_red("docs/add.md:1", "the navigation leads to this page 2 times. Name add.md once in mkdocs.yml")
 
 
 def test_two_sections_of_one_name(project):
@@ -222,12 +231,21 @@ def test_a_record_whose_module_is_gone(project):
     project.assert_red("snippets/gone.txt:1", "the module of this record is gone. Delete it.")
 
 
-@pytest.mark.parametrize(
-    ("old", "line"), [("--8<-- [start:use]\n", 1), ("total: 3\n--8<-- [end:use]\n", 4)], ids=["above", "below"]
-)
-def test_a_line_of_a_record_beside_its_sections(project, old, line):
-    project.replace("snippets/add.txt", old, f"stray\n{old}" if line == 1 else f"{old}stray\n")
-    what = "this line of the record belongs to no section. Run `make outputs`, which writes it anew."
+RECORD = "--8<-- [start:use]\ntotal: 3\n--8<-- [end:use]\n"
+OTHERWISE = {
+    "above": (f"stray\n{RECORD}", 1),
+    "below": (f"{RECORD}stray\n", 4),
+    "twice": (f"{RECORD}\n{RECORD}", 4),
+    "indented": (RECORD.replace("total", "  total"), 2),
+    "spaced": (RECORD.replace("total", "\ntotal"), 2),
+    "in another order": (f"{RECORD}\n{RECORD.replace('use', 'add')}", 1),
+}
+
+
+@pytest.mark.parametrize(("text", "line"), OTHERWISE.values(), ids=OTHERWISE)
+def test_a_record_that_the_command_would_write_otherwise(project, text, line):
+    project.write("snippets/add.txt", text)
+    what = "the record isn't as the command writes it from here on. Run `make outputs`."
     project.assert_red(f"snippets/add.txt:{line}", what)
 
 
@@ -259,8 +277,8 @@ def test_a_console_block_that_holds_more_than_commands(project, line):
 @pytest.mark.parametrize("path", ["docs/add.md", "snippets/add.py"])
 @pytest.mark.parametrize(
     "unseen",
-    ["\u202e", "\u2066", "\u200b", "\u00ad", "\u00a0"],
-    ids=["order", "isolate", "no width", "hyphen", "space"],
+    ["\u202e", "\u2066", "\u200b", "\u00ad", "\u00a0", "\u202f", "\u3164", "\U000e0041"],
+    ids=["order", "isolate", "no width", "hyphen", "space", "narrow space", "a letter", "tag"],
 )
 def test_what_stands_in_a_file_and_on_no_screen(project, path, unseen):
     project.replace(path, "dd", f"d{unseen}d")
@@ -318,6 +336,8 @@ def test_a_link_to_a_folder(project):
 def test_another_template(project):
     project.write("docs/page.md", "---\ntemplate: 404.html\n---\n# Page\n")
     project.assert_red("docs/page.md:2", "template: above the title changes what is shown. Leave it out.")
+    project.write("docs/page.md", "template: 404.html\n\n# Page\n")
+    project.assert_red("docs/page.md:1", "template: above the title changes what is shown. Leave it out.")
 
 
 @pytest.mark.parametrize("path", ["/tmp/x", "~/x", "../x", "gs://x"])
@@ -359,6 +379,8 @@ PRIVATE = {
     "an attribute": "import keras\n\nLayer = keras.src.layers.Layer\n",
     "a compatible one": "import tensorflow.compat.v1 as tf\n",
     "an older name": "import tensorflow as tf\n\nLayer = tf.keras.layers.Layer\n",
+    "under another name": "import keras as k\n\nLayer = k.src.layers.Layer\n",
+    "the module of another page": "from snippets.layers.custom_layer import Linear\n",
 }
 
 
@@ -423,7 +445,7 @@ def test_a_block_draws_sections_one_below_the_other(drawn_as_one):
     site = Site.load(drawn_as_one.root)
     (block,) = (block for block in read(site.docs / "add.md") if block.is_python)
     text = 'def add(a, b):\n    return a + b\n\n\ntotal = add(1, 2)\nprint("total:", total)'
-    assert (section_of(site, block).text, section_of(site, block).name) == (text, "use")
+    assert (site.expand(block), block.include[1]) == (text, "use")
     assert [piece.name for piece in site.shown(site.docs / "add.md")[text]] == ["add", "use"]
     assert '"total:"' in (drawn_as_one.root / "site/add.html").read_text(encoding="utf-8")
 

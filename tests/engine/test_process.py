@@ -65,6 +65,18 @@ REFUSED = {
     "goes_on": ("import time\n\ntry:\n    time.sleep(9)\nexcept Exception:\n    pass", 0, "takes more than 5 seconds"),
     "forks": ("import os\n\nos.fork()", 4, "starts a process (os.fork)"),
     "asks": ('import socket\n\nsocket.gethostbyname("localhost")', 4, "opens a connection (socket.gethostbyname)"),
+    "listens": (
+        'import socket\n\nsocket.socket(socket.AF_UNIX).bind("/tmp/beside")',
+        4,
+        "writes outside its folder, to /tmp/beside.",
+    ),
+    "spawns": (
+        'import multiprocessing\n\nmultiprocessing.get_context("spawn").Process(target=print).start()',
+        4,
+        "starts a process (import)",
+    ),
+    "waits": ('name = input("name?")', 2, "raises EOFError"),
+    "tells": ("import keras\n\nprint(keras.__file__)", 0, "which no other machine has: print a name"),
     "climbs": ('open("../beside.txt", "w")', 2, "writes outside its folder, to ../beside.txt."),
     "returns": ('print("wrong\\rright")', 0, "prints '\\r', which a page can't show."),
     "shows": ("numbers = [1, 2]\nnumbers.count(1)", 0, "ends with a value, which a notebook shows"),

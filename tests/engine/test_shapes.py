@@ -75,12 +75,11 @@ def test_swapped_shapes_are_seen():
         shapes.check_docstring(Swapped, np.ones((3, 4)), np.ones((3, 2)), layer=Swapped())
 
 
-def test_shapes_that_cannot_be_read():
-    class Vague:
-        """Shapes: any to the same."""
-
+@pytest.mark.parametrize("shapes_of", ["any to the same", "``inputs`` to ``outputs``"])
+def test_shapes_that_cannot_be_read(shapes_of):
+    vague = type("Vague", (), {"__doc__": f"Shapes: {shapes_of}."})
     with pytest.raises(shapes.WrongShape, match="Vague: its docstring names shapes that can't be read"):
-        shapes.check_docstring(Vague, np.ones(3), np.ones(3))
+        shapes.check_docstring(vague, np.ones(3), np.ones(3))
 
 
 MODULE = """\

@@ -21,6 +21,7 @@ from bs4 import BeautifulSoup
 from keras import layers
 from markdown.extensions import toc
 
+from engine.publish.proof import squeezed
 from engine.site import sections
 
 ROOT = Path(__file__).parents[2]
@@ -86,10 +87,6 @@ def entries() -> dict[str, Entry]:
 TABLES, ENTRIES = tables(), entries()
 ROWS = [row for told in TOLD[:2] for row in TABLES[told]]
 TRAINING, SAYS = TABLES[TOLD[2]], TABLES[TOLD[3]]
-
-
-def squeezed(text: str) -> str:
-    return " ".join(text.split())
 
 
 def test_there_are_four_tables_and_each_row_tells_something():
