@@ -129,8 +129,8 @@ def test_the_losses_of_the_outputs_add_up_on_the_nightly():
 
 
 @pytest.mark.proves(
-    "Keras 3.16, the nightly | In a layer that is built, a `quantize` of its own can't add weights: `You cannot add new "
-    "elements of state`."
+    "Keras 3.16, the nightly | In a layer that is built, a `quantize` of its own can't add weights: `You cannot add "
+    "new elements of state`."
 )
 def test_a_layer_that_quantizes_itself_is_refused_on_the_nightly():
     (nightly,) = set(TRIED.releases) - set(OLD)
