@@ -281,7 +281,7 @@ FINDS = [
     ("float16 tflite", "saving/litert_and_onnx.html", "size"),
     ("lstm tflite", "saving/litert_and_onnx.html", ""),
     ("No Op registered for Erfc", "saving/litert_and_onnx.html", "operations"),
-    ("XNNPack delegate failed to reshape", "errors/export.html", "never-called"),
+    ("XNNPack delegate failed to reshape", "errors/export.html", "litert-onnx"),
     ("deploy model with tf serving", "saving/export.html", "serve"),
     ("tensorflow serving rest api", "saving/export.html", "serve"),
     ("dropout in exported model", "saving/export.html", "frozen"),

@@ -126,6 +126,11 @@ def test_each_message_leads_to_the_section_that_explains_it(row, built):
     assert all(words.replace("`", "") in told.replace("`", "") for words in row.told), told
 
 
+@pytest.mark.parametrize("page", sorted({row.links[0].partition("#")[0] for row in SAYS}))
+def test_a_page_to_which_a_message_leads_points_back(page):
+    assert "](../errors/index.md#saving)" in (CHAPTER / page).read_text("utf-8")
+
+
 def is_python(text: str) -> bool:
     with contextlib.suppress(SyntaxError):
         ast.parse(text.replace("…", "..."))
