@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import inspect
 import json
+import lzma
 import sys
 import types
 import zipfile
@@ -20,6 +21,7 @@ from keras import ops
 from snippets.saving import configs
 from snippets.saving.configs import Amplify, Rescale, Residual, ScaledError, round_trip
 from tests import contract
+from tests.saving import record_keras_3_6
 from tests.shown import maker, shown
 from tests.takeaway import shell
 
@@ -843,9 +845,9 @@ def frozen_and_loaded(process, model: keras.Model, path: Path) -> list[int]:
 
 
 @pytest.mark.proves(
-    "If a layer is frozen, the layers that its constructor or its `build` makes are loaded trainable, silently. "
-    "`trainable=False` is passed to the constructor, and reaches no layer that is made after that. So it is with "
-    "Keras's own `MultiHeadAttention`:",
+    "If a layer is frozen, the layers that its constructor or its `build` makes are loaded trainable, silently, unless "
+    "it passes `trainable` on, as `LSTM` does. `trainable=False` is passed to the constructor, and reaches no layer "
+    "that is made after that. So it is with Keras's own `MultiHeadAttention`:",
     "In a layer of your own, write `self.inner.trainable = self.trainable` behind `self.inner.build(...)`. "
     "A layer that is frozen inside, by `block.inner.trainable = False`, comes back trainable all the same, unless it "
     "is an argument, as in `Residual`.",
@@ -868,6 +870,19 @@ def test_frozen_layers_inside(tmp_path, process):
         block.trainable = True
         block.inner.trainable = False
         assert frozen_and_loaded(process, model, path) == [0, 2]
+
+    for frozen, expected in (
+        (keras.layers.LSTM(2), 0),
+        (keras.layers.GRU(2), 0),
+        (keras.layers.Bidirectional(keras.layers.LSTM(2)), 0),
+        (keras.layers.ConvLSTM1D(2, 1), 3),
+    ):
+        shape = (3, 2, 2) if expected else (3, 2)
+        model = keras.Sequential([keras.Input(shape), frozen])
+        frozen.trainable = False
+        model.save(path)
+        found = [len(one.trainable_weights) for one in (model, keras.saving.load_model(path))]
+        assert found == [0, expected]
 
     assert len(of(Block(trainable=False)).trainable_weights) == 2  # before there is a file
     assert not of(Block(("trainable",), trainable=False)).trainable_weights
@@ -1050,8 +1065,8 @@ def test_which_class_a_file_loads_as(tmp_path):
 
 
 @pytest.mark.proves(
-    "A function that isn't registered comes back as Keras's own, silently, if Keras has one of that name, such as "
-    "`relu`.",
+    "An activation, loss or metric function that isn't registered comes back as Keras's own, silently, if Keras has "
+    "one of that name, such as `relu`.",
 )
 def test_a_function_named_as_one_of_keras(tmp_path):
     def relu(x):
@@ -1060,13 +1075,30 @@ def test_a_function_named_as_one_of_keras(tmp_path):
     def mean_squared_error(y_true, y_pred):
         return 100 * ops.mean(ops.square(y_true - y_pred), axis=-1)
 
+    def ones(shape, dtype=None):
+        return 3 * ops.ones(shape, dtype)
+
+    def l2(weights):
+        return 3 * ops.sum(ops.square(weights))
+
+    def non_neg(weights):
+        return 3 * weights
+
+    for options in ({"kernel_initializer": ones}, {"kernel_regularizer": l2}, {"kernel_constraint": non_neg}):
+        of(keras.layers.Dense(1, **options)).save(tmp_path / "model.keras")
+        with pytest.raises(TypeError, match="could not be deserialized"):
+            keras.saving.load_model(tmp_path / "model.keras")
+
     model = of(keras.layers.Dense(1, activation=relu))
-    model.compile("sgd", mean_squared_error)
+    model.compile("sgd", mean_squared_error, metrics=[mean_squared_error])
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert model.layers[0].activation is relu
     assert loaded.layers[0].activation is keras.activations.relu
     assert loaded.loss is keras.losses.mean_squared_error
+    error, of_metrics = loaded.evaluate(X, X[:, :1], verbose=0)
+    np.testing.assert_allclose(error, np.mean((np.asarray(loaded(X)) - X[:, :1]) ** 2), rtol=1e-5)
+    np.testing.assert_allclose(error, of_metrics, rtol=1e-5)
     register("configs_test")(relu)
     model.save(tmp_path / "model.keras")
     assert keras.saving.load_model(tmp_path / "model.keras").layers[0].activation is relu
@@ -1103,7 +1135,7 @@ HAND, AUTO = "'scale': self.scale", ""
     "An argument with a default is new | Loads, with the default | Choose a default that does what the class did",
     "A required argument is new | `missing 1 required` | Give it a default",
     "An argument was renamed or removed | `Unrecognized keyword arguments`; of a loss or metric, `unexpected keyword "
-    "argument` | Translate it in `from_config`",
+    "argument`; of an optimizer, `Argument(s) not recognized` | Translate it in `from_config`",
     "A default was changed | Keeps its value, if the config holds the argument. If not, has the new default, "
     "silently | Return each argument",
     "An argument has another type, as `(3, 3)` for `3` | Passes the old value | Convert it in `from_config`",
@@ -1158,8 +1190,9 @@ def test_an_old_file(tmp_path, process, config):
     [
         (["Layer", "Model", "Dense", "LSTM"], "Unrecognized keyword arguments"),
         (["Loss", "MeanSquaredError", "Metric", "Mean"], "unexpected keyword argument 'gone'"),
+        (["Optimizer", "SGD"], "Argument\\(s\\) not recognized: {'gone': 1}"),
     ],
-    ids=["layers", "losses and metrics"],
+    ids=["layers", "losses and metrics", "optimizers"],
 )
 def test_an_argument_that_is_gone(bases, says):
     for base in bases:
@@ -1281,6 +1314,30 @@ def test_an_old_file_under_a_new_name(tmp_path, process):
     assert serialize(Rescale())["registered_name"] == "guide>Rescale"
     assert (Rescale().scale, Rescale().shift) == (1.0, 0.0)
     assert shown(configs, "old_file").printed.splitlines() == ["Amplify: 3.0", "is an Rescale: True"]
+
+
+@pytest.mark.proves(
+    "It doesn't find one that was registered under another `name=`: pass that in `custom_objects`, under the name that "
+    "stands behind `def`."
+)
+def test_a_function_of_keras_3_6_under_another_name(tmp_path):
+    path = tmp_path / "model.keras"
+    path.write_bytes(lzma.decompress(record_keras_3_6.RECORD.read_bytes()))
+    with zipfile.ZipFile(path) as file:
+        assert json.loads(file.read("metadata.json"))["keras_version"] == "3.6.0"
+        held = json.loads(file.read("config.json"))["compile_config"]
+    assert [one["config"] for one in (held["loss"], *held["metrics"])] == ["error_of_3_6", "gap_of_3_6"]
+    error, gap = record_keras_3_6.error_of_3_6, record_keras_3_6.gap_of_3_6
+    register("of_3_6")(error)
+    register("of_3_6", "another_name")(gap)
+    for objects in (None, {"another_name": gap}, {"of_3_6>another_name": gap}):
+        with pytest.raises(TypeError, match="Could not locate function 'gap_of_3_6'"):
+            keras.saving.load_model(path, custom_objects=objects)
+    loaded = keras.saving.load_model(path, custom_objects={"gap_of_3_6": gap})
+    assert loaded.loss is error
+    apart = np.mean(np.abs(X.sum(axis=1, keepdims=True) - 1))
+    ones = np.ones((len(X), 1), "float32")
+    np.testing.assert_allclose(loaded.evaluate(X, ones, verbose=0), [3 * apart, 5 * apart], rtol=1e-5)
 
 
 @pytest.mark.proves(

@@ -976,6 +976,9 @@ def stored(*given: tuple[str, Any], path: Path, sharded: bool = False) -> Stores
 
 @pytest.mark.proves(
     "A real number, a list, an array, a tensor or a variable | Comes back as a NumPy array of the same dtype",
+    "A `bfloat16` tensor of shape `()` | Raises `__array__ method not producing an array`; store a NumPy array or a "
+    "variable",
+    "A float8 array | Comes back as raw bytes, silently; in a `.weights.json`, raises `Invalid dtype`",
     "A ragged tensor | Comes back filled up with zeros, silently",
     "A string, `bytes`, `None`, a dict, a date or an array of objects | Raises `Invalid dtype`; put it into an asset",
     'A name with a slash, `"a/b"` | Works, but `store.keys()` has `"a"`',
@@ -1005,6 +1008,18 @@ def test_what_a_store_takes(file, tmp_path):
         assert type(read) is np.ndarray
         assert (read.dtype, read.shape) == (expected.dtype, expected.shape), name
         np.testing.assert_array_equal(read, expected)
+    half = tf.constant(1.5, tf.bfloat16)
+    with pytest.raises(ValueError, match="__array__ method not producing an array"):
+        stored(("a", half), path=path, sharded=sharded)
+    for value in (tf.Variable(half), keras.Variable(half, dtype="bfloat16"), half.numpy()):
+        read = stored(("a", value), path=path, sharded=sharded).read["a"]
+        assert (read.dtype, float(read)) == ("bfloat16", 1.5)
+    bits = keras.Variable([1.5], dtype="float8_e4m3fn")
+    if sharded:
+        with pytest.raises(ValueError, match="Invalid dtype: float8"):
+            stored(("a", bits), path=path, sharded=True)
+    else:
+        assert stored(("a", bits), path=path).read["a"].dtype == np.dtype("V1")
     ragged = tf.ragged.constant([[1], [2, 3]])
     assert stored(("a", ragged), path=path, sharded=sharded).read["a"].tolist() == [[1, 0], [2, 3]]
     objects = np.array([1, "a"], dtype=object)
@@ -1432,9 +1447,10 @@ ENDS = ["\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
     " two words, and each word behind it gets another number, silently. U+2028 comes from web pages, and the "
     "default settings keep it:",
     'So it is with U+0085 and U+2029, and in `StringLookup` with `"\\n"` and `"\\r"`. If one of the'
-    " two is a word already, loading raises `has at least one repeated term`. Otherwise, if the character begins a "
-    "word, `TextVectorization` raises `Found reserved mask token`. Remove such characters before "
-    "`adapt`, or pass the words as an argument, which is in the config:",
+    " two is a word already, loading raises `has at least one repeated term`. Otherwise, if the character begins or "
+    "ends a word, `TextVectorization` raises `Found reserved mask token`. If it ends the last word of the "
+    "vocabulary, that word loses it silently. Remove such characters before `adapt`, or pass the words as an argument, "
+    "which is in the config:",
 )
 def test_a_word_of_two_lines(tmp_path):
     path = tmp_path / "model.keras"
@@ -1461,16 +1477,22 @@ def test_a_word_of_two_lines(tmp_path):
     layer.adapt(np.array(["z", "z", "x", "x\u2028y"]))
     with pytest.raises(ValueError, match="has at least one repeated term"):
         numbers(layer, tf.constant([["z"]]), path)
-    for text in ("z z \u2028x w", "z z w \u2028x"):
+    for end in ENDS:
+        for text in (f"z z {end}x w", f"z z w {end}x", f"x{end} x{end} w", f"z z z x{end} x{end} w"):
+            layer = layers.TextVectorization()
+            layer.adapt(np.array([text]))
+            with pytest.raises(ValueError, match="Found reserved mask token"):
+                numbers(layer, tf.constant([["z"]]), path)
         layer = layers.TextVectorization()
-        layer.adapt(np.array([text]))
-        with pytest.raises(ValueError, match="Found reserved mask token"):
-            numbers(layer, tf.constant([["z"]]), path)
+        layer.adapt(np.array([f"z z w w x{end} w"]))
+        before, after = numbers(layer, tf.constant([[f"w z x{end} x"]]), path)
+        assert (before, after) == ([[2, 3, 4, 1]], [[2, 3, 1, 4]])
 
 
 @pytest.mark.proves(
     "An empty word, as for a missing value, is lost in a `StringLookup` if it is the last one: silently, or, with "
-    '`output_mode="one_hot"`, loading raises `vocabulary size cannot be changed`. Replace it before `adapt`.',
+    'another `output_mode` than `"int"`, loading raises `vocabulary size cannot be changed`. Replace it before '
+    "`adapt`.",
     "With `vocabulary=[…]`, what `set_vocabulary` sets later is lost silently.",
 )
 def test_words_that_a_lookup_loses(tmp_path):
@@ -1483,8 +1505,9 @@ def test_words_that_a_lookup_loses(tmp_path):
 
     assert numbers(lookup("b", "b", "a", ""), asked, path) == [[[1], [2], [3]], [[1], [2], [0]]]
     assert numbers(lookup("", "", "b"), asked, path) == 2 * [[[2], [0], [1]]]
-    with pytest.raises(ValueError, match="vocabulary size cannot be changed"):
-        numbers(lookup("b", "b", "a", "", output_mode="one_hot"), asked, path)
+    for mode in ("one_hot", "multi_hot", "count", "tf_idf"):
+        with pytest.raises(ValueError, match="vocabulary size cannot be changed"):
+            numbers(lookup("b", "b", "a", "", output_mode=mode), asked, path)
     before, after = numbers(lookup("b", "b", "a", "none"), asked, path)
     assert before == after
     layer = layers.StringLookup(vocabulary=["a"])
@@ -1610,7 +1633,6 @@ def read_of_keras(folder: Path) -> dict[tuple[str, bool], list | str]:
     "No: the first call raises, as `Table not initialized`. If the new layer was adapted to other data, it keeps "
     "those, silently.",
     "`Normalization` after a `Checkpoint` or `set_weights`: call `finalize_state()`.",
-    "`Discretization` made by the constructor of your layer: its edges aren't saved, and the first call raises. "
     "`Bins` above comes back.",
 )
 def test_the_layers_of_keras(process, tmp_path, monkeypatch):
@@ -1666,6 +1688,33 @@ def test_the_layers_of_keras(process, tmp_path, monkeypatch):
             own = computed(model_of(kind, OTHER[dtype]), kind)
             assert own != expected
             assert [computed(its, kind) for its in other_ways(True)] == [own, own], kind
+
+
+@register
+class Edges(keras.Model):
+    """Its constructor makes the layer that learns."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.edges = layers.Discretization(num_bins=3)
+
+    def call(self, inputs):
+        return self.edges(inputs)
+
+
+@pytest.mark.proves(
+    "`Discretization` made by the constructor of your layer or model: its edges aren't saved, and the first call "
+    "raises.",
+)
+def test_a_discretization_in_a_model(tmp_path):
+    model = Edges()
+    model.edges.adapt(X)
+    assert len(np.unique(model(X))) == 3
+    model.save(tmp_path / "model.keras")
+    with pytest.warns(UserWarning, match="cannot be built automatically"):
+        loaded = load(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="You need to either pass the `bin_boundaries`"):
+        loaded(X)
 
 
 @pytest.mark.proves(
@@ -1733,10 +1782,11 @@ def test_after_predict():
 
 @pytest.mark.proves(
     "A batch of another size may be traced anew, and use the new state.",
-    "Call `compile` again, with the model's optimizer, loss and metrics. `compile()` alone keeps the loss, but makes "
-    "the optimizer a new `RMSprop`, silently.",
+    "Call `compile` again, with the model's optimizer, loss and metrics. `compile()` alone keeps the loss and the "
+    "metrics, but makes the optimizer a new `RMSprop`, silently. A file that is saved after it has no loss: the loaded "
+    "model raises `No loss to compute`.",
 )
-def test_after_predict_with_another_size_and_after_compile():
+def test_after_predict_with_another_size_and_after_compile(tmp_path):
     model, rows = of(layer := Number(), shape=(1,)), np.ones((5, 1), "float32")
     model.predict(ONES, verbose=0)
     layer.learn()
@@ -1750,7 +1800,15 @@ def test_after_predict_with_another_size_and_after_compile():
     model.compile()
     assert (type(model.optimizer), int(model.optimizer.iterations)) == (keras.optimizers.RMSprop, 0)
     expected = np.mean((np.asarray(model(X)) - Y) ** 2)
-    np.testing.assert_allclose(model.evaluate(X, Y, verbose=0)[0], expected, rtol=1e-5)
+    distance = np.mean(np.abs(np.asarray(model(X)) - Y))
+    np.testing.assert_allclose(model.evaluate(X, Y, verbose=0), [expected, distance], rtol=1e-5)
+    model.fit(X, Y, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = load(tmp_path / "model.keras")
+    assert loaded.compiled
+    for method in (loaded.fit, loaded.evaluate):
+        with pytest.raises(ValueError, match="No loss to compute"):
+            method(X, Y, verbose=0)
 
 
 # --- what must not be saved -------------------------------------------------------------------------------------------

@@ -783,6 +783,37 @@ def test_a_sequential_that_makes_its_layers(tmp_path):
     contract.assert_same(again(X), expected)
 
 
+class Given(layers.Layer):
+    def __init__(self, given, **kwargs):
+        super().__init__(**kwargs)
+        self.given = given
+
+    def call(self, inputs):
+        return inputs
+
+    def get_config(self):
+        return {**super().get_config(), "given": self.given}
+
+
+class Makes(Given):
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "given": keras.saving.deserialize_keras_object(config["given"])})
+
+
+@pytest.mark.proves(
+    "An array, a layer or a function that `get_config` returns comes to the constructor as a dict, unless "
+    "`from_config` makes it anew."
+)
+def test_what_is_not_plain_in_a_config(tmp_path):
+    for given in (np.ones(2), tf.ones(2), layers.ReLU(), keras.activations.tanh):
+        for thing, is_dict in ((Given, True), (Makes, False)):
+            model = sequential(thing(given))
+            model.save(tmp_path / "model.keras")
+            loaded = keras.saving.load_model(tmp_path / "model.keras", custom_objects={thing.__name__: thing})
+            assert isinstance(loaded.layers[0].given, dict) == is_dict
+
+
 @pytest.mark.proves("A tuple comes back as a list, and the keys of a dict as strings.")
 def test_what_json_has_not(tmp_path):
     for thing in (Items, type("Configured", (Items,), {"get_config": lambda self: {"items": self.items}})):
@@ -797,7 +828,8 @@ def test_what_json_has_not(tmp_path):
 
 @pytest.mark.proves(
     "A class that was registered when saved is registered when loaded, or passed in `custom_objects` as "
-    '`"guide>WeightedError"`. Else: Could not locate class.'
+    '`"guide>WeightedError"`.',
+    "Else: Could not locate class.",
 )
 def test_the_name_in_the_file(tmp_path):
     keras.saving.register_keras_serializable("guide")(Told)
@@ -810,9 +842,26 @@ def test_the_name_in_the_file(tmp_path):
             keras.saving.load_model(tmp_path / "model.keras", custom_objects=objects)
 
 
+class Since(layers.Layer):
+    def call(self, inputs):
+        return 3 * inputs
+
+
+@pytest.mark.proves('One that wasn\'t is passed as `"WeightedError"`, even if it is registered since.')
+def test_a_class_that_is_registered_since(tmp_path):
+    model = sequential(Since())
+    model.save(tmp_path / "model.keras")
+    keras.saving.register_keras_serializable("guide")(Since)
+    for objects in (None, {"guide>Since": Since}):
+        with pytest.raises(TypeError, match="Could not locate class 'Since'"):
+            keras.saving.load_model(tmp_path / "model.keras", custom_objects=objects)
+    loaded = keras.saving.load_model(tmp_path / "model.keras", custom_objects={"Since": Since})
+    assert same(loaded(X), model(X))
+
+
 @pytest.mark.proves(
-    "An activation of yours that isn't registered, and is named `relu`, comes back as Keras's, silently. A closure "
-    "has the argument of the one that you register."
+    "An activation, loss or metric function of yours that isn't registered, and has the name of one of Keras's, such "
+    "as `relu` or `huber`, comes back as Keras's, silently. A closure has the argument of the one that you register."
 )
 def test_another_function_than_that_which_was_saved(tmp_path):
     def relu(x):
@@ -828,6 +877,16 @@ def test_another_function_than_that_which_was_saved(tmp_path):
     for objects in ({"relu": relu}, None):
         loaded = keras.saving.load_model(tmp_path / "model.keras", custom_objects=objects)
         assert loaded.layers[0].activation is keras.activations.relu
+
+    def huber(y_true, y_pred):
+        return 7 + 0 * ops.mean(y_pred, axis=-1)
+
+    model = sequential(loss=huber, metrics=[huber])
+    model.save(tmp_path / "model.keras")
+    assert model.evaluate(X, Y, verbose=0) == [7.0, 7.0]
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    expected = float(np.mean(keras.losses.huber(Y, model(X))))
+    assert loaded.evaluate(X, Y, verbose=0) == pytest.approx([expected, expected], rel=1e-5)
     sequential(layers.Dense(2, times(3.0))).save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", custom_objects={"closure": times(1.0)})
     assert loaded.layers[0].activation(2.0) == 2.0
@@ -1048,6 +1107,43 @@ def test_a_vocabulary_comes_back(readers):
     first.end(), second.end()
 
 
+@pytest.mark.proves("edges of a `Discretization` that a constructor makes")
+@pytest.mark.filterwarnings("ignore:(?s).*looks like it has unbuilt state")
+def test_edges_that_are_left_out(tmp_path):
+    class Edges(layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.inner = layers.Discretization(num_bins=3)
+
+        def call(self, inputs):
+            return ops.cast(self.inner(inputs), "float32")
+
+        def compute_output_shape(self, input_shape):
+            return input_shape
+
+    layer = Edges()
+    layer.inner.adapt(X)
+    sequential(layer).save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", custom_objects={"Edges": Edges})
+    assert layer.inner.bin_boundaries is not None
+    with pytest.raises(ValueError, match="You need to either pass the `bin_boundaries`"):
+        loaded(X)
+
+
+@pytest.mark.proves("`delta` of Keras's `Huber`, and what else Keras forgets;")
+def test_arguments_that_keras_forgets(tmp_path):
+    model = sequential(loss=keras.losses.Huber(delta=0.1), metrics=[keras.metrics.CosineSimilarity(axis=0)])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    before, after = (one.evaluate(X, Y, verbose=0) for one in (model, loaded))
+    for delta, (error, _) in ((0.1, before), (1.0, after)):
+        assert error == pytest.approx(float(np.mean(keras.losses.huber(Y, model(X), delta))), rel=1e-5)
+    assert after[1] != pytest.approx(before[1], rel=1e-3)
+    kept = sequential(loss=keras.losses.CategoricalCrossentropy(label_smoothing=0.2))
+    kept.save(tmp_path / "model.keras")
+    assert keras.saving.load_model(tmp_path / "model.keras").loss.label_smoothing == 0.2
+
+
 @pytest.mark.proves("words of `exclude_from_weight_decay`", "whatever a callback knows: best value, patience")
 def test_what_is_left_out_decays(tmp_path):
     model = sequential(optimizer=keras.optimizers.SGD(0.0001, weight_decay=1000.0))
@@ -1134,7 +1230,7 @@ class OwnCompile(keras.Model):
         self.factor = factor
 
 
-@pytest.mark.proves("`auto_scale_loss`; values of the metrics; what a `compile` of your own takes (`load_model` warns)")
+@pytest.mark.proves("values of the metrics; what a `compile` of your own takes (`load_model` warns)")
 def test_metrics_begin_anew(tmp_path):
     inputs = keras.Input((4,))
     own = compiled(OwnCompile(inputs, layers.Dense(1)(inputs)), factor=3.0)
