@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from engine.prove.process import Page
 from snippets.saving import resume_training
 from snippets.saving.resume_training import Interrupts, Resume, ordered, variables_of, write_whole
 from snippets.training.two_networks import GAN
@@ -539,7 +540,7 @@ class OwnState(keras.layers.Layer):
     "`Resume` finds the optimizers that are attributes of the model, as those of a GAN, and not those in a list. Build "
     "them before `fit`.",
     "It doesn't hold variables of a loss, a `tf.Variable` or a `tf.random.Generator` of a layer, the states of a "
-    "`stateful` RNN, or random numbers that are drawn in `map`.",
+    "`stateful` RNN, or random numbers that are drawn in `map`, or by a `PyDataset` as `validation_data`.",
 )
 def test_what_it_finds(tmp_path):
     def gan() -> keras.Model:
@@ -709,14 +710,18 @@ def restored_by(way: str, path: Path) -> dict[str, Any]:
     "A saved model holds its weights and its optimizer; the `Resume` below holds the seeds, the callbacks and the "
     "epoch too.",
 )
-def test_what_comes_back(tmp_path):
+def test_what_comes_back(process, tmp_path):
     path, expected = saved_by_each(tmp_path)
-    for way in WAYS:
-        comes_back(way, path, expected)
+    for way, found in process.call(restored_by_each, path).items():
+        comes_back(way, found, expected)
 
 
-def comes_back(way: str, path: Path, expected: dict[str, Any]) -> None:
-    found = restored_by(way, path)
+def restored_by_each(path: Path) -> dict[str, dict[str, Any]]:
+    """In the new process, which writes in its own folder."""
+    return {way: restored_by(way, shutil.copytree(path, Path.cwd() / str(number))) for number, way in enumerate(WAYS)}
+
+
+def comes_back(way: str, found: dict[str, Any], expected: dict[str, Any]) -> None:
     assert expected["rate"] == pytest.approx(0.005), "the callback has set it"
     assert expected["optimizer"][3] == 64.0, "the loss scale"
     assert expected["kept"][1] >= 0
@@ -882,6 +887,25 @@ class Batches(keras.utils.PyDataset):
         return TRAIN[0][rows], TRAIN[1][rows]
 
 
+class Noisy(Batches):
+    """NumPy's random numbers are in each batch."""
+
+    def __getitem__(self, index):
+        x, y = super().__getitem__(index)
+        return x + np.random.normal(size=x.shape).astype("float32"), y
+
+
+class Short(keras.utils.PyDataset):
+    """More batches than three epochs of two."""
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        rows = slice(index * 3, index * 3 + 3)
+        return TRAIN[0][rows], TRAIN[1][rows]
+
+
 class OwnOrder(Batches):
     """A generator of NumPy's shuffles it, and what it has drawn isn't saved."""
 
@@ -934,6 +958,24 @@ def test_data_after_resume(tmp_path):
     for number, (data, its_seed, same) in enumerate(DATA.values()):
         (tmp_path / str(number)).mkdir()
         data_after_resume(data, its_seed, same, tmp_path / str(number))
+
+
+@pytest.mark.proves(
+    "random numbers that are drawn in `map`, or by a `PyDataset` as `validation_data`.",
+    "With `steps_per_epoch`, `fit` reads these data on from epoch to epoch; a resumed epoch begins at their first "
+    "batch.",
+)
+def test_data_that_do_not_come_back(tmp_path):
+    cases = [
+        ({"x": Noisy()}, True),
+        ({"x": Noisy(), "validation_data": Batches()}, True),
+        ({"x": Noisy(), "validation_data": Noisy()}, False),
+        ({"x": Short(), "steps_per_epoch": 2}, False),
+        ({"x": TRAIN[0], "y": TRAIN[1], "batch_size": 3, "shuffle": False, "steps_per_epoch": 2}, False),
+    ]
+    for number, (given, same) in enumerate(cases):
+        (tmp_path / str(number)).mkdir()
+        data_after_resume(lambda given=given: dict(given), 1, same, tmp_path / str(number))
 
 
 def data_after_resume(data: Callable, its_seed: int, same: bool, tmp_path: Path) -> None:
@@ -1017,10 +1059,12 @@ def test_backup_within_an_epoch(tmp_path):
     '`save_freq="epoch"` is digit for digit without random layers, callbacks with a state, shuffling and '
     "`Dataset.repeat`."
 )
-def test_backup_at_the_end_of_epochs(tmp_path):
+def test_backup_at_the_end_of_epochs(readers, tmp_path):
     cases = (({}, True), ({"dropout": 0.5}, False), ({"shuffle": True}, False), ({"plateau": True}, False))
-    for number, (options, same) in enumerate(cases):
-        backed_up_at_the_end(options, same, tmp_path / str(number))
+    one, other = readers.page(), readers.page()
+    for options, same in cases:
+        backed_up_at_the_end(options, same, one, other)
+    one.end(), other.end()
 
     def repeated(path, *more) -> list[np.ndarray]:
         data, model = tf.data.Dataset.from_tensor_slices(TRAIN).batch(10).repeat(), plain()
@@ -1033,24 +1077,42 @@ def test_backup_at_the_end_of_epochs(tmp_path):
     assert differ(repeated(tmp_path / "repeated"), repeated(tmp_path / "not interrupted"))
 
 
-def backed_up_at_the_end(options: dict[str, Any], same: bool, tmp_path: Path) -> None:
-    plateau = options.pop("plateau", False)
+def plateaus(given: bool) -> list[keras.callbacks.Callback]:
+    return [keras.callbacks.ReduceLROnPlateau("loss", mode="max", patience=3)] if given else []
 
-    def callbacks() -> list[keras.callbacks.Callback]:
-        return [keras.callbacks.ReduceLROnPlateau("loss", mode="max", patience=3)] if plateau else []
 
-    model, _ = with_backup(tmp_path / "whole", first=callbacks(), **options)
+def backup_stops(plateau: bool, options: dict[str, Any]) -> tuple[list[np.ndarray], float, dict[str, bytes]]:
+    """In a new process: what training ends with, and the files of one that is interrupted."""
+    model, _ = with_backup("whole", first=plateaus(plateau), **options)
     expected, rate = model.get_weights(), float(model.optimizer.learning_rate)
-    for batches in (8, 2)[: 1 if options else 2]:
+    for batches in (8, 2)[: 1 if options or plateau else 2]:
         with pytest.raises(InterruptedError):
-            with_backup(tmp_path / "backup", Interrupts(batches), first=callbacks(), **options)
+            with_backup("backup", Interrupts(batches), first=plateaus(plateau), **options)
+    files = {one.name: one.read_bytes() for one in Path("backup").iterdir()}
+    for folder in ("backup", "whole"):
+        shutil.rmtree(folder, ignore_errors=True)
+    return expected, rate, files
+
+
+def backup_goes_on(plateau: bool, options: dict[str, Any], files: dict[str, bytes]) -> tuple:
+    """In another one."""
+    folder = Path("backup")
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
     seed = 2 if options.get("shuffle") else 1
-    model, epochs = with_backup(tmp_path / "backup", first=callbacks(), seed=seed, **options)
+    model, epochs = with_backup(folder, first=plateaus(plateau), seed=seed, **options)
+    shutil.rmtree(folder, ignore_errors=True)
+    return model.get_weights(), float(model.optimizer.learning_rate), int(model.optimizer.iterations), epochs
+
+
+def backed_up_at_the_end(options: dict[str, Any], same: bool, one: Page, other: Page) -> None:
+    plateau = options.pop("plateau", False)
+    expected, rate, files = one.call(backup_stops, plateau, options)
+    weights, its_rate, steps, epochs = other.call(backup_goes_on, plateau, options, files)
     assert epochs == [2, 3]
-    assert int(model.optimizer.iterations) == 12
-    equal = not differ(model.get_weights(), expected)
-    equal &= float(model.optimizer.learning_rate) == rate
-    assert equal == same
+    assert steps == 12
+    assert (its_rate == rate and not differ(weights, expected)) == same
 
 
 @pytest.mark.proves(
@@ -1207,17 +1269,38 @@ def largest_difference(one, other) -> float:
     return max(np.max(np.abs(a - b)) for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
 
 
-def test_loop_at_any_step(tmp_path, monkeypatch, seed):
-    """Before anything was saved, and then again."""
-    monkeypatch.chdir(tmp_path)
+def loop_stops(seed: int) -> tuple[list[np.ndarray], float, dict[str, bytes]]:
+    """In a new process: what the whole loop ends with, and the files of one that stops before it saves, then again."""
+    here = Path.cwd()
     page = loop_of(seed)
-    loop, expected = page["loop"], [one.numpy() for one in variables_of(page["expected"])]
-    for number in (4, 19):
-        with pytest.raises(InterruptedError):
-            loop("loop", number)
-    model, best = loop("loop")
-    assert_equal([one.numpy() for one in variables_of(model)], expected)
-    assert best == page["lowest"]
+    expected = [one.numpy() for one in variables_of(page["expected"])]  # of a model that is used again
+    with contextlib.chdir(here):
+        for number in (4, 19):
+            with pytest.raises(InterruptedError):
+                page["loop"]("loop", number)
+    files = {str(one.relative_to(here)): one.read_bytes() for one in here.rglob("loop*/*")}
+    files["loop_best.weights.h5"] = (here / "loop_best.weights.h5").read_bytes()
+    return expected, page["lowest"], files
+
+
+def loop_goes_on(seed: int, files: dict[str, bytes]) -> tuple[list[np.ndarray], float]:
+    here = Path.cwd()
+    loop = loop_of(seed)["loop"]
+    (here / "loop").mkdir()
+    with contextlib.chdir(here):
+        for name, content in files.items():
+            Path(name).write_bytes(content)
+        model, best = loop("loop")
+    return [one.numpy() for one in variables_of(model)], best
+
+
+def test_loop_at_any_step(readers, seed):
+    one, other = readers.page(), readers.page()
+    expected, lowest, files = one.call(loop_stops, seed)
+    found, best = other.call(loop_goes_on, seed, files)
+    assert_equal(found, expected)
+    assert best == lowest
+    one.end(), other.end()
 
 
 @pytest.mark.proves("`CheckpointManager` names a checkpoint as the latest only after its files are written.")

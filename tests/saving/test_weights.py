@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import deque, namedtuple
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -80,21 +81,33 @@ def place(weight: keras.Variable) -> str:
 
 def loaded(old: keras.Model, new: keras.Model, folder: Path, **options: Any) -> tuple[str, dict[str, str | None]]:
     """What `load_weights` says, and where each weight of the new model comes from: of the old one, or its own."""
+    path = folder / "old.weights.h5"
+    return origins_in(new, path, numbers_saved(old, path), **options)
+
+
+def numbers_saved(old: keras.Model, path: Path) -> list[tuple[str, np.ndarray]]:
+    """Each number of the file, with its place in the old model."""
     fill(old, 1)
+    old.save_weights(path)
+    return [(place(weight), weight.numpy()) for weight in old.weights]
+
+
+def origins_in(
+    new: keras.Model, path: Path, saved: list[tuple[str, np.ndarray]], **options: Any
+) -> tuple[str, dict[str, str | None]]:
     fill(new, 2)
     before = new.get_weights()
-    old.save_weights(folder / "old.weights.h5")
     said = ""
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            new.load_weights(folder / "old.weights.h5", **options)
+            new.load_weights(path, **options)
         said = "".join(str(one.message) for one in caught if issubclass(one.category, UserWarning))
     except ValueError as error:
         said = f"raises: {error}"
     origins = {}
     for weight, own in zip(new.weights, before, strict=True):
-        same = [place(one) for one in old.weights if one.shape == own.shape and np.allclose(one, weight, atol=1e-2)]
+        same = [where for where, one in saved if one.shape == own.shape and np.allclose(one, weight, atol=1e-2)]
         origins[place(weight)] = None if np.array_equal(weight, own) else same[0]
     return said, origins
 
@@ -106,6 +119,14 @@ def kernels(origins: dict[str, str | None]) -> dict[str, str | None]:
         by_layer.setdefault(where.split("/")[0], set()).add(origin and origin.split("/")[0])
     assert all(len(found) == 1 for found in by_layer.values()), by_layer
     return {layer: found.pop() for layer, found in by_layer.items()}
+
+
+@pytest.fixture(scope="module")
+def anew(readers) -> Iterator[Callable]:
+    """Calls a function in a new process, one for all tests: a file that this one wrote is loaded there."""
+    page = readers.page()
+    yield page.call
+    page.end()
 
 
 # --- the program ----------------------------------------------------------------------------------------------------
@@ -227,17 +248,17 @@ def loads_in_a_new_process(path: Path) -> tuple[list[str], list[np.ndarray]]:
     return missing, new.get_weights()
 
 
-def test_a_new_process_loads_the_body_and_what_wraps_it(process, tmp_path):
+def test_a_new_process_loads_the_body_and_what_wraps_it(anew, tmp_path):
     page = shown(weights, "program", "by_name", "wrap")
     page["old"].save_weights(tmp_path / "old.weights.h5")
-    missing, found = process.call(loads_in_a_new_process, tmp_path / "old.weights.h5")
+    missing, found = anew(loads_in_a_new_process, tmp_path / "old.weights.h5")
     assert missing == ["new/head/kernel", "new/head/bias"]
     contract.assert_same(found[:-2], page["old"].get_weights()[:-2], atol=0)
     adapted = page["adapted"]
     layer = adapted.get_layer("adapted")
     layer.up.assign(ops.ones_like(layer.up))
     adapted.save(tmp_path / "adapted.keras")
-    found = process.call(contract.load_and_call, tmp_path / "adapted.keras", weights.__name__, X)
+    found = anew(contract.load_and_call, tmp_path / "adapted.keras", weights.__name__, X)
     np.testing.assert_array_equal(found, adapted(X))
     again = keras.saving.load_model(tmp_path / "adapted.keras")
     assert len(again.trainable_weights) == len(adapted.trainable_weights) == 2 + 2 + 1 + 2
@@ -283,6 +304,10 @@ CHANGES: dict[str, tuple[list, list, str, dict]] = {
         "a": "a", "n": "n",
     }),
     "put in": ([*map(dense, "ab")], [*map(dense, "nab")], NOTHING, {"n": "a", "a": "b", "b": None}),
+    "without weights, of a class that has some": (
+        [dense("a"), norm(name="n")], [norm(center=False, scale=False, name="m"), dense("a"), norm(name="n")],
+        "expected 0 variables, but received 2", {"a": "a", "n": None},
+    ),
     "put in before a head": (body("a"), body("n", "a"), SHAPES, {"n": "a", "a": None, "head": None}),
     "another class put in": (body("a", "b"), [dense("a"), norm(name="n"), *body("b")], NOTHING, {**RIGHT, "n": None}),
     "class renamed": (body("a"), [Doubles(4, name="a"), dense("head", 2)], NOTHING, {"a": None, "head": None}),
@@ -293,41 +318,58 @@ CHANGES: dict[str, tuple[list, list, str, dict]] = {
 }  # fmt: skip
 
 
+KINDS = ((sequential, sequential), (functional, functional), (sequential, functional))
+
+
+def remade(kind: Callable, those: list) -> keras.Model:
+    again = keras.saving.deserialize_keras_object
+    custom = {"Doubles": Doubles}
+    return kind(*(again(keras.saving.serialize_keras_object(one), custom_objects=custom) for one in those))
+
+
+def all_changed(folder: Path, saved: dict[str, list]) -> dict[str, tuple[str, dict]]:
+    """In the new process: make each changed model, and load."""
+    return {
+        name: origins_in(remade(KINDS[int(number)][1], CHANGES[change][1]), folder / f"{name}.weights.h5", saved[name])
+        for name in saved
+        for change, number in [name.split(".")]
+    }
+
+
 @pytest.mark.proves(
     "A weight file holds the numbers of each layer by the layer's place in the model, and not by its name.",
     "In a Sequential or functional model, the place is the name of the class and a number: `dense`, `dense_1`, in the "
     "order of `model.layers`.",
     "A layer renamed, its activation or dtype changed | loads right",
-    "In a single chain of layers: one without weights put in or removed, or one applied twice in a row | loads right",
+    "In a single chain of layers: one of a class without weights put in or removed, or one applied twice in a row | "
+    "loads right",
     "The whole model rewritten from Sequential to functional | loads right",
     "Two layers of different classes exchanged | loads right",
     "Two layers of one class and shape exchanged, or two such branches of `Concatenate` | each has the other's "
     "weights, silently",
     "A layer removed before others of its class and shape | each has the weights of the one before, silently",
     "The last layer of its class removed | loads the others; silent",
-    "A layer put in before others of its class, also a `Sequential` without weights | each has the weights of the "
+    "A layer put in before others of its class, also one without weights | each has the weights of the "
     "next, until `received 0 variables` or another shape raises",
     "A layer of a class that wasn't there | loads the others, raises `received 0 variables`",
     "The class of a layer renamed, or a Sequential inside the model rewritten as functional | raises `received 0 "
     "variables`",
     "Another number of units or inputs | loads the others, raises `The shape of the target variable`",
 )
-@pytest.mark.parametrize("change", CHANGES)
-def test_what_a_weight_file_goes_by(change, tmp_path):
-    before, after, message, expected = CHANGES[change]
-    again = keras.saving.deserialize_keras_object
-    custom = {"Doubles": Doubles}
-    for old_kind, new_kind in ((sequential, sequential), (functional, functional), (sequential, functional)):
-        old, new = (
-            kind(*(again(keras.saving.serialize_keras_object(one), custom_objects=custom) for one in those))
-            for kind, those in ((old_kind, before), (new_kind, after))
-        )
-        said, origins = loaded(old, new, tmp_path)
-        assert message in said
-        assert bool(said) == bool(message)
-        assert kernels(origins) == expected
-        with h5py.File(tmp_path / "old.weights.h5") as file:
-            assert set(file["layers"]) >= {"dense"}
+def test_what_a_weight_file_goes_by(anew, tmp_path):
+    saved = {}
+    for change, (before, _, _, _) in CHANGES.items():
+        for number, (kind, _) in enumerate(KINDS):
+            name = f"{change}.{number}"
+            path = tmp_path / f"{name}.weights.h5"
+            saved[name] = numbers_saved(remade(kind, before), path)
+            with h5py.File(path) as file:
+                assert set(file["layers"]) >= {"dense"}
+    for name, (said, origins) in anew(all_changed, tmp_path, saved).items():
+        _, _, message, expected = CHANGES[name.split(".")[0]]
+        assert message in said, name
+        assert bool(said) == bool(message), name
+        assert kernels(origins) == expected, name
 
 
 def test_places_of_a_functional_model(tmp_path):
@@ -744,41 +786,37 @@ HOLD = {
 }
 
 
-@pytest.mark.proves(
-    "an attribute, a list, a tuple, a dict, or these in each other | yes | yes",
-    "a `set` | yes | no, silently",
-    "a `deque`, a `frozenset`, an object of your own, a function | no | no, silently",
-)
-@pytest.mark.parametrize("hold", HOLD)
-def test_what_holds_layers(hold, tmp_path):
-    make, trains, in_file = HOLD[hold]
-    old, new = (held(p=make(dense("a"), dense("b"))) for _ in range(2))
-    count = len(old.layers[0].those())
-    assert len(old.trainable_weights) == (2 * count if trains else 0)
-    before = [layer.kernel.numpy() for layer in old.layers[0].those()]
-    old.save_weights(tmp_path / "old.weights.h5")
-    new.load_weights(tmp_path / "old.weights.h5")  # a warning would be an error
-    assert np.allclose(new(X), old(X)) == in_file
-    if trains:
-        old.compile("sgd", "mse", run_eagerly=True)
-        old.fit(X, X, verbose=0)
-    moved = [not np.array_equal(k, layer.kernel) for k, layer in zip(before, old.layers[0].those(), strict=True)]
-    assert moved == [trains] * count
-
-
 class PutThere(layers.Layer):
     """Layers that come into a list or a dict after that has become an attribute."""
 
     def __init__(self, into: str, **kwargs):
         super().__init__(**kwargs)
         one = dense("one")
-        self.inner = {} if into == "setdefault" else [dense("before")]
+        self.inner = {"held": {}} if into in ("setdefault", "dict in a dict", "held before") else [dense("before")]
         if into == "setdefault":
             self.inner.setdefault("one", one)
         elif into == "index":
             self.inner[0] = one
-        else:
+        elif into == "slice":
             self.inner[:] = [one]
+        elif into == "list in a dict":
+            self.inner = {}
+            self.inner["a"] = []
+            self.inner["a"].append(one)
+        elif into == "dict in a dict":
+            self.inner["a"] = {}
+            self.inner["a"]["b"] = one
+        elif into == "list in a list":
+            self.inner = []
+            self.inner.append([])
+            self.inner[0].append(one)
+        elif into == "held before":
+            self.inner["held"]["b"] = one
+        else:
+            self.inner = []
+            self.inner.append([one])
+            if into == "added later":
+                self.inner[0].append(dense("later"))
 
     def build(self, shape):
         for layer in flat(self.inner):
@@ -788,15 +826,53 @@ class PutThere(layers.Layer):
         return flat(self.inner)[0](inputs)
 
 
-@pytest.mark.proves("a list or a dict, put there by an index or `setdefault` | no | yes")
-@pytest.mark.parametrize("into", ["index", "slice", "setdefault"])
-def test_a_layer_put_there_by_an_index(into, tmp_path):
-    old, new = sequential(PutThere(into)), sequential(PutThere(into))
-    assert old.trainable_weights == []
-    old.save_weights(tmp_path / "old.weights.h5")
-    assert not np.allclose(new(X), old(X))
-    new.load_weights(tmp_path / "old.weights.h5")
-    np.testing.assert_array_equal(new(X), old(X))
+INTO = {
+    **dict.fromkeys(("index", "slice", "setdefault", "list in a dict", "dict in a dict", "list in a list"), 0),
+    **dict.fromkeys(("held before", "filled before", "added later"), 2),
+}
+"""How many weights train."""
+
+
+def all_held(folder: Path) -> dict[str, np.ndarray]:
+    """In the new process: what each holder computes after loading, which says nothing."""
+    made = {name: held(p=make(dense("a"), dense("b"))) for name, (make, _, _) in HOLD.items()}
+    made |= {into: sequential(PutThere(into)) for into in INTO}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name, model in made.items():
+            model.load_weights(folder / f"{name}.weights.h5")
+    return {name: np.asarray(model(X)) for name, model in made.items()}
+
+
+@pytest.mark.proves(
+    "an attribute, a list, a tuple, a dict, or these in each other | yes | yes",
+    "a list or a dict, put there by an index or `setdefault` | no | yes",
+    'a list or a dict, added to it after `self.parts["a"] = []` or `self.parts.append([])` | no | yes',
+    "a `set` | yes | no, silently",
+    "a `deque`, a `frozenset`, an object of your own, a function | no | no, silently",
+)
+def test_what_holds_layers(anew, tmp_path):
+    expected = {}
+    for name, (make, trains, _) in HOLD.items():
+        old = held(p=make(dense("a"), dense("b")))
+        those = old.layers[0].those()
+        assert len(old.trainable_weights) == (2 * len(those) if trains else 0)
+        before = [layer.kernel.numpy() for layer in those]
+        old.save_weights(tmp_path / f"{name}.weights.h5")
+        expected[name] = np.asarray(old(X))
+        if trains:
+            old.compile("sgd", "mse", run_eagerly=True)
+            old.fit(X, X, verbose=0)
+        moved = [not np.array_equal(kernel, layer.kernel) for kernel, layer in zip(before, those, strict=True)]
+        assert moved == [trains] * len(those)
+    for into, trained in INTO.items():
+        old = sequential(PutThere(into))
+        assert len(old.trainable_weights) == trained
+        old.save_weights(tmp_path / f"{into}.weights.h5")
+        expected[into] = np.asarray(old(X))
+    found = anew(all_held, tmp_path)
+    in_file = {name: holds for name, (_, _, holds) in HOLD.items()} | dict.fromkeys(INTO, True)
+    assert {name: np.allclose(one, expected[name], atol=1e-6) for name, one in found.items()} == in_file
 
 
 class Ranked(layers.Dense):
@@ -859,8 +935,8 @@ def test_a_layer_that_a_function_holds(tmp_path):
 
 @pytest.mark.proves(
     "A weight of `add_weight` is in the file, whatever holds it, unless the layer extends `Dense`, `EinsumDense`, "
-    "`Embedding` or `Conv2D`. A list in a list is since Keras 3.15: from an older "
-    "file, loading warns `Skipping nested container`, and the layers in it stay new.",
+    "`Embedding`, `Conv1D`, `Conv2D` or `Conv3D`. A list in a list is since Keras 3.15: from an older file, loading "
+    "warns `Skipping nested container`, and the layers in it stay new.",
 )
 def test_weights_of_a_layer_and_older_files(tmp_path):
     for make in (
@@ -903,7 +979,10 @@ def test_weights_of_a_layer_and_older_files(tmp_path):
         (layers.Dense, {"units": 4}, (4,), False),
         (layers.EinsumDense, {"equation": "ab,bc->ac", "output_shape": 4}, (4,), False),
         (layers.Embedding, {"input_dim": 4, "output_dim": 3}, (3,), False),
+        (layers.Conv1D, {"filters": 4, "kernel_size": 1}, (3, 4), False),
         (layers.Conv2D, {"filters": 4, "kernel_size": 1}, (3, 3, 4), False),
+        (layers.Conv3D, {"filters": 4, "kernel_size": 1}, (2, 2, 2, 4), False),
+        (layers.DepthwiseConv2D, {"kernel_size": 1}, (3, 3, 4), True),
         (layers.BatchNormalization, {}, (4,), True),
         (layers.LayerNormalization, {}, (4,), True),
         (layers.Conv2DTranspose, {"filters": 4, "kernel_size": 1}, (3, 3, 4), True),
@@ -966,7 +1045,25 @@ def test_a_frozen_body_stays_as_it_is():
     contract.assert_same(trained(model).get_weights()[:6], before)
 
 
+class Means(layers.Layer):
+    """Keeps the mean of what it was given."""
+
+    def __init__(self, careful: bool, **kwargs):
+        super().__init__(**kwargs)
+        self.careful = careful
+
+    def build(self, shape):
+        self.means = self.add_weight(name="means", shape=shape[-1:], initializer="zeros", trainable=False)
+
+    def call(self, inputs, training=False):
+        if training and (self.trainable or not self.careful):
+            self.means.assign(ops.mean(inputs, axis=0))
+        return inputs
+
+
 @pytest.mark.proves(
+    "A weight that `call` assigns, in a layer of your own | still changes: assign it `if training and self.trainable`",
+    "`SpectralNormalization` | still changes the kernel of its layer",
     "`Dropout` | drops as before",
     "The penalty of a `kernel_regularizer` | is no longer in the loss, so that the loss falls",
     "The penalty of an `activity_regularizer` | stays in the loss",
@@ -978,6 +1075,18 @@ def test_what_a_frozen_part_does():
     drops = layers.Dropout(0.5, seed=1)
     drops.trainable = False
     assert 0.2 < np.mean(np.asarray(drops(np.ones((40, 40)), training=True)) == 0) < 0.8
+
+    for careful in (False, True):
+        model = sequential(Means(careful), layers.SpectralNormalization(dense("a")), dense("head", 2))
+        for layer in model.layers[:-1]:
+            layer.trainable = False
+        means, kernel = model.layers[0].get_weights()[0], model.layers[1].layer.kernel.numpy()
+        trained(model)
+        assert np.array_equal(model.layers[0].means, means) == careful
+        assert not np.allclose(model.layers[1].layer.kernel, kernel)
+        model.layers[0].trainable = True
+        trained(model)
+        assert not np.array_equal(model.layers[0].means, means)
 
     for options, stays in (({"kernel_regularizer": "l2"}, False), ({"activity_regularizer": "l2"}, True)):
         model = sequential(dense("a", **options), dense("head", 2))
@@ -1218,14 +1327,17 @@ def test_a_wrapped_model():
 
 
 @pytest.mark.proves(
-    "`Dense`, `EinsumDense`, `Embedding` and `Conv2D` have it built in: `layer.enable_lora(2)`, then compile.",
+    "`Dense`, `EinsumDense`, `Embedding`, `Conv1D`, `Conv2D` and `Conv3D` have it built in: `layer.enable_lora(2)`, "
+    "then compile.",
 )
 def test_lora_that_is_built_in(tmp_path):
     for layer, shape, kept in (
         (layers.Dense(4), (None, 4), ["kernel"]),
         (layers.EinsumDense("ab,bc->ac", 4), (None, 4), ["kernel"]),
         (layers.Embedding(5, 3), (None,), ["embeddings"]),
+        (layers.Conv1D(3, 2), (None, 6, 4), ["kernel"]),
         (layers.Conv2D(3, 2), (None, 6, 6, 4), ["kernel"]),
+        (layers.Conv3D(3, 2), (None, 4, 4, 4, 2), ["kernel"]),
     ):
         layer.build(shape)
         layer.enable_lora(2)
@@ -1263,8 +1375,8 @@ def test_outputs_of_layers_inside():
             listed(X)
     listed = keras.Model(old.inputs, old.get_layer("swish").output)
     listed.predict(X, verbose=0)  # a warning would be an error
-    for eagerly in (False, True):
-        listed.compile("sgd", "mse", run_eagerly=eagerly)
+    for mode in (False, True):
+        listed.compile("sgd", "mse", run_eagerly=mode)
         listed.fit(X, np.ones((8, 8)), verbose=0)
     inside = functional(dense("a"), dense("b"))
     outer = functional(inside, dense("head", 2))
