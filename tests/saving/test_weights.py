@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import h5py
 import keras
@@ -20,7 +21,7 @@ from snippets.saving import weights
 from snippets.saving.weights import LowRank, TrainableSwish, copy_by_name, from_pytorch, load_part, network
 from tests import contract
 from tests.saving.record_pytorch import RECORD, numbers, state
-from tests.shown import definitions, maker, shown
+from tests.shown import Shown, definitions, maker, shown
 
 X = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
 register = keras.saving.register_keras_serializable
@@ -119,6 +120,13 @@ def kernels(origins: dict[str, str | None]) -> dict[str, str | None]:
         by_layer.setdefault(where.split("/")[0], set()).add(origin and origin.split("/")[0])
     assert all(len(found) == 1 for found in by_layer.values()), by_layer
     return {layer: found.pop() for layer, found in by_layer.items()}
+
+
+def eagerly(*names: str) -> Shown:
+    """Sections of the page, which train in eager steps: these take less time than the graphs of the page."""
+    always = property(lambda self: True, lambda self, value: None)
+    with mock.patch.object(keras.Model, "run_eagerly", always):
+        return shown(weights, *names)
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +235,7 @@ def test_load_part_sees_weights_of_each_dtype(tmp_path):
 
 @pytest.mark.proves("Compile the new model afterwards. The file also holds the state of the old optimizer.")
 def test_the_state_of_the_old_optimizer(tmp_path):
-    page = shown(weights, "program")
+    page = eagerly("program")
     path = tmp_path / "old.weights.h5"
     page["old"].save_weights(path)
     new = network(5, "new")
@@ -249,7 +257,7 @@ def loads_in_a_new_process(path: Path) -> tuple[list[str], list[np.ndarray]]:
 
 
 def test_a_new_process_loads_the_body_and_what_wraps_it(anew, tmp_path):
-    page = shown(weights, "program", "by_name", "wrap")
+    page = eagerly("program", "by_name", "wrap")
     page["old"].save_weights(tmp_path / "old.weights.h5")
     missing, found = anew(loads_in_a_new_process, tmp_path / "old.weights.h5")
     assert missing == ["new/head/kernel", "new/head/bias"]
@@ -708,7 +716,7 @@ def test_by_name_is_for_old_files(tmp_path):
     "automatic names differ from model to model.",
 )
 def test_copy_by_name():
-    page = shown(weights, "program", "by_name")
+    page = eagerly("program", "by_name")
     old, target = page["old"], page["target"]
     contract.assert_same(target.get_weights()[:-2], old.get_weights()[:-2])
     contract.assert_same(page["top"].get_weights(), old.get_weights()[-2:])
@@ -1026,7 +1034,7 @@ def trained(model: keras.Model, optimizer="sgd", epochs: int = 1) -> keras.Model
     "`BatchNormalization` | uses its moving averages, with `training=True` too, and keeps them",
 )
 def test_a_frozen_body_stays_as_it_is():
-    page = shown(weights, "program", "freeze")
+    page = eagerly("program", "freeze")
     assert page["changed"] == ["new/head/kernel", "new/head/bias"]
     thawed = trained(network(5, "thawed"))
     assert np.any(thawed.layers[1].moving_mean.numpy())
@@ -1162,7 +1170,7 @@ class FrozenBias(layers.Dense):
     "trainable.",
 )
 def test_a_single_frozen_weight(tmp_path):
-    page = shown(weights, "program", "freeze_fails")
+    page = eagerly("program", "freeze_fails")
     assert page.printed.endswith("same moving mean: False\ntrainable weights: 5, loaded: 7")
     frozen = page["norm"]
     np.testing.assert_array_equal(frozen.gamma, np.ones(8))
@@ -1206,7 +1214,7 @@ class MakesItsOwn(layers.Layer):
     "the one that `load_model` returns. Without a `clone_function`, all weights are new.",
 )
 def test_swapping_a_layer(tmp_path):
-    page = shown(weights, "program", "swap")
+    page = eagerly("program", "swap")
     old, swapped = page["old"], page["swapped"]
     features, head = old.get_layer("features"), old.get_layer("head")
     hidden = np.asarray(old.get_layer("norm")(features(X)))
@@ -1320,7 +1328,7 @@ def test_low_rank_on_a_quantized_layer():
 
 
 def test_a_wrapped_model():
-    page = shown(weights, "program", "by_name", "wrap")
+    page = eagerly("program", "by_name", "wrap")
     assert page.printed.splitlines()[-3:] == ["equal at first: True", "same kernel: True", "merged: True"]
     assert not np.allclose(page["adapted"](X), page["old"](X))  # it has trained
     assert not np.any(page["layer"].up.numpy())
@@ -1362,7 +1370,7 @@ def test_lora_that_is_built_in(tmp_path):
     "its first call, silently:",
 )
 def test_outputs_of_layers_inside():
-    page = shown(weights, "program", "intermediate")
+    page = eagerly("program", "intermediate")
     old = page["old"]
     found = keras.Model(old.inputs[0], page["outputs"])(X)
     hidden = old.layers[0](X)
@@ -1386,7 +1394,7 @@ def test_outputs_of_layers_inside():
     model(X)
     with pytest.raises(AttributeError, match="has never been called and thus has no defined output"):
         _ = model.dense.output
-    page = shown(weights, "program", "intermediate_fails")
+    page = eagerly("program", "intermediate_fails")
     np.testing.assert_allclose(page["last"](X), page["dense"](X), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(page["twice"](X), page["dense"](page["dense"](X)), rtol=1e-4, atol=1e-6)
 
