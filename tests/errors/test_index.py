@@ -132,9 +132,10 @@ def test_a_page_to_which_a_message_leads_points_back(page):
 
 
 def is_python(text: str) -> bool:
-    with contextlib.suppress(SyntaxError):
-        ast.parse(text.replace("…", "..."))
-        return True
+    for whole in (text, f"{text}: ..."):
+        with contextlib.suppress(SyntaxError):
+            ast.parse(whole.replace("…", "..."))
+            return True
     return False
 
 
