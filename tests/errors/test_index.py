@@ -134,8 +134,8 @@ def test_a_page_to_which_a_message_leads_points_back(page):
 def is_python(text: str) -> bool:
     for whole in (text, f"{text}: ..."):
         with contextlib.suppress(SyntaxError):
-            ast.parse(whole.replace("…", "..."))
-            return True
+            nodes = ast.walk(ast.parse(whole.replace("…", "...")))
+            return not any(isinstance(node, ast.Is | ast.AnnAssign) for node in nodes)  # "PyFunc is stateful" says so
     return False
 
 
